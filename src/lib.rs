@@ -1,0 +1,12 @@
+//! mavftp-mount makes a vehicle's files ordinary files.
+//!
+//! ```text
+//! kernel → fuse.rs → fs/ → cache/ → remote/ ─┬─ mavftp.rs → mavftp/client → link/ → vehicle
+//!                                            └─ ftp.rs ──────────────────── suppaftp → FTP server
+//! reverse:   ground station → link/ → mavftp/server → mavftp/directory → disk
+//! ```
+//!
+//! The modules stand in the order of a read. Who may know whom is held by `tests/architecture.rs`.
+
+pub mod mavftp;
+pub mod remote;

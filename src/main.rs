@@ -1,0 +1,3 @@
+//! The program: one match on the command.
+
+fn main() {}

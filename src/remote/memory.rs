@@ -1,0 +1,314 @@
+//! A [`Remote`] in memory for tests of what stands above it: it answers when it is stepped, keeps a
+//! log of what it was asked, and fails when it is told to.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::*;
+
+/// How many entries a listing's page holds.
+const PAGE_ENTRIES: usize = 3;
+/// How many bytes of a read come at once.
+const BLOCK_BYTES: usize = 239;
+
+/// A source over bytes that are all there.
+pub struct Bytes(pub Vec<u8>);
+
+impl Source for Bytes {
+    fn pull(&self, offset: u64, buffer: &mut [u8]) -> Pull {
+        let rest = &self.0[(offset as usize).min(self.0.len())..];
+        match rest.len().min(buffer.len()) {
+            0 => Pull::End,
+            count => {
+                buffer[..count].copy_from_slice(&rest[..count]);
+                Pull::Bytes(count)
+            }
+        }
+    }
+}
+
+/// Drives a future, stepping `remote` whenever the future waits.
+pub fn run<T>(remote: &MemoryRemote, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        assert!(remote.step(), "the future waits for something that is not the remote");
+    }
+}
+
+/// Files and directories in memory.
+pub struct MemoryRemote(Mutex<State>);
+
+struct State {
+    files: BTreeMap<RemotePath, Node>,
+    queue: VecDeque<(OpId, Op, Arc<dyn Sink>)>,
+    failures: Vec<(String, Error)>,
+    log: Vec<String>,
+    status: Status,
+}
+
+#[derive(Clone)]
+enum Node {
+    Directory,
+    File { bytes: Vec<u8>, mtime: Option<i64> },
+}
+
+type Outcome = Result<Reply, Error>;
+
+impl MemoryRemote {
+    /// A remote with these files, and the directories that lead to them.
+    pub fn with<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Arc<MemoryRemote> {
+        let state = State {
+            files: BTreeMap::from([(RemotePath::root(), Node::Directory)]),
+            queue: VecDeque::new(),
+            failures: Vec::new(),
+            log: Vec::new(),
+            status: Status {
+                up: true,
+                epoch: 0,
+                path_bytes_max: 238,
+                appends: true,
+                label: "memory".into(),
+            },
+        };
+        let remote = Arc::new(MemoryRemote(Mutex::new(state)));
+        for (path, bytes) in files {
+            remote.put(path, bytes);
+        }
+        remote
+    }
+
+    /// Changes a file as another station would, unseen by whoever caches.
+    pub fn put(&self, path: &str, bytes: &[u8]) {
+        let path = parse(path);
+        let mut state = self.0.lock().unwrap();
+        let mut parent = path.parent();
+        while let Some(directory) = parent {
+            parent = directory.parent();
+            state.files.entry(directory).or_insert(Node::Directory);
+        }
+        state.files.insert(path, Node::File { bytes: bytes.to_vec(), mtime: Some(1_700_000_000) });
+    }
+
+    /// A file's bytes.
+    pub fn content(&self, path: &str) -> Option<Vec<u8>> {
+        match self.0.lock().unwrap().files.get(&parse(path)) {
+            Some(Node::File { bytes, .. }) => Some(bytes.clone()),
+            Some(Node::Directory) | None => None,
+        }
+    }
+
+    /// The names in a directory.
+    pub fn names(&self, path: &str) -> Vec<String> {
+        let path = parse(path);
+        self.0.lock().unwrap().children(&path).map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// What has been asked, in order, one line each.
+    pub fn log(&self) -> Vec<String> {
+        self.0.lock().unwrap().log.clone()
+    }
+
+    /// Forgets the log.
+    pub fn clear_log(&self) {
+        self.0.lock().unwrap().log.clear();
+    }
+
+    /// The next operation whose log line begins with `operation` fails.
+    pub fn fail_next(&self, operation: &str, error: Error) {
+        self.0.lock().unwrap().failures.push((operation.into(), error));
+    }
+
+    /// Changes what [`Remote::status`] answers.
+    pub fn change_status(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.0.lock().unwrap().status);
+    }
+
+    /// Operations submitted and not answered yet.
+    pub fn waiting(&self) -> usize {
+        self.0.lock().unwrap().queue.len()
+    }
+
+    /// Answers the oldest waiting operation; false when there is none.
+    pub fn step(&self) -> bool {
+        let Some((_, op, sink)) = self.0.lock().unwrap().queue.pop_front() else { return false };
+        let result = self.perform(&op, &*sink);
+        sink.done(result);
+        true
+    }
+
+    fn perform(&self, op: &Op, sink: &dyn Sink) -> Outcome {
+        let line = format!("{op:?}");
+        let mut state = self.0.lock().unwrap();
+        if let Some(at) = state.failures.iter().position(|(start, _)| line.starts_with(start)) {
+            return Err(state.failures.remove(at).1);
+        }
+        match op {
+            Op::List { path } => {
+                let entries = state.list(path)?;
+                drop(state);
+                entries.chunks(PAGE_ENTRIES).for_each(|page| sink.page(page.to_vec()));
+                Ok(Reply::Done)
+            }
+            Op::Read { path, offset, length } => {
+                let bytes = state.file(path)?.clone();
+                drop(state);
+                sink.opened(bytes.len() as u64);
+                let start = (*offset as usize).min(bytes.len());
+                let end = start.saturating_add(*length as usize).min(bytes.len());
+                let mut at = start;
+                for block in bytes[start..end].chunks(BLOCK_BYTES) {
+                    sink.data(at as u64, block);
+                    at += block.len();
+                }
+                Ok(Reply::Size(bytes.len() as u64))
+            }
+            Op::Size { path } => Ok(Reply::Size(state.file(path)?.len() as u64)),
+            Op::Write { path, mode, source } => {
+                let mut bytes = match mode {
+                    WriteMode::Replace => Vec::new(),
+                    WriteMode::Append { offset } => {
+                        let mut kept = state.file(path)?.clone();
+                        kept.truncate(*offset as usize);
+                        kept
+                    }
+                };
+                state.check_parent(path)?;
+                drop(state);
+                let mut buffer = [0; BLOCK_BYTES];
+                loop {
+                    match source.pull(bytes.len() as u64, &mut buffer) {
+                        Pull::Bytes(count) => bytes.extend_from_slice(&buffer[..count]),
+                        Pull::End => break,
+                        Pull::Pending => std::thread::yield_now(),
+                    }
+                    sink.acknowledged(bytes.len() as u64);
+                }
+                let size = bytes.len() as u64;
+                let mut state = self.0.lock().unwrap();
+                let mtime = Some(1_800_000_000 + state.log.len() as i64);
+                state.files.insert(path.clone(), Node::File { bytes, mtime });
+                Ok(Reply::Size(size))
+            }
+            Op::Remove { path } => {
+                state.file(path)?;
+                state.files.remove(path);
+                Ok(Reply::Done)
+            }
+            Op::MakeDirectory { path } => {
+                state.check_parent(path)?;
+                if state.files.contains_key(path) {
+                    return Err(Error::Exists);
+                }
+                state.files.insert(path.clone(), Node::Directory);
+                Ok(Reply::Done)
+            }
+            Op::RemoveDirectory { path } => {
+                if !state.list(path)?.is_empty() {
+                    return Err(Error::NotEmpty);
+                }
+                state.files.remove(path);
+                Ok(Reply::Done)
+            }
+            Op::Rename { from, to } => state.rename(from, to),
+            Op::Truncate { path, length } => {
+                let mut bytes = state.file(path)?.clone();
+                bytes.resize(*length as usize, 0);
+                state.files.insert(path.clone(), Node::File { bytes, mtime: None });
+                Ok(Reply::Done)
+            }
+            Op::Checksum { .. } => Err(Error::Unsupported),
+        }
+    }
+}
+
+impl State {
+    fn children(&self, path: &RemotePath) -> impl Iterator<Item = (Name, &Node)> {
+        let path = path.clone();
+        self.files
+            .iter()
+            .filter(move |(child, _)| child.parent().as_ref() == Some(&path))
+            .filter_map(|(child, node)| Some((child.name()?, node)))
+    }
+
+    fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, Error> {
+        match self.files.get(path) {
+            Some(Node::Directory) => {}
+            Some(Node::File { .. }) => {
+                panic!("a file was listed: {path}; MAVSDK's server ends at that")
+            }
+            None => return Err(Error::NotFound),
+        }
+        let entry = |(name, node): (Name, &Node)| match node {
+            Node::Directory => Entry { name, kind: Kind::Directory, size: 0, mtime: None },
+            Node::File { bytes, mtime } => {
+                Entry { name, kind: Kind::File, size: bytes.len() as u64, mtime: *mtime }
+            }
+        };
+        Ok(self.children(path).map(entry).collect())
+    }
+
+    fn file(&self, path: &RemotePath) -> Result<&Vec<u8>, Error> {
+        match self.files.get(path) {
+            Some(Node::File { bytes, .. }) => Ok(bytes),
+            Some(Node::Directory) => Err(Error::IsADirectory),
+            None => Err(Error::NotFound),
+        }
+    }
+
+    fn check_parent(&self, path: &RemotePath) -> Result<(), Error> {
+        match path.parent().and_then(|parent| self.files.get(&parent)) {
+            Some(Node::Directory) => Ok(()),
+            Some(Node::File { .. }) => Err(Error::NotADirectory),
+            None => Err(Error::NotFound),
+        }
+    }
+
+    fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Outcome {
+        self.check_parent(to)?;
+        if !self.files.contains_key(from) {
+            return Err(Error::NotFound);
+        }
+        let moved: Vec<_> =
+            self.files.keys().filter(|path| path.is_within(from)).cloned().collect();
+        for path in moved {
+            if let (Some(node), Some(new)) = (self.files.remove(&path), path.rebase(from, to)) {
+                self.files.insert(new, node);
+            }
+        }
+        Ok(Reply::Done)
+    }
+}
+
+impl Remote for MemoryRemote {
+    fn submit(&self, id: OpId, op: Op, _: Class, _: Duration, sink: Arc<dyn Sink>) {
+        let mut state = self.0.lock().unwrap();
+        state.log.push(format!("{op:?}"));
+        state.queue.push_back((id, op, sink));
+    }
+    fn raise(&self, _: OpId, _: Class) {}
+    fn more(&self, _: OpId) {}
+    fn cancel(&self, id: OpId) {
+        let mut state = self.0.lock().unwrap();
+        let at = state.queue.iter().position(|(queued, _, _)| *queued == id);
+        let cancelled = at.and_then(|at| state.queue.remove(at));
+        drop(state);
+        if let Some((_, _, sink)) = cancelled {
+            sink.done(Err(Error::Cancelled));
+        }
+    }
+    fn status(&self) -> Status {
+        self.0.lock().unwrap().status.clone()
+    }
+}
+
+fn parse(path: &str) -> RemotePath {
+    RemotePath::parse(path.as_bytes()).unwrap()
+}

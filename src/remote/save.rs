@@ -1,0 +1,184 @@
+//! Saving a whole file so that its name never stands for half of it: upload under a temporary name,
+//! check the size, rename over the target. Written over the trait [`Remote`], so that a mount and a
+//! plain `put` save alike on every far side.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::ask::{ask, ask_with};
+use super::{Class, Error, Name, Op, Remote, RemotePath, Reply, Sink, Source, WriteMode};
+
+const PREFIX: &[u8] = b".mavftp-";
+const SUFFIX: &[u8] = b"~";
+
+/// Whether a name is one that [`save`] gives to unfinished uploads; listings hide them.
+pub fn is_temporary(name: &Name) -> bool {
+    let bytes = name.as_bytes();
+    bytes.len() == PREFIX.len() + 8 + SUFFIX.len()
+        && bytes.starts_with(PREFIX)
+        && bytes.ends_with(SUFFIX)
+        && bytes[PREFIX.len()..bytes.len() - SUFFIX.len()].iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Stores `length` bytes from `source` as `target`, through a temporary name in the same folder.
+///
+/// An empty file is created under its own name, and so is one whose two paths do not fit in one
+/// rename request. `observer` sees the acknowledgements. `started` gets the operation's id as soon
+/// as it is known, for a source that answers `Pending`. After an error the target is as it was,
+/// unless it had to be removed to be replaced, which the log says.
+pub async fn save(
+    remote: &Arc<dyn Remote>,
+    target: &RemotePath,
+    length: u64,
+    source: Arc<dyn Source>,
+    patience: Duration,
+    observer: Arc<dyn Sink>,
+    started: &(dyn Fn(super::OpId) + Sync),
+) -> Result<(), Error> {
+    let temporary = temporary_beside(target).filter(|temporary| {
+        let both = temporary.as_bytes().len() + 1 + target.as_bytes().len();
+        length > 0 && both <= remote.status().path_bytes_max + 1
+    });
+    let place = temporary.as_ref().unwrap_or(target);
+    let written = write(remote, place, length, source, patience, observer, started).await;
+    let Some(temporary) = temporary.as_ref() else { return written };
+    let saved = match written {
+        Ok(()) => replace(remote, temporary, target, patience).await,
+        Err(error) => Err(error),
+    };
+    // A cut link cannot carry the removal either; the name is hidden and never sent again.
+    if saved.is_err() && !matches!(saved, Err(Error::LinkDown | Error::TimedOut)) {
+        let removal = Op::Remove { path: temporary.clone() };
+        if let Err(error) = ask(remote, removal, Class::Metadata, patience).await {
+            tracing::debug!(%temporary, %error, "left an unfinished upload behind");
+        }
+    }
+    saved
+}
+
+async fn write(
+    remote: &Arc<dyn Remote>,
+    place: &RemotePath,
+    length: u64,
+    source: Arc<dyn Source>,
+    patience: Duration,
+    observer: Arc<dyn Sink>,
+    started: &(dyn Fn(super::OpId) + Sync),
+) -> Result<(), Error> {
+    let op = Op::Write { path: place.clone(), mode: WriteMode::Replace, source };
+    let writing = ask_with(remote, op, Class::Write, patience, observer);
+    started(writing.id());
+    expect_size(writing.await?, length)?;
+    let size = ask(remote, Op::Size { path: place.clone() }, Class::Metadata, patience).await;
+    match size {
+        Ok(reply) => expect_size(reply, length),
+        Err(Error::Unsupported) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn expect_size(reply: Reply, length: u64) -> Result<(), Error> {
+    match reply {
+        Reply::Size(size) if size == length => Ok(()),
+        Reply::Size(size) => Err(Error::Failed(format!(
+            "the vehicle stored {size} bytes of {length}; its disk may be full"
+        ))),
+        Reply::Done | Reply::Checksum(_) => {
+            Err(Error::Failed("the remote answered a write without a size".into()))
+        }
+    }
+}
+
+/// Renames over a file; where the server refuses to replace, removes it first.
+pub async fn replace(
+    remote: &Arc<dyn Remote>,
+    from: &RemotePath,
+    to: &RemotePath,
+    patience: Duration,
+) -> Result<(), Error> {
+    let rename = || Op::Rename { from: from.clone(), to: to.clone() };
+    match ask(remote, rename(), Class::Metadata, patience).await {
+        Ok(_) => Ok(()),
+        Err(Error::Exists) => {
+            tracing::warn!(%to, "this server cannot replace a file in one step; removing it first");
+            let removal = Op::Remove { path: to.clone() };
+            ask(remote, removal, Class::Metadata, patience).await?;
+            ask(remote, rename(), Class::Metadata, patience).await.map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn temporary_beside(target: &RemotePath) -> Option<RemotePath> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mixed = (started.as_nanos() as u64 ^ u64::from(std::process::id()) << 40)
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .wrapping_add(count);
+    let name = [PREFIX, format!("{:08x}", mixed as u32).as_bytes(), SUFFIX].concat();
+    Some(target.parent()?.join(&Name::parse(&name).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::memory::{Bytes, MemoryRemote, run};
+
+    struct Nobody;
+    impl Sink for Nobody {
+        fn done(&self, _: Result<Reply, Error>) {}
+    }
+
+    fn save_in(remote: &Arc<MemoryRemote>, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let far: Arc<dyn Remote> = remote.clone();
+        let path = RemotePath::parse(path.as_bytes()).unwrap();
+        let source = Arc::new(Bytes(bytes.to_vec()));
+        let patience = Duration::from_secs(1);
+        let length = bytes.len() as u64;
+        run(remote, save(&far, &path, length, source, patience, Arc::new(Nobody), &|_| {}))
+    }
+
+    #[test]
+    fn a_file_is_replaced_through_a_temporary_name() {
+        let remote = MemoryRemote::with([("/a", &b"old"[..])]);
+        save_in(&remote, "/a", b"new content").unwrap();
+        assert_eq!(remote.content("/a").unwrap(), b"new content");
+        assert_eq!(remote.names("/"), ["a"]);
+        assert!(remote.log().iter().any(|op| op.starts_with("Rename")));
+    }
+
+    #[test]
+    fn a_failed_upload_leaves_the_target_as_it_was() {
+        let remote = MemoryRemote::with([("/a", &b"old"[..])]);
+        remote.fail_next("Size", Error::NoSpace);
+        assert_eq!(save_in(&remote, "/a", b"new"), Err(Error::NoSpace));
+        assert_eq!(remote.content("/a").unwrap(), b"old");
+        assert_eq!(remote.names("/"), ["a"]);
+    }
+
+    #[test]
+    fn a_server_that_will_not_replace_is_asked_to_remove_first() {
+        let remote = MemoryRemote::with([("/a", &b"old"[..])]);
+        remote.fail_next("Rename", Error::Exists);
+        save_in(&remote, "/a", b"new").unwrap();
+        assert_eq!(remote.content("/a").unwrap(), b"new");
+    }
+
+    #[test]
+    fn an_empty_file_is_created_under_its_own_name() {
+        let remote = MemoryRemote::with([]);
+        save_in(&remote, "/a", b"").unwrap();
+        assert!(remote.log().iter().all(|op| !op.starts_with("Rename")));
+        assert_eq!(remote.content("/a").unwrap(), b"");
+    }
+
+    #[test]
+    fn only_our_own_temporary_names_are_recognised() {
+        let name = |text: &str| Name::parse(text.as_bytes()).unwrap();
+        assert!(is_temporary(&name(".mavftp-0011aaff~")));
+        assert!(!is_temporary(&name(".mavftp-notes.txt~")));
+        assert!(!is_temporary(&name(".mavftp-0011aaff")));
+    }
+}
