@@ -7,8 +7,9 @@ use std::time::Duration;
 const TIMEOUT_FIRST: Duration = Duration::from_secs(1);
 /// Servers answer on ticks and radios in lumps; a shorter wait repeats what is already on its way.
 const TIMEOUT_MIN: Duration = Duration::from_millis(200);
-/// A longer wait would waste what is left of an operation's patience.
-const TIMEOUT_MAX: Duration = Duration::from_secs(8);
+/// Doubling goes on to here, or to twice the round trip where that is more: a link that lost much
+/// is asked again while the operation's patience lasts.
+const TIMEOUT_MAX: Duration = Duration::from_secs(2);
 /// Doublings after which the wait grows no more.
 const DOUBLINGS_MAX: u32 = 5;
 
@@ -45,7 +46,7 @@ impl RoundTrip {
             Some(smoothed) => smoothed + self.variation * 4,
         };
         let doubled = base.max(TIMEOUT_MIN) * (1 << tries.saturating_sub(1).min(DOUBLINGS_MAX));
-        doubled.min(TIMEOUT_MAX).max(floor)
+        doubled.min(TIMEOUT_MAX.max(base * 2)).max(floor)
     }
 
     /// The smoothed round trip, once there is a sample.

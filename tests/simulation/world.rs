@@ -50,10 +50,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn result(&self) -> Option<Result<Reply, Error>> {
-        self.results.first().copied()
-    }
-
     /// What was read from `start` on, in one piece.
     pub fn joined(&self, start: u32) -> Vec<u8> {
         let mut joined = Vec::new();

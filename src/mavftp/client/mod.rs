@@ -213,6 +213,8 @@ pub struct Client {
     hold_until: Option<Instant>,
     /// Whether the server lists with times, once known.
     lists_time: Option<bool>,
+    /// The server passes truncations over in silence.
+    never_truncates: bool,
     /// The open file is doubtful since a silence.
     doubtful: bool,
 }
@@ -234,6 +236,7 @@ impl Client {
             heard: now,
             hold_until: None,
             lists_time: None,
+            never_truncates: false,
             doubtful: false,
         }
     }
@@ -378,6 +381,7 @@ impl Client {
                 return Err(Error::PathTooLong);
             }
             Op::Rename { from, to } => simple(SimpleOp::Rename(fit(from)?, fit(to)?)),
+            Op::Truncate { .. } if self.never_truncates => return Err(Error::Unsupported),
             Op::Truncate { path, length } => simple(SimpleOp::Truncate(fit(path)?, length)),
             Op::Checksum { path } => simple(SimpleOp::Checksum(fit(path)?)),
         })

@@ -13,7 +13,7 @@ use super::{Class, Client, Error, RequestId};
 /// A closing that nobody waits for is not repeated more often.
 const CLOSE_TRIES: u32 = 3;
 /// Servers read on while they list; the next page takes its time on a full card.
-const LIST_FLOOR: Duration = Duration::from_secs(1);
+const LIST_FLOOR: Duration = Duration::from_millis(500);
 
 impl Client {
     /// Ends what has waited too long, and gives up what some servers never answer.
@@ -317,6 +317,7 @@ impl Client {
 
     fn job_unheard(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
+        self.never_truncates |= matches!(job.kind, Kind::Simple(SimpleOp::Truncate(..), _));
         match &mut job.kind {
             Kind::List(list) if list.may_be_unheard() => list.fall_back(),
             Kind::List(list) => list.unask(),

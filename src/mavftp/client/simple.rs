@@ -10,14 +10,14 @@ use crate::mavftp::wire::{Nak, Opcode, Payload, WireEntry};
 
 use super::{Error, Reply};
 
-/// Servers remove large files slowly.
-const REMOVE_FLOOR: Duration = Duration::from_secs(3);
+/// Servers remove large files slowly; asked again too soon, they work twice.
+const REMOVE_FLOOR: Duration = Duration::from_millis(500);
 /// A checksum reads the whole file, and a truncation may copy it, before anything is answered.
 const WHOLE_FILE_FLOOR: Duration = Duration::from_secs(10);
 /// How long a checksum may take in all.
 pub const CHECKSUM_PATIENCE: Duration = Duration::from_secs(60);
 /// Sent so often without an answer, an opcode that some servers pass over in silence is given up.
-pub const SILENT_TRIES: u32 = 3;
+pub const SILENT_TRIES: u32 = 4;
 
 /// Which operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
