@@ -49,7 +49,7 @@ fn an_empty_directory_and_a_missing_one_are_told_apart() {
 #[test]
 fn every_change_happens_once_through_loss_and_repetition() {
     for_seeds(0..60, |seed| {
-        let faults = Faults { loss: 0.2, ..Faults::BAD };
+        let faults = Faults { loss: 0.12, ..Faults::BAD };
         let mut world = World::new(seed, faults);
         world.files.insert("/a", b"content");
         assert_eq!(world.perform(Op::MakeDirectory { path: path("/d") }), Ok(Reply::Done));
