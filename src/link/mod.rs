@@ -40,6 +40,9 @@ pub trait Link: Send {
     /// cannot take at once is lost, as any datagram may be; never half of it.
     fn send(&mut self, to: Option<Peer>, bytes: &[u8]) -> io::Result<()>;
 
+    /// Where [`Link::send`] goes by default, if anywhere.
+    fn default_peer(&self) -> Option<Peer>;
+
     /// Makes [`Link::receive`] return from another thread.
     fn waker(&self) -> Waker;
 

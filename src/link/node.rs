@@ -98,6 +98,11 @@ impl Node {
         })
     }
 
+    /// Where [`Node::send`] goes by default, if anywhere.
+    pub fn default_peer(&self) -> Option<Peer> {
+        self.link.default_peer()
+    }
+
     /// The address others reach this at, where the link has one.
     pub fn local_address(&self) -> Option<SocketAddr> {
         self.link.local_address()
@@ -164,6 +169,9 @@ mod tests {
         fn send(&mut self, _: Option<Peer>, bytes: &[u8]) -> io::Result<()> {
             self.pieces.push(bytes.to_vec());
             Ok(())
+        }
+        fn default_peer(&self) -> Option<Peer> {
+            Some(Peer::LINE)
         }
         fn waker(&self) -> Waker {
             super::super::wait::Waiter::new().unwrap().waker()

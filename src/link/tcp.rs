@@ -203,6 +203,10 @@ impl Link for TcpLink {
         Ok(())
     }
 
+    fn default_peer(&self) -> Option<Peer> {
+        Some(Peer::LINE)
+    }
+
     fn waker(&self) -> Waker {
         self.waiter.waker()
     }

@@ -121,7 +121,7 @@ impl Link for UdpLink {
     }
 
     fn send(&mut self, to: Option<Peer>, bytes: &[u8]) -> io::Result<()> {
-        let Some(to) = to.map_or(self.target, |peer| peer.socket_address()) else {
+        let Some(to) = to.or(self.default_peer()).and_then(|peer| peer.socket_address()) else {
             return Ok(());
         };
         match self.send_soon(bytes, to) {
@@ -134,6 +134,10 @@ impl Link for UdpLink {
             }
         }
         Ok(())
+    }
+
+    fn default_peer(&self) -> Option<Peer> {
+        self.target.map(Peer::from)
     }
 
     fn waker(&self) -> Waker {
