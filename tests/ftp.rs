@@ -2,25 +2,22 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mavftp_mount::remote::ask::{ask, ask_with, list};
 use mavftp_mount::remote::ftp::{Options, connect};
 use mavftp_mount::remote::{
-    Class, Entry, Error, Kind, Op, OpId, Pull, Remote, RemotePath, Reply, Sink, Source, WriteMode,
+    Class, Entry, Error, Kind, Op, OpId, Remote, RemotePath, Reply, Source, WriteMode,
 };
 use support::python::{Peer, START_TIME};
+use support::remotes::{AtFirstBytes, Data, Ends, Gate, LIMIT, Whole, end, path, pattern};
 
 mod support;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// For tests of what happens when nothing comes.
 const SHORT: Duration = Duration::from_millis(700);
-/// No test may wait longer for an operation, however slow the machine.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A served directory and a remote that shows it.
 struct World {
@@ -79,93 +76,8 @@ fn options(port: u16) -> Options {
     Options { host: "127.0.0.1".into(), port, user, password, op_timeout: PATIENCE }
 }
 
-fn path(text: &str) -> RemotePath {
-    RemotePath::parse(text.as_bytes()).unwrap()
-}
-
 fn replace(name: &str, source: Arc<dyn Source>) -> Op {
     Op::Write { path: path(name), mode: WriteMode::Replace, source }
-}
-
-/// Waits for a future, and fails the test rather than hang.
-fn end<T: Send + 'static>(future: impl Future<Output = T> + Send) -> T {
-    let timer = async {
-        blocking::unblock(|| std::thread::sleep(LIMIT)).await;
-        panic!("the operation did not end")
-    };
-    futures_lite::future::block_on(futures_lite::future::or(future, timer))
-}
-
-/// Bytes without a short period.
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
-}
-
-/// Keeps a read's pieces and says nothing.
-#[derive(Default)]
-struct Data(Mutex<Vec<(u64, Vec<u8>)>>);
-
-impl Data {
-    fn from(&self, offset: u64) -> Vec<u8> {
-        let mut all = Vec::new();
-        for (at, bytes) in self.0.lock().unwrap().iter() {
-            assert_eq!(*at, offset + all.len() as u64);
-            all.extend(bytes);
-        }
-        all
-    }
-}
-
-impl Sink for Data {
-    fn data(&self, offset: u64, bytes: &[u8]) {
-        self.0.lock().unwrap().push((offset, bytes.to_vec()));
-    }
-    fn done(&self, _: Result<Reply, Error>) {}
-}
-
-/// Counts the ends, and says when there is one.
-struct Ends(Sender<Result<Reply, Error>>);
-
-impl Ends {
-    fn new() -> (Arc<Ends>, Receiver<Result<Reply, Error>>) {
-        let (sender, receiver) = channel();
-        (Arc::new(Ends(sender)), receiver)
-    }
-}
-
-impl Sink for Ends {
-    fn done(&self, result: Result<Reply, Error>) {
-        let _ = self.0.send(result);
-    }
-}
-
-/// Has all its bytes.
-struct Whole(Vec<u8>);
-
-impl Source for Whole {
-    fn pull(&self, offset: u64, buffer: &mut [u8]) -> Pull {
-        let rest = &self.0[offset as usize..];
-        match rest.len().min(buffer.len()) {
-            0 => Pull::End,
-            count => {
-                buffer[..count].copy_from_slice(&rest[..count]);
-                Pull::Bytes(count)
-            }
-        }
-    }
-}
-
-/// Has its bytes only after it has been opened.
-struct Gate(AtomicBool, Whole);
-
-impl Source for Gate {
-    fn pull(&self, offset: u64, buffer: &mut [u8]) -> Pull {
-        if offset > 0 && !self.0.load(Ordering::SeqCst) {
-            return Pull::Pending;
-        }
-        let count = buffer.len().min(10_000);
-        self.1.pull(offset, &mut buffer[..count])
-    }
 }
 
 #[test]
@@ -313,7 +225,7 @@ fn nobody_at_the_port_is_a_link_that_is_down() {
 fn a_source_that_has_nothing_yet_is_waited_for() {
     let world = World::new(&[]);
     let bytes = pattern(200_000);
-    let gate = Arc::new(Gate(AtomicBool::new(false), Whole(bytes.clone())));
+    let gate = Gate::shut(bytes.clone());
     let (sink, done) = Ends::new();
     let id = OpId::fresh();
     world.remote.submit(id, replace("/slow", gate.clone()), Class::Write, PATIENCE, sink);
@@ -321,7 +233,7 @@ fn a_source_that_has_nothing_yet_is_waited_for() {
     std::thread::sleep(Duration::from_millis(100));
     world.remote.more(id);
     assert!(done.recv_timeout(Duration::from_millis(200)).is_err());
-    gate.0.store(true, Ordering::SeqCst);
+    gate.open();
     world.remote.more(id);
     assert_eq!(done.recv_timeout(PATIENCE).unwrap(), Ok(Reply::Size(200_000)));
     assert!(world.content("slow") == bytes);
@@ -330,7 +242,7 @@ fn a_source_that_has_nothing_yet_is_waited_for() {
 #[test]
 fn a_source_that_never_has_more_ends_with_its_patience() {
     let world = World::new(&[]);
-    let gate = Arc::new(Gate(AtomicBool::new(false), Whole(pattern(50_000))));
+    let gate = Gate::shut(pattern(50_000));
     let started = Instant::now();
     let stuck = end(ask(&world.remote, replace("/x", gate), Class::Write, SHORT));
     assert_eq!(stuck, Err(Error::TimedOut));
@@ -341,7 +253,7 @@ fn a_source_that_never_has_more_ends_with_its_patience() {
 #[test]
 fn a_cancelled_operation_ends_once_whether_it_waits_or_runs() {
     let world = World::new(&[]);
-    let gate = Arc::new(Gate(AtomicBool::new(false), Whole(pattern(50_000))));
+    let gate = Gate::shut(pattern(50_000));
     let (running, running_done) = Ends::new();
     let (waiting, waiting_done) = Ends::new();
     let (first, second) = (OpId::fresh(), OpId::fresh());
@@ -358,18 +270,6 @@ fn a_cancelled_operation_ends_once_whether_it_waits_or_runs() {
     assert!(running_done.try_recv().is_err() && waiting_done.try_recv().is_err());
 }
 
-/// Does something once, at the first bytes of a read.
-struct AtFirstBytes<F: Fn() + Send + Sync>(F, OnceLock<()>, Ends);
-
-impl<F: Fn() + Send + Sync> Sink for AtFirstBytes<F> {
-    fn data(&self, _: u64, _: &[u8]) {
-        self.1.get_or_init(&self.0);
-    }
-    fn done(&self, result: Result<Reply, Error>) {
-        self.2.done(result);
-    }
-}
-
 fn read_all(name: &str) -> Op {
     Op::Read { path: path(name), offset: 0, length: u64::MAX }
 }
@@ -384,10 +284,9 @@ fn put_large(world: &World) {
 fn a_running_read_stops_when_it_is_cancelled() {
     let world = World::new(&[]);
     put_large(&world);
-    let (sender, done) = channel();
     let (id, remote) = (OpId::fresh(), world.remote.clone());
-    let sink = AtFirstBytes(move || remote.cancel(id), OnceLock::new(), Ends(sender));
-    world.remote.submit(id, read_all("/large"), Class::Demand, PATIENCE, Arc::new(sink));
+    let (sink, done) = AtFirstBytes::new(move || remote.cancel(id));
+    world.remote.submit(id, read_all("/large"), Class::Demand, PATIENCE, sink);
     assert_eq!(done.recv_timeout(LIMIT).unwrap(), Err(Error::Cancelled));
     assert_eq!(world.read("/large", 5, 3).unwrap().1, [0; 3]);
 }
@@ -396,10 +295,8 @@ fn a_running_read_stops_when_it_is_cancelled() {
 fn a_server_killed_in_mid_read_is_an_error_and_is_used_again_when_it_is_back() {
     let world = World::new(&[]);
     put_large(&world);
-    let (sender, done) = channel();
     let server = world.server.clone();
-    let kill = move || server.lock().unwrap().kill();
-    let sink = Arc::new(AtFirstBytes(kill, OnceLock::new(), Ends(sender)));
+    let (sink, done) = AtFirstBytes::new(move || server.lock().unwrap().kill());
     let started = Instant::now();
     world.remote.submit(OpId::fresh(), read_all("/large"), Class::Demand, PATIENCE, sink);
     assert_eq!(done.recv_timeout(LIMIT).unwrap(), Err(Error::LinkDown));
@@ -454,9 +351,9 @@ fn a_server_that_falls_silent_holds_nobody_beyond_two_patiences() {
 }
 
 #[test]
-fn dropping_the_remote_ends_what_waits_and_says_goodbye() {
+fn dropping_the_remote_ends_what_runs_and_what_waits() {
     let world = World::new(&[]);
-    let gate = Arc::new(Gate(AtomicBool::new(false), Whole(pattern(50_000))));
+    let gate = Gate::shut(pattern(50_000));
     let (sink, done) = Ends::new();
     let World { remote, server: _server, directory: _directory, .. } = world;
     remote.submit(OpId::fresh(), replace("/x", gate), Class::Write, PATIENCE, sink.clone());

@@ -11,7 +11,7 @@ use crate::remote::{Error, Op};
 /// Phrases of system errors, tried in this order: "does not exist" holds "exist", and a phrase
 /// about rights may name the file. Unix texts, then those of Windows servers.
 const PHRASES: [(&str, Error); 19] = [
-    ("no such file", Error::NotFound),
+    ("no such", Error::NotFound),
     ("not found", Error::NotFound),
     ("not exist", Error::NotFound),
     ("doesn't exist", Error::NotFound),
@@ -97,6 +97,7 @@ mod tests {
         for (text, error) in [
             ("550 No such file or directory.", Error::NotFound),
             ("450 /a: No such file or directory", Error::NotFound),
+            ("501 No such directory.", Error::NotFound),
             ("550 The system cannot find the file specified.", Error::NotFound),
             ("550 File does not exist", Error::NotFound),
             ("550 File exists.", Error::Exists),
