@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub mod ask;
 pub mod ftp;
+pub mod mavftp;
 #[cfg(test)]
 pub mod memory;
 mod path;
