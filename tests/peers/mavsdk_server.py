@@ -5,7 +5,8 @@ Usage: mavsdk_server.py ENDPOINT DIRECTORY [--type autopilot|companion]
 
 ENDPOINT is a MAVSDK connection URL: `udpout://127.0.0.1:PORT` where a mount listens on udp:PORT,
 or `udpin://127.0.0.1:PORT` to wait for clients. Prints `ready` once the directory is served and
-runs until SIGTERM or SIGINT.
+runs until SIGTERM or SIGINT; with a pipe as standard input, also until that ends, so that it does
+not outlive a killed test.
 
 Seen on the wire with MAVSDK 4.1.0 (pymavlink listening):
 - One HEARTBEAT a second, the first about a second after `ready`, unasked with udpout. Nothing else.
@@ -21,8 +22,11 @@ Seen on the wire with MAVSDK 4.1.0 (pymavlink listening):
 """
 
 import argparse
+import os
 import signal
+import stat
 import sys
+import threading
 
 from mavsdk import ComponentType, Configuration, ConnectionResult, Mavsdk
 from mavsdk.plugins.ftp_server import FtpServer
@@ -45,8 +49,15 @@ def main():
     server.set_root_dir(options.directory)
     print("ready", flush=True)
 
+    if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
+        threading.Thread(target=end_with_input, daemon=True).start()
     signal.sigwait(ends)
     mavsdk.destroy()
+
+
+def end_with_input():
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def parse_arguments():
