@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub mod ask;
+pub mod ftp;
 #[cfg(test)]
 pub mod memory;
 mod path;
