@@ -12,19 +12,22 @@ wait for the first heartbeat. ls prints `TYPE SIZE MTIME NAME` per entry.
 
 import argparse
 import os
+import queue
 import sys
-import threading
 import time
 
-from mavsdk import Configuration, ConnectionResult, ComponentType, Mavsdk
+from mavsdk import ComponentType, Configuration, ConnectionResult, LogLevel, Mavsdk
+from mavsdk import log_subscribe, log_unsubscribe
 from mavsdk.plugins.ftp import Ftp, FtpResult
 
 HEARTBEAT_WAIT_S = 15.0
-TRANSFER_WAIT_S = 3600.0
+# MAVSDK may drop a callback when Python is slow: so the last one is not waited for without end.
+STALL_S = 30.0
 
 
 def main():
     options = parse_arguments()
+    log_subscribe(lambda level, *_: level < LogLevel.WARN)  # True: not worth printing
     with Mavsdk(Configuration.create_with_component_type(ComponentType.GROUND_STATION)) as mavsdk:
         result = mavsdk.add_any_connection(options.endpoint)
         if result != ConnectionResult.SUCCESS:
@@ -33,6 +36,7 @@ def main():
         if system is None:
             sys.exit(f"mavsdk_client: no autopilot heard on {options.endpoint}")
         OPERATIONS[options.operation](Ftp(system), options)
+    log_unsubscribe()
 
 
 def get(ftp, options):
@@ -55,22 +59,18 @@ def ls(ftp, options):
 
 def timed(start):
     """Seconds from `start` until the transfer's last callback; exits when that is a failure."""
-    finished = threading.Event()
-    results = []
-
-    def done(result, _progress, _user_data):
-        if result != FtpResult.NEXT:
-            results.append(result)
-            finished.set()
-
+    results = queue.SimpleQueue()
     began = time.monotonic()
-    start(done)
-    if not finished.wait(TRANSFER_WAIT_S):
-        sys.exit(f"mavsdk_client: not done after {TRANSFER_WAIT_S:.0f} s")
-    seconds = time.monotonic() - began
-    if results[0] != FtpResult.SUCCESS:
-        sys.exit(f"mavsdk_client: {results[0].name}")
-    return seconds
+    start(lambda result, _progress, _user_data: results.put((result, time.monotonic())))
+    while True:
+        try:
+            result, at = results.get(timeout=STALL_S)
+        except queue.Empty:
+            sys.exit(f"mavsdk_client: no progress for {STALL_S:.0f} s")
+        if result == FtpResult.SUCCESS:
+            return at - began
+        if result != FtpResult.NEXT:
+            sys.exit(f"mavsdk_client: {result.name}")
 
 
 def parse_arguments():

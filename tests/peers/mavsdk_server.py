@@ -28,7 +28,8 @@ import stat
 import sys
 import threading
 
-from mavsdk import ComponentType, Configuration, ConnectionResult, Mavsdk
+from mavsdk import ComponentType, Configuration, ConnectionResult, LogLevel, Mavsdk
+from mavsdk import log_subscribe, log_unsubscribe
 from mavsdk.plugins.ftp_server import FtpServer
 
 TYPES = {"autopilot": ComponentType.AUTOPILOT, "companion": ComponentType.COMPANION_COMPUTER}
@@ -40,6 +41,7 @@ def main():
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
 
+    log_subscribe(lambda level, *_: level < LogLevel.WARN)  # True: not worth printing
     configuration = Configuration.create_with_component_type(TYPES[options.type])
     mavsdk = Mavsdk(configuration)
     result = mavsdk.add_any_connection(options.endpoint)
@@ -53,6 +55,7 @@ def main():
         threading.Thread(target=end_with_input, daemon=True).start()
     signal.sigwait(ends)
     mavsdk.destroy()
+    log_unsubscribe()
 
 
 def end_with_input():
