@@ -3,5 +3,8 @@
 // Each test program takes what it needs; the rest looks dead to it.
 #![allow(dead_code)]
 
+pub mod mounted;
+pub mod ordinary;
+pub mod program;
 pub mod python;
 pub mod remotes;
