@@ -1,4 +1,6 @@
 //! MAVLink FTP itself, without a socket, a thread or a clock: time is an argument, what is to be
 //! sent is a result, and random numbers come from a seed, so that a seed is a run.
 
+pub mod directory;
+pub mod server;
 pub mod wire;
