@@ -3,6 +3,7 @@
 //! `directory`, which serves a folder of the disk.
 
 pub mod client;
+pub mod directory;
 pub mod hub;
 pub mod server;
 pub mod timers;
