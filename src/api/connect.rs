@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Error;
-use crate::link::address::Address;
+use crate::link::address::{Address, FtpAddress, OpenError};
 use crate::link::node::Node;
 use crate::remote::{self, Remote, ftp, mavftp};
 
@@ -47,27 +47,34 @@ pub fn connect(
     waiting: &mut dyn FnMut(&str),
 ) -> Result<Arc<dyn Remote>, Error> {
     match address {
-        Address::Ftp { host, port, user } => {
-            let login = ftp::Options {
-                host: host.clone(),
-                port: *port,
-                user: options
-                    .login
-                    .user
-                    .clone()
-                    .or_else(|| user.clone())
-                    .unwrap_or_else(|| ANONYMOUS.into()),
-                password: options.login.password.clone().unwrap_or_default(),
-                op_timeout: options.mavlink.op_timeout,
-            };
-            ftp::connect(&login).map_err(|error| refused(address, error))
+        Address::Ftp(server) => {
+            if let Some(missing) = address.not_built() {
+                return Err(OpenError::NotBuilt(missing).into());
+            }
+            log_in(server, options).map_err(|error| refused(address, error))
         }
-        Address::Udp(_) => {
+        Address::UdpListen { .. }
+        | Address::UdpOut(_)
+        | Address::UdpBroadcast(_)
+        | Address::TcpOut(_)
+        | Address::TcpListen { .. }
+        | Address::Serial { .. } => {
             let link = address.open()?;
             let node = Node::new(link, options.mavlink.own_system, options.mavlink.own_component);
             Ok(mavftp::connect(node, address, &options.mavlink, waiting)?)
         }
     }
+}
+
+fn log_in(server: &FtpAddress, options: &Options) -> Result<Arc<dyn Remote>, remote::Error> {
+    let user = options.login.user.as_ref().or(server.user.as_ref());
+    ftp::connect(&ftp::Options {
+        host: server.host.as_str().into(),
+        port: server.port,
+        user: user.cloned().unwrap_or_else(|| ANONYMOUS.into()),
+        password: options.login.password.clone().unwrap_or_default(),
+        op_timeout: options.mavlink.op_timeout,
+    })
 }
 
 fn refused(address: &Address, error: remote::Error) -> Error {

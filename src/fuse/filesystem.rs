@@ -26,10 +26,6 @@ use crate::fs::{Fs, Handle, Ino, SetAttr};
 const ATTRIBUTE_TIME: Duration = Duration::from_secs(1);
 /// Our inode numbers are never used twice, so there is but one generation.
 const GENERATION: Generation = Generation(0);
-/// What statfs says about inodes: plenty; no protocol tells.
-const INODES: u64 = 1 << 20;
-/// Longest name that statfs reports, in bytes (`NAME_MAX`).
-const NAME_BYTES_MAX: u32 = 255;
 
 /// Requests that are always refused: the errno, the request, its arguments and its reply.
 macro_rules! refused {
@@ -383,9 +379,18 @@ impl Filesystem for Requests {
 
     fn statfs(&self, _: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         guarded("statfs", || {
-            let space = self.fs.statfs();
-            let (size, free) = (space.block_size, space.blocks_free);
-            reply.statfs(space.blocks, free, free, INODES, INODES, size, NAME_BYTES_MAX, size);
+            let all = self.fs.statfs();
+            let (free, size) = (all.blocks_free, all.block_size);
+            reply.statfs(
+                all.blocks,
+                free,
+                free,
+                all.files,
+                all.files_free,
+                size,
+                all.name_bytes_max,
+                size,
+            );
         });
     }
 

@@ -1,0 +1,42 @@
+//! Where the log goes and how much of it: `-v`, `-q`, `RUST_LOG`, `--log-file`.
+
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal};
+use std::sync::Mutex;
+
+use mavftp_mount::cli::Log;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+/// Starts logging. `RUST_LOG` wins over `-v` and `-q`.
+pub fn start(log: &Log) -> Result<(), String> {
+    let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(directives) => EnvFilter::try_new(&directives)
+            .map_err(|error| format!("RUST_LOG is not a log filter: {error}"))?,
+        Err(_) => EnvFilter::new(directives(log)),
+    };
+    let builder = fmt().with_env_filter(filter).with_target(false);
+    match &log.file {
+        None => builder.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init(),
+        Some(path) => {
+            let opened = OpenOptions::new().create(true).append(true).open(path);
+            let file = opened.map_err(|error| {
+                format!("cannot write the log file {}: {error}", path.display())
+            })?;
+            builder.with_ansi(false).with_writer(Mutex::new(file)).init();
+        }
+    }
+    Ok(())
+}
+
+/// fuser speaks of requests that were given up by their programs as of errors; it is not asked
+/// unless somebody looks for the cause of something.
+fn directives(log: &Log) -> &'static str {
+    match (log.quiet, log.verbose) {
+        (true, _) => "error,fuser=off",
+        (false, 0) => "warn,fuser=off",
+        (false, 1) => "info,fuser=error",
+        (false, 2) => "debug,fuser=warn",
+        (false, _) => "trace",
+    }
+}
