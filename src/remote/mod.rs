@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub mod ask;
+pub mod ftp;
+pub mod mavftp;
 #[cfg(test)]
 pub mod memory;
 mod path;
