@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod hub;
+pub mod directory;
 pub mod server;
 pub mod timers;
 pub mod transfer;

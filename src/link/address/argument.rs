@@ -33,13 +33,15 @@ pub(super) fn device(text: &str) -> Result<Address, Fault> {
         },
         Some(_) | None => (text, BAUD_DEFAULT),
     };
-    if !device.starts_with('/') {
+    let name = device.trim_start_matches('/');
+    if name.len() == device.len() || name.is_empty() {
         return Err(Fault::Reason("the device begins with a slash, as /dev/ttyUSB0"));
     }
     if device.contains(['#', ',', '\0']) {
         return Err(Fault::Reason("a number follows the comma, as /dev/ttyACM0,115200"));
     }
-    Ok(Address::Serial { device: device.to_string(), baud })
+    // One slash: with two, it would look like the beginning of a URL.
+    Ok(Address::Serial { device: format!("/{name}"), baud })
 }
 
 /// What follows `/dev/`.

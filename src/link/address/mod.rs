@@ -185,6 +185,7 @@ impl FromStr for Address {
 }
 
 impl fmt::Display for Source {
+    /// For people; what is not UTF-8 in the path is shown as replacement characters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.address)?;
         if self.path.is_empty() {

@@ -256,11 +256,12 @@ impl MemoryFile {
             return Err(Nak::FailErrno(EFBIG));
         }
         let tree = self.tree.tree();
-        let (time, space, used) = (tree.time, tree.space, tree.used());
+        let time = tree.time;
+        let free = tree.space.map(|space| space.saturating_sub(tree.used()));
         drop(tree);
         let mut body = lock(&self.body);
-        let wanted = (used + length).saturating_sub(body.bytes.len() as u64);
-        if length > body.bytes.len() as u64 && space.is_some_and(|space| wanted > space) {
+        let more = length.saturating_sub(body.bytes.len() as u64);
+        if more > 0 && free.is_some_and(|free| more > free) {
             return Err(Nak::FailErrno(ENOSPC));
         }
         body.bytes.resize(length as usize, 0);

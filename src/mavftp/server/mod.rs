@@ -55,6 +55,7 @@ impl Default for Options {
 }
 
 /// What a server wants of its driver.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, never stored")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServerOutput<C> {
     /// Send this to this client.
