@@ -9,5 +9,7 @@
 //! The modules stand in the order of a read. Who may know whom is held by `tests/architecture.rs`.
 
 pub mod link;
+pub mod cache;
+pub mod fs;
 pub mod mavftp;
 pub mod remote;
