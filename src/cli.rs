@@ -17,6 +17,7 @@ use crate::remote::mavftp;
 use crate::serve;
 
 mod arguments;
+mod logging;
 mod mount_options;
 #[cfg(test)]
 mod tests;

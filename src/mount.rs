@@ -34,7 +34,7 @@ const READ_AHEAD_BYTES: u64 = 256 << 10;
 const NEGATIVE_TIME: Duration = Duration::from_secs(1);
 
 /// What to mount, where and how.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The vehicle or server.
     pub address: Address,
@@ -91,7 +91,7 @@ fn mount(
     ready: impl FnOnce() -> io::Result<()>,
 ) -> Result<u8, Error> {
     let remote = api::connect(&options.address, &options.connection, &mut |missing| {
-        eprintln!("{missing}");
+        let _ = writeln!(io::stderr(), "{missing}");
     })?;
     check_root(&remote, options)?;
     let label = remote.status().label;

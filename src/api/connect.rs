@@ -11,7 +11,7 @@ use crate::remote::{self, Remote, ftp, mavftp};
 const ANONYMOUS: &str = "anonymous";
 
 /// How to reach a vehicle or server.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Ids, target and time limits. The operation timeout holds for FTP servers as well.
     pub mavlink: mavftp::Options,

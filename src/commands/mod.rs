@@ -1,21 +1,19 @@
 //! The plain verbs, a file each, over [`crate::api`]; they need no mount. What they have in common:
 //! how a far place is reached, and how it fails.
 
-use std::io;
+use std::io::{self, Write};
 
 use crate::api::{self, Vehicle};
 use crate::link::address::Address;
 use crate::remote::RemotePath;
-use crate::serve::ServeError;
 
 pub mod cat;
 pub mod get;
 pub mod ls;
 pub mod put;
-pub mod serve;
 
 /// A place on a vehicle or server, and how to get there.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Place {
     /// The vehicle or server.
     pub address: Address,
@@ -28,7 +26,9 @@ pub struct Place {
 impl Place {
     /// Connects; what is missing meanwhile goes to stderr.
     fn connect(&self) -> Result<Vehicle, api::Error> {
-        Vehicle::connect(&self.address, &self.options, &mut |missing| eprintln!("{missing}"))
+        Vehicle::connect(&self.address, &self.options, &mut |missing| {
+            let _ = writeln!(io::stderr(), "{missing}");
+        })
     }
 }
 
@@ -41,12 +41,6 @@ pub enum Failure {
     /// It cannot be done the way it was asked for.
     #[error("{0}")]
     Refused(String),
-    /// The directory or the link cannot be served.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// The system does not let us take signals.
-    #[error("cannot take signals: {0}")]
-    Signals(io::Error),
     /// Standard output takes no more.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -57,7 +51,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Api(error) => error.exit_code(),
-            Failure::Refused(_) | Failure::Serve(_) | Failure::Signals(_) | Failure::Output(_) => 1,
+            Failure::Refused(_) | Failure::Output(_) => 1,
         }
     }
 
@@ -78,9 +72,7 @@ impl Failure {
                 | api::Error::Local { .. }
                 | api::Error::Input(_),
             )
-            | Failure::Refused(_)
-            | Failure::Serve(_)
-            | Failure::Signals(_) => false,
+            | Failure::Refused(_) => false,
         }
     }
 }

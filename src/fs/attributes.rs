@@ -1,8 +1,8 @@
 //! What files look like: lookup counts, attributes and their changes, the size of the whole.
 
-use super::saving::Unsent;
 use super::handles::Handle;
 use super::inodes::{FarTime, Ino, OwnTime, Place, Standing};
+use super::saving::Unsent;
 use super::staged::{FILE_BYTES_MAX, Staged};
 use super::{Found, Fs, FsError, State};
 use crate::remote::{Entry, Error, Kind, Name};

@@ -79,12 +79,7 @@ impl Fs {
     }
 
     /// The bytes from `offset`: `size` of them, fewer at the end of the file.
-    pub async fn read(
-        &self,
-        handle: Handle,
-        offset: u64,
-        size: usize,
-    ) -> Result<Vec<u8>, FsError> {
+    pub async fn read(&self, handle: Handle, offset: u64, size: usize) -> Result<Vec<u8>, FsError> {
         let (open, staged) = self.open_file(handle)?;
         if !open.access.read {
             return Err(FsError::BadHandle);
@@ -108,12 +103,7 @@ impl Fs {
     }
 
     /// Writes to the staged copy, and says how many bytes. Waits while the file is being sent.
-    pub async fn write(
-        &self,
-        handle: Handle,
-        offset: u64,
-        data: Vec<u8>,
-    ) -> Result<u32, FsError> {
+    pub async fn write(&self, handle: Handle, offset: u64, data: Vec<u8>) -> Result<u32, FsError> {
         let (open, staged) = self.open_file(handle)?;
         if !open.access.write {
             return Err(FsError::BadHandle);

@@ -125,8 +125,7 @@ impl Inodes {
         let ino = Ino(self.next_ino);
         self.next_ino += 1;
         let standing = Standing::At(place.clone());
-        let node =
-            Node { standing, kind, uses: 0, forgotten: None, own_time: None, contents: 0 };
+        let node = Node { standing, kind, uses: 0, forgotten: None, own_time: None, contents: 0 };
         self.nodes.insert(ino, node);
         self.by_place.insert(place.clone(), ino);
         self.put_aside(ino);

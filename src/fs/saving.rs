@@ -133,9 +133,8 @@ impl Fs {
             &started,
         );
         let saving = async { saving.await.map_err(FsError::from) };
-        let feeding = async {
-            Err(upload.feed(|operation| self.cache.more(place.volume, operation)).await)
-        };
+        let feeding =
+            async { Err(upload.feed(|operation| self.cache.more(place.volume, operation)).await) };
         future::or(saving, feeding).await
     }
 

@@ -188,12 +188,7 @@ impl Staged {
     }
 
     /// Cuts the file, or lengthens it with zeros. The caller has the turn.
-    pub async fn set_length(
-        &self,
-        _turn: &Holding,
-        length: u64,
-        now: i64,
-    ) -> Result<(), FsError> {
+    pub async fn set_length(&self, _turn: &Holding, length: u64, now: i64) -> Result<(), FsError> {
         if length > FILE_BYTES_MAX {
             return Err(FsError::TooLarge);
         }

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{FileAttr, FileType, FopenFlags, INodeNo, TimeOrNow};
 
-use crate::fs::{Attr, Kind, Opened};
+use crate::fs::{Attr, Opened};
+use crate::remote::Kind;
 
 /// What st_blocks counts in, on every system.
 const STAT_BLOCK_BYTES: u64 = 512;

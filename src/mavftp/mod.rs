@@ -3,8 +3,8 @@
 //! `directory`, which serves a folder of the disk.
 
 pub mod client;
-pub mod hub;
 pub mod directory;
+pub mod hub;
 pub mod server;
 pub mod timers;
 pub mod transfer;

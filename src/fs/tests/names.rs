@@ -77,7 +77,8 @@ fn a_rename_carries_the_number_and_the_open_handle() {
     let handle = world.open("/a", RDONLY);
     world.remote.clear_log();
     world.rename("/a", "/b").unwrap();
-    let wire: Vec<_> = world.remote.log().into_iter().filter(|op| !op.starts_with("List")).collect();
+    let wire: Vec<_> =
+        world.remote.log().into_iter().filter(|op| !op.starts_with("List")).collect();
     assert_eq!(wire, [r#"Rename "/a" "/b""#]);
     assert_eq!(world.ino("/b"), ino);
     assert!(!world.exists("/a"));

@@ -132,7 +132,8 @@ fn truncate_without_a_handle_is_done_when_it_returns() {
     let world = World::with([("/a", &b"0123456789"[..]), ("/b", &[7; 10_000])]);
     let cut = |path, size| {
         let ino = world.ino(path);
-        let attr = world.run(world.fs.setattr(ino, None, SetAttr { size: Some(size), mtime: None }));
+        let attr =
+            world.run(world.fs.setattr(ino, None, SetAttr { size: Some(size), mtime: None }));
         assert_eq!(attr.unwrap().size, size);
     };
     cut("/a", 4);
