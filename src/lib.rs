@@ -11,3 +11,4 @@
 pub mod link;
 pub mod mavftp;
 pub mod remote;
+pub mod serve;
