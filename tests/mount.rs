@@ -169,6 +169,7 @@ fn a_mount_in_the_background_answers_once_its_command_returns() {
 /// mounted.
 fn refused(source: &str, point: &Path, code: i32, reasons: &[&str]) {
     let already = is_mounted(point);
+    let _wrongly = (!already).then(|| Background(point.to_path_buf()));
     let arguments = ["-f", "--mount-timeout", "2s", source, point.to_str().unwrap()];
     let (ended, printed) = our_program(&arguments, REFUSAL_TIME);
     assert_eq!(ended, code, "{printed}");
