@@ -177,6 +177,23 @@ fn a_file_that_grows_within_a_fetch_is_read_whole() {
 }
 
 #[test]
+fn a_fetch_that_began_before_the_file_grew_is_no_evidence_of_shrinking() {
+    let all = content(30_000, 1);
+    let (world, file) = world_of(&all[..20_000]);
+    let mut early = world.begin_read(&file, 0, 4096);
+    assert!(early.poll().is_none());
+    let asked = world.take();
+    asked.sink.opened(20_000);
+    world.remote.put("/a", &all);
+    assert_eq!(world.read(&file, 8192, 100).unwrap(), all[8192..8292]);
+    assert_eq!(file.version().unwrap().size, 30_000);
+    deliver(&asked, &all, 0, 4096);
+    asked.sink.done(Ok(Reply::Size(20_000)));
+    assert_eq!(early.poll().unwrap().unwrap(), all[..4096]);
+    assert_eq!(world.read(&file, 25_000, 9999).unwrap(), all[25_000..]);
+}
+
+#[test]
 fn a_file_smaller_than_listed_is_another_one() {
     let (world, file) = world_of(&content(10_000, 1));
     world.read(&file, 0, 100).unwrap();
