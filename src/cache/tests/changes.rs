@@ -197,7 +197,7 @@ fn a_read_that_a_rename_overtook_is_tried_under_the_new_name() {
 
 #[test]
 fn the_reader_of_a_replaced_file_never_gets_the_newcomers_bytes() {
-    let (old, new) = (content(10_000, 1), content(10_000, 2));
+    let (old, new) = (content(10_000, 1), content(9000, 2));
     let world = World::with(&[("/a", &old), ("/b", &new)], small());
     let file = world.open("/a");
     world.read(&file, 0, 4096).unwrap();
@@ -322,6 +322,22 @@ fn a_truncated_file_shows_its_new_length_and_is_read_anew() {
     assert_eq!(world.entry("/a").unwrap().size, 5000);
     assert_eq!(world.read(&file, 0, 1), Err(Error::Changed));
     assert_eq!(world.read(&world.open("/a"), 0, 9999).unwrap(), all[..5000]);
+}
+
+#[test]
+fn every_call_may_be_polled_by_another_thread() {
+    fn is_send(_: impl Send) {}
+    let world = files();
+    let (cache, volume, at) = (&world.cache, world.volume, path("/a"));
+    is_send(cache.entry(volume, &at));
+    is_send(cache.make_directory(volume, &at));
+    is_send(cache.remove(volume, &at));
+    is_send(cache.remove_directory(volume, &at));
+    is_send(cache.rename(volume, &at, &at));
+    is_send(cache.truncate(volume, &at, 1));
+    let source = Arc::new(Bytes(Vec::new()));
+    is_send(cache.save(volume, &at, 0, 1, source, Arc::new(Nobody), &|_| {}));
+    assert!(world.asked().is_empty(), "nothing is sent before it is polled");
 }
 
 #[test]
