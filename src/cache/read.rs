@@ -1,0 +1,191 @@
+//! Reading through the cache: open files, and the passes of a read.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::fetch::Flight;
+use super::files::FileId;
+use super::known::Shared;
+use super::read_ahead::ReadAhead;
+use super::reading::{Failed, Plan, Reading, Then};
+use super::record::Seen;
+use super::{Cache, Volume, VolumeId};
+use crate::remote::ask::ask;
+use crate::remote::{Class, Entry, Error, Op, Remote, RemotePath, Reply, Version};
+
+/// How often a read begins again because the file grew, moved or was being changed under it.
+const PASSES_MAX: usize = 16;
+
+/// A file opened for reading. It stays on the content it was opened on, whatever happens to the
+/// path: removed or replaced, it gives the blocks that are cached, else [`Error::Changed`].
+/// Dropping it ends the fetches ahead of it that nobody waits for.
+pub struct OpenFile {
+    pub(super) volume: VolumeId,
+    pub(super) id: FileId,
+    pub(super) generation: u32,
+    pub(super) shared: Arc<Shared>,
+    remote: Option<Arc<dyn Remote>>,
+    pub(super) ahead: Mutex<Ahead>,
+}
+
+/// What is fetched ahead of a handle.
+pub(super) struct Ahead {
+    pub policy: ReadAhead,
+    pub flights: Vec<Arc<Flight>>,
+}
+
+impl OpenFile {
+    /// The version this handle reads now: its size grows when the file does.
+    /// [`Error::Changed`] when the file has another content than was opened.
+    pub fn version(&self) -> Result<Version, Error> {
+        self.shared.with(|known| match known.files.get(self.id) {
+            Some(record) if record.version.generation == self.generation => Ok(record.version),
+            Some(_) | None => Err(Error::Changed),
+        })
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let flights = std::mem::take(&mut self.ahead.get_mut().flights);
+        if let Some(remote) = &self.remote {
+            flights.iter().filter(|flight| flight.is_idle()).for_each(|f| remote.cancel(f.id));
+        }
+        self.shared.with(|known| {
+            if known.files.close(self.id) {
+                known.blocks.forget(self.id);
+            }
+        });
+    }
+}
+
+impl Cache {
+    /// Opens a file for reading; sends nothing. `entry` is what [`Cache::entry`] or a listing said.
+    pub fn open(&self, volume: VolumeId, path: &RemotePath, entry: &Entry) -> Arc<OpenFile> {
+        let far = self.meet(volume);
+        let up = far.as_ref().is_ok_and(|(_, status)| status.up);
+        let time = self.options.directory_time;
+        let (id, generation) = self.with(|known| {
+            let now = known.now;
+            let id = known.files.at_or_insert(volume, path, Seen::of(entry), now);
+            let mut evidence = None;
+            let generation = known.files.get(id).map_or(0, |record| {
+                // Nothing would show that another station has written the file since.
+                if record.opens == 0 && up && record.is_doubtful(now, time) {
+                    evidence = Some(record.begin_generation(now));
+                }
+                record.opens += 1;
+                record.version.generation
+            });
+            if let Some(evidence) = evidence {
+                known.apply(id, evidence);
+            }
+            known.trim_files();
+            (id, generation)
+        });
+        let quarter = self.options.bytes_max as u64 / 4;
+        let policy = ReadAhead::new(self.options.read_ahead_bytes.min(quarter));
+        Arc::new(OpenFile {
+            volume,
+            id,
+            generation,
+            shared: self.shared.clone(),
+            remote: far.ok().map(|(volume, _)| volume.remote),
+            ahead: Mutex::new(Ahead { policy, flights: Vec::new() }),
+        })
+    }
+
+    /// Exactly `length` bytes from `offset`, or fewer only at the end of the file.
+    ///
+    /// [`Error::Changed`] when the file has another content than was opened; else the error with
+    /// which the remote failed. `path` names the file in the log; the cache follows renames itself.
+    pub async fn read(
+        &self,
+        file: &OpenFile,
+        path: &RemotePath,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, Error> {
+        let result = self.read_in_passes(file, offset, length).await;
+        if let Err(error) = &result {
+            // Also cancels the fetches that the error made useless.
+            self.with(|_| file.ahead.lock().policy.stop());
+            tracing::debug!(%path, offset, length, %error, "a read failed");
+        }
+        result
+    }
+
+    async fn read_in_passes(
+        &self,
+        file: &OpenFile,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, Error> {
+        let asked = offset..offset.saturating_add(length as u64);
+        let mut reading = Reading::new(file, asked);
+        let mut retried = false;
+        for _ in 0..PASSES_MAX {
+            let (volume, status) = self.meet(file.volume)?;
+            let plan = self.with(|known| reading.plan(known, status.up))?;
+            self.send(&volume, &plan);
+            match plan.then {
+                Then::Answer(bytes) => return Ok(bytes),
+                Then::AskSize(path) => self.ask_size(&volume, file, &path).await?,
+                Then::AwaitChange(listener) => listener.await,
+                Then::Collect(waits) => match reading.collect(waits).await {
+                    Ok(()) => {}
+                    Err(failed) if !retried && self.deserves_retry(&failed) => retried = true,
+                    Err(failed) => return Err(failed.error),
+                },
+            }
+        }
+        Err(Error::Failed("the file kept changing while it was read".into()))
+    }
+
+    fn send(&self, volume: &Volume, plan: &Plan) {
+        for flight in &plan.submit {
+            let (offset, length) = flight.range();
+            let op = Op::Read { path: flight.path.below(&volume.root), offset, length };
+            let class = flight.class();
+            volume.remote.submit(flight.id, op, class, self.options.patience, flight.clone());
+            if flight.submitted_as(class) {
+                volume.remote.raise(flight.id, Class::Demand);
+            }
+            if flight.end().is_some() {
+                // Abandoned before the remote knew of it.
+                volume.remote.cancel(flight.id);
+            }
+        }
+        for id in &plan.raise {
+            volume.remote.raise(*id, Class::Demand);
+        }
+    }
+
+    async fn ask_size(
+        &self,
+        volume: &Volume,
+        file: &OpenFile,
+        path: &RemotePath,
+    ) -> Result<(), Error> {
+        let op = Op::Size { path: path.below(&volume.root) };
+        let size = match ask(&volume.remote, op, Class::Metadata, self.options.patience).await {
+            Ok(Reply::Size(size)) => Some(size),
+            Ok(Reply::Done | Reply::Checksum(_)) | Err(Error::Unsupported) => None,
+            Err(error) => return Err(error),
+        };
+        self.with(|known| known.size_told(file.id, file.generation, size));
+        Ok(())
+    }
+
+    /// Whether a reader tries by itself once more: it had joined a read-ahead, or the file was
+    /// renamed under the fetch.
+    fn deserves_retry(&self, failed: &Failed) -> bool {
+        let Failed { flight, error } = failed;
+        let moved = || {
+            let path = self.with(|known| known.files.get(flight.file)?.path.clone());
+            *error == Error::NotFound && path.is_some_and(|path| path != flight.path)
+        };
+        *error != Error::Changed && (flight.ahead || moved())
+    }
+}
