@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::staging::MemoryStore;
 use super::{Fs, FsError, FsOptions, Handle, Ino};
 use crate::cache::{Cache, Clock, Options};
 use crate::remote::memory::{Bytes, MemoryRemote};
-use crate::remote::{Class, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
+use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
 
 mod directories;
 mod names;
@@ -48,7 +48,7 @@ impl World {
         options: FsOptions,
     ) -> World {
         let remote = MemoryRemote::with(files);
-        let wire = Arc::new(Wire { inner: remote.clone(), uploads: Mutex::default() });
+        let wire = Arc::new(Wire::over(remote.clone()));
         let time = Arc::new(AtomicI64::new(2_000_000_000));
         let clock = Arc::new(SameTime(time.clone()));
         let cache = Cache::new(clock, Options::default());
@@ -67,6 +67,11 @@ impl World {
 
     pub fn wait(&self, seconds: i64) {
         self.time.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    /// Whether the vehicle has no space for uploads that end from now on.
+    pub fn refuse_uploads(&self, refuse: bool) {
+        self.wire.full.store(refuse, Ordering::Relaxed);
     }
 
     /// Drives a future to its end. Also holds it to what an executor thread needs.
@@ -210,6 +215,7 @@ impl Clock for SameTime {
 struct Wire {
     inner: Arc<MemoryRemote>,
     uploads: Mutex<VecDeque<Pulling>>,
+    full: AtomicBool,
 }
 
 struct Pulling {
@@ -223,6 +229,10 @@ struct Pulling {
 }
 
 impl Wire {
+    fn over(inner: Arc<MemoryRemote>) -> Wire {
+        Wire { inner, uploads: Mutex::default(), full: AtomicBool::new(false) }
+    }
+
     fn step(&self) -> bool {
         let Some(mut pulling) = self.uploads.lock().pop_front() else { return false };
         let mut buffer = [0; 700];
@@ -248,6 +258,9 @@ impl Wire {
 
     fn finish(&self, pulling: Pulling) {
         let Op::Write { path, mode, .. } = pulling.op else { return };
+        if self.full.load(Ordering::Relaxed) {
+            return pulling.sink.done(Err(Error::NoSpace));
+        }
         let source = Arc::new(Bytes(pulling.bytes));
         let op = Op::Write { path, mode, source };
         self.inner.submit(pulling.id, op, Class::Write, Duration::ZERO, pulling.sink);

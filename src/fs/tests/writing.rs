@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fs::SetAttr;
-use crate::remote::Error;
+
 
 fn uploads(world: &World) -> usize {
     world.remote.log().iter().filter(|op| op.starts_with("Write")).count()
