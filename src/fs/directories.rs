@@ -186,4 +186,3 @@ async fn arrived(
 fn line(name: &Name, cookie: u64, attr: Attr) -> DirectoryEntry {
     DirectoryEntry { ino: attr.ino, name: name.as_bytes().to_vec(), cookie, attr }
 }
-

@@ -180,9 +180,9 @@ impl State {
     /// The staged copies of files at and below a place.
     fn staged_within(&self, place: &Place) -> Vec<Arc<Staged>> {
         let is_within = |staged: &&Arc<Staged>| {
-            self.inodes.place(staged.ino).is_some_and(|at| {
-                at.volume == place.volume && at.path.is_within(&place.path)
-            })
+            self.inodes
+                .place(staged.ino)
+                .is_some_and(|at| at.volume == place.volume && at.path.is_within(&place.path))
         };
         self.staged.values().filter(is_within).cloned().collect()
     }

@@ -40,8 +40,7 @@ fn path() -> impl Strategy<Value = Path> {
 
 fn flags() -> impl Strategy<Value = i32> {
     let access = prop::sample::select(vec![RDONLY, WRONLY, RDWR, RDWR]);
-    let more =
-        prop::sample::select(vec![0, 0, 0, libc::O_APPEND, libc::O_TRUNC, libc::O_EXCL]);
+    let more = prop::sample::select(vec![0, 0, 0, libc::O_APPEND, libc::O_TRUNC, libc::O_EXCL]);
     // What O_TRUNC does without leave to write is not defined.
     (access, more).prop_map(|(access, more)| {
         if access == RDONLY && more == libc::O_TRUNC { access } else { access | more }
@@ -296,7 +295,8 @@ impl Pair {
             Ok(_) if create && flags & libc::O_EXCL != 0 => Err(libc::EEXIST),
             Ok(attr) => errno(self.world.run(fs.open(attr.ino, flags))).map(|opened| opened.handle),
             Err(FsError::NotFound) if create => {
-                errno(self.world.run(fs.create(parent, name, flags))).map(|(_, opened)| opened.handle)
+                errno(self.world.run(fs.create(parent, name, flags)))
+                    .map(|(_, opened)| opened.handle)
             }
             Err(error) => Err(error.errno()),
         }
@@ -354,7 +354,10 @@ impl Pair {
         self.world.refuse_uploads(vehicle_is_full);
         let flushed = errno(self.world.flush(open.handle));
         self.world.refuse_uploads(false);
-        assert!(flushed == Ok(()) || vehicle_is_full && flushed == Err(libc::ENOSPC), "{flushed:?}");
+        assert!(
+            flushed == Ok(()) || vehicle_is_full && flushed == Err(libc::ENOSPC),
+            "{flushed:?}"
+        );
     }
 
     fn close(&mut self, open: usize) {
@@ -389,9 +392,7 @@ impl Pair {
         });
         let expected = match self.model.walk(path) {
             Ok(_) => Err(libc::EEXIST),
-            Err(libc::ENOENT) => {
-                self.model.add(path, Node::Directory(BTreeMap::new())).map(drop)
-            }
+            Err(libc::ENOENT) => self.model.add(path, Node::Directory(BTreeMap::new())).map(drop),
             Err(error) => Err(error),
         };
         assert_eq!(real, expected);
@@ -453,7 +454,7 @@ fn errno<T>(result: Result<T, FsError>) -> Outcome<T> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 3000,
+        cases: 300,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

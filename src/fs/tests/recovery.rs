@@ -2,7 +2,6 @@
 
 use super::*;
 
-
 #[test]
 fn a_failed_flush_says_why_and_the_next_one_tries_again() {
     let world = World::with([]);
