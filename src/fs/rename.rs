@@ -24,6 +24,7 @@ impl Fs {
     ) -> Result<(), FsError> {
         let from = self.existing(parent, name)?;
         let to = self.target(new_parent, new_name)?;
+        let _moving = self.begin_moving(&[&from, &to]);
         let source = self.find(&from).await?.ok_or(FsError::NotFound)?;
         let target = self.find(&to).await?;
         if no_replace && target.is_some() {
@@ -65,6 +66,9 @@ impl Fs {
     ) -> Result<(), FsError> {
         if to.path.is_within(&from.path) {
             return Err(FsError::Invalid);
+        }
+        if from.path.is_within(&to.path) {
+            return Err(FsError::NotEmpty);
         }
         match (kind, target.map(Found::kind)) {
             (_, None) | (Kind::File, Some(Kind::File)) => Ok(()),

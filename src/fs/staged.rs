@@ -47,8 +47,17 @@ struct Content {
 pub struct Base {
     /// To read it.
     pub file: Arc<OpenFile>,
-    /// Its first bytes that are still part of the file.
-    pub length: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// How many of its first bytes are still part of the file.
+    length: u64,
+}
+
+impl Base {
+    /// All of a version.
+    pub fn new(file: Arc<OpenFile>, size: u64) -> Base {
+        Base { file, size, length: size }
+    }
 }
 
 /// What an upload sends.
@@ -127,6 +136,11 @@ impl Staged {
         content.generation != content.saved
     }
 
+    /// A number that grows with every change.
+    pub fn generation(&self) -> u64 {
+        self.content.lock().generation
+    }
+
     /// Whether there are changes which nobody has tried to send.
     pub fn is_untried(&self) -> bool {
         let content = self.content.lock();
@@ -164,6 +178,12 @@ impl Staged {
         Some(Missing { base, range })
     }
 
+    /// Whether the vehicle's version that this copy began with is known to be another by now.
+    pub fn is_base_outdated(&self) -> bool {
+        let base = self.content.lock().base.clone();
+        base.is_some_and(|base| base.file.version().map(|version| version.size) != Ok(base.size))
+    }
+
     /// Writes, at the end when there is no offset. The caller has the turn.
     pub async fn write(
         &self,
@@ -177,7 +197,11 @@ impl Staged {
         if end > FILE_BYTES_MAX {
             return Err(FsError::TooLarge);
         }
-        self.bytes.write(offset, data).await?;
+        if let Err(error) = self.bytes.write(offset, data).await {
+            // What came behind the end must not show up in a gap later.
+            self.bytes.set_length(self.length()).await?;
+            return Err(error.into());
+        }
         let mut content = self.content.lock();
         // A gap after the old end reads as zeros, here as on the disk.
         let start = offset.min(content.length);
@@ -202,6 +226,18 @@ impl Staged {
             base.length = base.length.min(length);
         }
         content.changed(now);
+        Ok(())
+    }
+
+    /// The vehicle cut its file, of which this is a copy without changes: `base` is what it has
+    /// now. The caller has the turn.
+    pub async fn cut_to(&self, _turn: &Holding, base: Base, mtime: i64) -> Result<(), FsError> {
+        self.bytes.set_length(base.size).await?;
+        let mut content = self.content.lock();
+        content.here.clip(base.size);
+        content.length = base.size;
+        content.mtime = mtime;
+        content.base = Some(base);
         Ok(())
     }
 

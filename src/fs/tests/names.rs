@@ -57,6 +57,16 @@ fn a_removed_file_lives_on_in_its_open_handle() {
 }
 
 #[test]
+fn a_reader_of_a_removed_file_goes_on_with_what_was_read() {
+    let world = World::with([("/a", &b"hello"[..])]);
+    let handle = world.open("/a", RDONLY);
+    assert_eq!(world.read(handle), b"hello");
+    world.unlink("/a").unwrap();
+    world.remote.put("/a", b"other");
+    assert_eq!(world.read(handle), b"hello");
+}
+
+#[test]
 fn a_newcomer_under_an_old_name_is_another_file() {
     let world = World::with([("/a", &b"old"[..])]);
     let reader = world.open("/a", RDONLY);
@@ -152,6 +162,24 @@ fn a_rename_waits_for_the_upload_of_the_file() {
     world.close(handle);
     assert_eq!(world.remote.names("/"), ["b"]);
     assert_eq!(world.remote.content("/b").unwrap(), [1; 5000]);
+}
+
+#[test]
+fn an_upload_does_not_bring_back_a_name_that_is_being_changed() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let ino = world.ino("/a");
+    let mut rename = Box::pin(world.fs.rename(Ino::ROOT, b"a", Ino::ROOT, b"b", false));
+    assert!(poll(&mut rename).is_none());
+    let handle = poll(&mut Box::pin(world.fs.open(ino, WRONLY | libc::O_TRUNC))).unwrap().unwrap();
+    let handle = handle.handle;
+    poll(&mut Box::pin(world.fs.write(handle, 0, b"new".to_vec()))).unwrap().unwrap();
+    let mut flush = Box::pin(world.fs.flush(handle));
+    assert!(poll(&mut flush).is_none());
+    world.run(rename).unwrap();
+    world.run(flush).unwrap();
+    world.release(handle);
+    assert_eq!(world.remote.names("/"), ["b"]);
+    assert_eq!(world.remote.content("/b").unwrap(), b"new");
 }
 
 #[test]
