@@ -89,27 +89,33 @@ impl TcpLink {
                     End::Deadline | End::Woken => return Ok(turn_after(end, deadline)),
                 }
             }
-            State::Up { stream } => match stream.read(buffer) {
-                Ok(0) => return Ok(Some(self.break_off(&io::ErrorKind::UnexpectedEof.into()))),
-                Ok(length) => {
-                    self.pause = PAUSE_MIN;
-                    return Ok(Some(Turn::Bytes(length)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let interest = if self.waiting.is_empty() {
-                        Interest::Read
-                    } else {
-                        Interest::ReadOrWrite
-                    };
-                    let end = self.waiter.wait(Some((stream.as_fd(), interest)), deadline)?;
-                    self.write_waiting();
-                    return Ok(turn_after(end, deadline));
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Ok(Some(self.break_off(&error))),
-            },
+            State::Up { .. } => return self.advance_up(buffer, deadline),
         }
         Ok(None)
+    }
+
+    fn advance_up(
+        &mut self,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> io::Result<Option<Turn>> {
+        let State::Up { stream } = &mut self.state else { return Ok(None) };
+        match stream.read(buffer) {
+            Ok(0) => Ok(Some(self.break_off(&io::ErrorKind::UnexpectedEof.into()))),
+            Ok(length) => {
+                self.pause = PAUSE_MIN;
+                Ok(Some(Turn::Bytes(length)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let idle = self.waiting.is_empty();
+                let interest = if idle { Interest::Read } else { Interest::ReadOrWrite };
+                let end = self.waiter.wait(Some((stream.as_fd(), interest)), deadline)?;
+                self.write_waiting();
+                Ok(turn_after(end, deadline))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => Ok(Some(self.break_off(&error))),
+        }
     }
 
     fn begin_to_connect(&mut self) {

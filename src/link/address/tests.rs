@@ -202,10 +202,10 @@ proptest! {
         if let Ok(address) = text.parse::<Address>() {
             prop_assert_eq!(address.to_string().parse::<Address>(), Ok(address));
         }
-        if let Ok(source) = text.parse::<Source>() {
-            if std::str::from_utf8(&source.path).is_ok() {
-                prop_assert_eq!(source.to_string().parse::<Source>(), Ok(source));
-            }
+        if let Ok(source) = text.parse::<Source>()
+            && std::str::from_utf8(&source.path).is_ok()
+        {
+            prop_assert_eq!(source.to_string().parse::<Source>(), Ok(source));
         }
     }
 }
