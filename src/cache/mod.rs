@@ -2,18 +2,38 @@
 //!
 //! Plain async functions over [`Remote`]'s completions; no runtime, no clock of its own. Must not
 //! know which remote it speaks to, nor `fs` and `fuse`.
+//!
+//! ```text
+//! read.rs, changes.rs   what is asked for        → submit to the Remote, with no lock held
+//! known.rs              all that is known        one lock; evidence about one thing, applied to all
+//! blocks.rs files.rs listings.rs read_ahead.rs   its parts
+//! fetch.rs, listings.rs the sinks                ← called by the Remote's thread
+//! ```
+
+mod blocks;
+mod changes;
+mod fetch;
+mod files;
+mod known;
+mod listings;
+mod read;
+mod read_ahead;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_listener::Event;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
-use crate::remote::ask::{ask, ask_with};
-use crate::remote::{
-    Class, Entry, Error, Kind, Name, Op, OpId, Remote, RemotePath, Reply, Sink, Source, Status,
-    Version, save,
-};
+use crate::remote::{Class, Entry, Error, Kind, Name, Op, OpId, Remote, RemotePath, Status};
+use known::{Known, Shared};
+
+pub use listings::Listing;
+pub use read::OpenFile;
+
+/// What [`Cache::entry`] calls the root, which has no name.
+const ROOT_NAME: &[u8] = b"root";
 
 /// Monotonic time since an arbitrary start; the real one lives where the layers are joined.
 pub trait Clock: Send + Sync {
@@ -49,31 +69,38 @@ impl Default for Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VolumeId(pub u32);
 
-/// The cache of every volume of a mount.
+/// The cache of every volume of a mount. Dropping it cancels what it has under way.
 pub struct Cache {
     options: Options,
-    #[allow(dead_code)]
-    clock: Arc<dyn Clock>,
-    volumes: RwLock<Vec<(Arc<dyn Remote>, RemotePath)>>,
+    volumes: RwLock<Vec<Volume>>,
+    shared: Arc<Shared>,
+}
+
+/// A far side, and the place on it that our root stands for.
+#[derive(Clone)]
+struct Volume {
+    remote: Arc<dyn Remote>,
+    root: RemotePath,
 }
 
 impl Cache {
     /// An empty cache.
     pub fn new(clock: Arc<dyn Clock>, options: Options) -> Arc<Cache> {
-        Arc::new(Cache { options, clock, volumes: RwLock::new(Vec::new()) })
+        let shared = Shared::new(clock, options.bytes_max);
+        Arc::new(Cache { options, volumes: RwLock::default(), shared })
     }
 
     /// Adds a remote. Every path given to the cache for this volume lies below `root` there.
     pub fn add_volume(&self, remote: Arc<dyn Remote>, root: RemotePath) -> VolumeId {
         let mut volumes = self.volumes.write();
-        volumes.push((remote, root));
+        volumes.push(Volume { remote, root });
         VolumeId(volumes.len() as u32 - 1)
     }
 
     /// What is known of a volume's far side now. Never waits.
     pub fn status(&self, volume: VolumeId) -> Status {
-        match self.far(volume) {
-            Ok((remote, _)) => remote.status(),
+        match self.volume(volume) {
+            Ok(volume) => volume.remote.status(),
             Err(_) => Status {
                 up: false,
                 epoch: 0,
@@ -84,209 +111,99 @@ impl Cache {
         }
     }
 
-    /// A directory's listing, cached or being fetched. Never waits. The caller must know that
-    /// `path` is a directory.
+    /// A directory's listing: cached while it is fresh, or while the link is lost; else being
+    /// fetched, once for all who ask. Never waits. The caller must know that `path` is a directory:
+    /// one server ends when a file is listed.
     pub fn listing(&self, volume: VolumeId, path: &RemotePath) -> Arc<Listing> {
-        let listing = Arc::new(Listing::default());
-        if let Ok((remote, root)) = self.far(volume) {
-            let op = Op::List { path: path.below(&root) };
+        let (far, status) = match self.meet(volume) {
+            Ok(far) => far,
+            Err(error) => return Listing::failed(error),
+        };
+        let age_max = if status.up { self.options.directory_time } else { Duration::MAX };
+        let key = (volume, path.clone());
+        let op = OpId::fresh();
+        let (listing, begun) =
+            self.with(|known| match known.listings.current(&key, known.now, age_max) {
+                Some(listing) => (listing, false),
+                None => {
+                    let listing = Listing::under_way(&self.shared, key.clone(), op);
+                    known.listings.begin(key, op, listing.clone());
+                    known.running.insert(op, volume);
+                    (listing, true)
+                }
+            });
+        if begun {
+            let list = Op::List { path: path.below(&far.root) };
             let patience = self.options.patience;
-            remote.submit(OpId::fresh(), op, Class::Metadata, patience, listing.clone());
+            far.remote.submit(op, list, Class::Metadata, patience, listing.clone());
         }
         listing
     }
 
     /// What a path is, from its parent's listing; answers as soon as the page with the name has
-    /// come. [`Error::NotFound`] only when the listing is complete. The root is a directory.
+    /// come. [`Error::NotFound`] only when the listing is complete, [`Error::NotADirectory`] when a
+    /// file stands in the way. The root is a directory.
     pub async fn entry(&self, volume: VolumeId, path: &RemotePath) -> Result<Entry, Error> {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
-            let name = Name::parse(b"root").map_err(|error| Error::Failed(error.to_string()))?;
-            return Ok(Entry { name, kind: Kind::Directory, size: 0, mtime: None });
+            let name = Name::parse(ROOT_NAME).map_err(|error| Error::Failed(error.to_string()))?;
+            return Ok(listings::directory_entry(name));
         };
+        self.expect_directory(volume, &parent).await?;
         self.listing(volume, &parent).find(&name).await?.ok_or(Error::NotFound)
     }
 
-    /// Opens a file for reading; sends nothing. `entry` is what [`Cache::entry`] or a listing said.
-    pub fn open(&self, volume: VolumeId, path: &RemotePath, entry: &Entry) -> Arc<OpenFile> {
-        let _ = path;
-        let version = Version { size: entry.size, mtime: entry.mtime, generation: 0 };
-        Arc::new(OpenFile { volume, version })
-    }
-
-    /// Exactly `length` bytes from `offset`, or fewer only at the end of the file. `path` is the
-    /// file's path now. [`Error::Changed`] when the file is another one than was opened.
-    pub async fn read(
-        &self,
-        file: &OpenFile,
-        path: &RemotePath,
-        offset: u64,
-        length: usize,
-    ) -> Result<Vec<u8>, Error> {
-        let (remote, root) = self.far(file.volume)?;
-        let bytes = Arc::new(Collected { start: offset, bytes: Mutex::default() });
-        let op = Op::Read { path: path.below(&root), offset, length: length as u64 };
-        ask_with(&remote, op, Class::Demand, self.options.patience, bytes.clone()).await?;
-        let mut bytes = bytes.bytes.lock();
-        Ok(std::mem::take(&mut *bytes))
-    }
-
-    /// Creates a directory.
-    pub async fn make_directory(&self, volume: VolumeId, path: &RemotePath) -> Result<(), Error> {
-        self.ask(volume, |far| Op::MakeDirectory { path: far(path) }).await
-    }
-
-    /// Removes a file; [`Error::IsADirectory`] for a directory.
-    pub async fn remove(&self, volume: VolumeId, path: &RemotePath) -> Result<(), Error> {
-        self.ask(volume, |far| Op::Remove { path: far(path) }).await
-    }
-
-    /// Removes an empty directory; [`Error::NotADirectory`], [`Error::NotEmpty`].
-    pub async fn remove_directory(&self, volume: VolumeId, path: &RemotePath) -> Result<(), Error> {
-        self.ask(volume, |far| Op::RemoveDirectory { path: far(path) }).await
-    }
-
-    /// Renames a file, replacing a file at `to`, or a directory, replacing an empty one.
-    pub async fn rename(
-        &self,
-        volume: VolumeId,
-        from: &RemotePath,
-        to: &RemotePath,
-    ) -> Result<(), Error> {
-        self.ask(volume, |far| Op::Rename { from: far(from), to: far(to) }).await
-    }
-
-    /// [`save::save`] under the cache's eyes: on success what it knew of `path` is replaced by
-    /// `length` and `mtime` (seconds since 1970 UTC).
-    #[allow(clippy::too_many_arguments)]
-    pub async fn save(
-        &self,
-        volume: VolumeId,
-        path: &RemotePath,
-        length: u64,
-        mtime: i64,
-        source: Arc<dyn Source>,
-        observer: Arc<dyn Sink>,
-        started: &(dyn Fn(OpId) + Sync),
-    ) -> Result<(), Error> {
-        let _ = mtime;
-        let (remote, root) = self.far(volume)?;
-        let path = path.below(&root);
-        let patience = self.options.patience;
-        save::save(&remote, &path, length, source, patience, observer, started).await
-    }
-
-    /// Says that the source of a running [`Cache::save`] has more.
-    pub fn more(&self, volume: VolumeId, id: OpId) {
-        if let Ok((remote, _)) = self.far(volume) {
-            remote.more(id);
+    /// Makes sure that a directory may be listed, from what is known or by listing what is above.
+    async fn expect_directory(&self, volume: VolumeId, path: &RemotePath) -> Result<(), Error> {
+        let lineage: Vec<RemotePath> =
+            std::iter::successors(Some(path.clone()), RemotePath::parent).collect();
+        let unknown = self.with(|known| {
+            lineage.iter().take_while(|path| !known.is_directory(volume, path)).count()
+        });
+        for path in lineage[..unknown].iter().rev() {
+            let (Some(parent), Some(name)) = (path.parent(), path.name()) else { continue };
+            match self.listing(volume, &parent).find(&name).await?.map(|entry| entry.kind) {
+                Some(Kind::Directory) => {}
+                Some(Kind::File) => return Err(Error::NotADirectory),
+                None => return Err(Error::NotFound),
+            }
         }
+        Ok(())
     }
 
-    /// Sets a file's length on the far side; [`Error::Unsupported`] where the server cannot.
-    pub async fn truncate(
-        &self,
-        volume: VolumeId,
-        path: &RemotePath,
-        length: u64,
-    ) -> Result<(), Error> {
-        self.ask(volume, |far| Op::Truncate { path: far(path), length }).await
-    }
-
-    fn far(&self, volume: VolumeId) -> Result<(Arc<dyn Remote>, RemotePath), Error> {
+    fn volume(&self, volume: VolumeId) -> Result<Volume, Error> {
         self.volumes.read().get(volume.0 as usize).cloned().ok_or(Error::NotFound)
     }
 
-    async fn ask(
-        &self,
-        volume: VolumeId,
-        op: impl FnOnce(&dyn Fn(&RemotePath) -> RemotePath) -> Op,
-    ) -> Result<(), Error> {
-        let (remote, root) = self.far(volume)?;
-        let op = op(&|path| path.below(&root));
-        ask(&remote, op, Class::Metadata, self.options.patience).await.map(drop)
+    /// A volume and its state now; forgets what was known when it is another far side.
+    fn meet(&self, volume: VolumeId) -> Result<(Volume, Status), Error> {
+        let far = self.volume(volume)?;
+        let status = far.remote.status();
+        self.with(|known| known.meet_epoch(volume, status.epoch));
+        Ok((far, status))
+    }
+
+    /// Works on what is known, then tells the remotes what nobody waits for any more.
+    fn with<R>(&self, work: impl FnOnce(&mut Known) -> R) -> R {
+        let (result, abandoned) = self.shared.with(|known| {
+            let result = work(known);
+            (result, known.take_abandoned())
+        });
+        for (volume, id) in abandoned {
+            if let Ok(volume) = self.volume(volume) {
+                volume.remote.cancel(id);
+            }
+        }
+        result
     }
 }
 
-/// A file opened for reading.
-pub struct OpenFile {
-    volume: VolumeId,
-    version: Version,
-}
-
-impl OpenFile {
-    /// The version this handle reads now: its size grows when the file does.
-    /// [`Error::Changed`] when the file is another one than was opened.
-    pub fn version(&self) -> Result<Version, Error> {
-        Ok(self.version)
-    }
-}
-
-/// A directory's entries as they arrive; an index, once answered, keeps its entry.
-#[derive(Default)]
-pub struct Listing {
-    state: Mutex<(Vec<Entry>, Option<Result<(), Error>>)>,
-    event: Event,
-}
-
-impl Listing {
-    /// The entry at `index` as soon as it is there; `None` past the end.
-    pub async fn at(&self, index: usize) -> Result<Option<Entry>, Error> {
-        self.wait(|entries| entries.get(index).cloned()).await
-    }
-
-    /// The entry called `name` as soon as it is there; `None` when the directory has none.
-    pub async fn find(&self, name: &Name) -> Result<Option<Entry>, Error> {
-        self.wait(|entries| entries.iter().find(|entry| entry.name == *name).cloned()).await
-    }
-
-    /// Whether every entry is there.
-    pub fn is_complete(&self) -> bool {
-        matches!(self.state.lock().1, Some(Ok(())))
-    }
-
-    async fn wait(&self, pick: impl Fn(&[Entry]) -> Option<Entry>) -> Result<Option<Entry>, Error> {
-        loop {
-            let listener = self.event.listen();
-            let seen = {
-                let state = self.state.lock();
-                (pick(&state.0), state.1.clone())
-            };
-            match seen {
-                (Some(entry), _) => return Ok(Some(entry)),
-                (None, Some(Ok(()))) => return Ok(None),
-                (None, Some(Err(error))) => return Err(error),
-                (None, None) => listener.await,
+impl Drop for Cache {
+    fn drop(&mut self) {
+        let running: Vec<_> = self.shared.with(|known| known.running.drain().collect());
+        for (id, volume) in running {
+            if let Ok(volume) = self.volume(volume) {
+                volume.remote.cancel(id);
             }
         }
     }
-}
-
-impl Sink for Listing {
-    fn page(&self, mut entries: Vec<Entry>) {
-        entries.retain(|entry| !save::is_temporary(&entry.name));
-        self.state.lock().0.append(&mut entries);
-        self.event.notify(usize::MAX);
-    }
-    fn done(&self, result: Result<Reply, Error>) {
-        self.state.lock().1 = Some(result.map(drop));
-        self.event.notify(usize::MAX);
-    }
-}
-
-struct Collected {
-    start: u64,
-    bytes: Mutex<Vec<u8>>,
-}
-
-impl Sink for Collected {
-    fn data(&self, offset: u64, bytes: &[u8]) {
-        let mut all = self.bytes.lock();
-        let at = offset.saturating_sub(self.start) as usize;
-        let end = at + bytes.len();
-        if all.len() < end {
-            all.resize(end, 0);
-        }
-        all[at..end].copy_from_slice(bytes);
-    }
-    fn done(&self, _: Result<Reply, Error>) {}
 }

@@ -102,10 +102,12 @@ impl Fs {
             }
             match state.inodes.standing(ino).cloned() {
                 Some(Standing::At(place)) => place,
-                Some(Standing::Orphaned(Some(entry))) if state.handles.has_file(ino) => {
+                Some(Standing::Orphaned { last: Some(entry), .. })
+                    if state.handles.has_file(ino) =>
+                {
                     return Ok(self.attr_of_entry(&mut state, ino, &entry));
                 }
-                Some(Standing::Orphaned(_)) | None => return Err(FsError::Stale),
+                Some(Standing::Orphaned { .. }) | None => return Err(FsError::Stale),
             }
         };
         let entry = self.cache.entry(place.volume, &place.path).await?;

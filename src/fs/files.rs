@@ -8,7 +8,7 @@ use super::inodes::{Ino, Place};
 use super::saving::Unsent;
 use super::staged::{Base, Staged};
 use super::{Found, Fs, FsError, is_virtual};
-use crate::remote::{Entry, Kind, Name};
+use crate::remote::{Entry, Error, Kind, Name};
 
 /// An opened file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,19 +87,7 @@ impl Fs {
         if let Some(staged) = staged {
             return self.read_staged(&staged, offset, size).await;
         }
-        let place = self.place(open.ino)?;
-        let contents = self.state.lock().inodes.contents(open.ino);
-        let version = match open.file {
-            Some(version) if version.contents == contents => version,
-            Some(_) | None => {
-                let version = self.version_to_read(open.ino, &place).await?;
-                if let Some(open) = self.state.lock().handles.file_mut(handle) {
-                    open.file = Some(version.clone());
-                }
-                version
-            }
-        };
-        Ok(self.cache.read(&version.file, &place.path, offset, size).await?)
+        self.read_vehicles(handle, open, offset, size).await
     }
 
     /// Writes to the staged copy, and says how many bytes. Waits while the file is being sent.
@@ -160,7 +148,7 @@ impl Fs {
             return Ok(staged);
         }
         let file = self.cache.open(place.volume, &place.path, &entry);
-        let base = Base { file, length: entry.size };
+        let base = Base::new(file, entry.size);
         let mut state = self.state.lock();
         let mtime = self.attr_of_entry(&mut state, ino, &entry).mtime;
         let staged = Arc::new(Staged::over(ino, bytes, base, mtime));
@@ -173,6 +161,40 @@ impl Fs {
         let staged = state.staged.get(&ino)?;
         staged.add_writer();
         Some(staged.clone())
+    }
+
+    /// Reads the vehicle's version; a newer one when it is we who saved that.
+    async fn read_vehicles(
+        &self,
+        handle: Handle,
+        mut open: FileHandle,
+        offset: u64,
+        size: usize,
+    ) -> Result<Vec<u8>, FsError> {
+        loop {
+            let (place, contents) = self.last_state(open.ino)?;
+            let version = match open.file.take() {
+                Some(version) if version.contents == contents => version,
+                Some(_) | None => {
+                    let version = self.version_to_read(open.ino, &self.place(open.ino)?).await?;
+                    if let Some(open) = self.state.lock().handles.file_mut(handle) {
+                        open.file = Some(version.clone());
+                    }
+                    version
+                }
+            };
+            match self.cache.read(&version.file, &place.path, offset, size).await {
+                Err(Error::Changed) if self.last_state(open.ino)?.1 != version.contents => {}
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    /// Where a file stands or stood last, and how many contents of ours it has had.
+    fn last_state(&self, ino: Ino) -> Result<(Place, u64), FsError> {
+        let state = self.state.lock();
+        let place = state.inodes.last_place(ino).cloned().ok_or(FsError::Stale)?;
+        Ok((place, state.inodes.contents(ino)))
     }
 
     async fn open_found(

@@ -39,8 +39,13 @@ impl Place {
 pub enum Standing {
     /// It stands at this place.
     At(Place),
-    /// Its name was removed or given to another; this was it last.
-    Orphaned(Option<Entry>),
+    /// Its name was removed or given to another.
+    Orphaned {
+        /// Where it stood.
+        was: Place,
+        /// What it was last, where no staged copy knows better.
+        last: Option<Entry>,
+    },
 }
 
 /// A modification time that this mount set: it is shown until the vehicle's file changes.
@@ -146,7 +151,14 @@ impl Inodes {
     pub fn place(&self, ino: Ino) -> Option<&Place> {
         match self.standing(ino)? {
             Standing::At(place) => Some(place),
-            Standing::Orphaned(_) => None,
+            Standing::Orphaned { .. } => None,
+        }
+    }
+
+    /// Where an inode stands or stood last: to read what is at hand of it.
+    pub fn last_place(&self, ino: Ino) -> Option<&Place> {
+        match self.standing(ino)? {
+            Standing::At(place) | Standing::Orphaned { was: place, .. } => Some(place),
         }
     }
 
@@ -179,7 +191,7 @@ impl Inodes {
         for (place, ino) in self.within(place) {
             self.by_place.remove(&place);
             let Some(node) = self.nodes.get_mut(&ino) else { continue };
-            node.standing = Standing::Orphaned(last.clone());
+            node.standing = Standing::Orphaned { was: place, last: last.clone() };
             if node.uses == 0 {
                 self.drop_node(ino);
             }
@@ -247,7 +259,7 @@ impl Inodes {
 
     fn put_aside(&mut self, ino: Ino) {
         let Some(node) = self.nodes.get_mut(&ino) else { return };
-        if matches!(node.standing, Standing::Orphaned(_)) {
+        if matches!(node.standing, Standing::Orphaned { .. }) {
             self.drop_node(ino);
             return;
         }
@@ -326,7 +338,10 @@ mod tests {
         inodes.use_once(old);
         let new = inodes.assign(&place("/b"), Kind::File);
         inodes.rename(&place("/b"), &place("/a"), None);
-        assert_eq!(inodes.standing(old), Some(&Standing::Orphaned(None)));
+        assert_eq!(
+            inodes.standing(old),
+            Some(&Standing::Orphaned { was: place("/a"), last: None })
+        );
         assert_eq!(inodes.find(&place("/a")), Some(new));
         inodes.forget(old, 1);
         assert_eq!(inodes.standing(old), None);

@@ -66,6 +66,9 @@ impl Fs {
         if to.path.is_within(&from.path) {
             return Err(FsError::Invalid);
         }
+        if from.path.is_within(&to.path) {
+            return Err(FsError::NotEmpty);
+        }
         match (kind, target.map(Found::kind)) {
             (_, None) | (Kind::File, Some(Kind::File)) => Ok(()),
             (Kind::File, Some(Kind::Directory)) => Err(FsError::IsADirectory),

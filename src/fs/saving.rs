@@ -63,6 +63,9 @@ impl Fs {
         let turn = staged.take_turn().await;
         let Ok(place) = self.place(staged.ino) else { return Ok(()) };
         let Some(sending) = staged.begin_sending(&turn) else { return Ok(()) };
+        if staged.is_base_outdated() {
+            tracing::warn!(path = %place.path, "changed on the vehicle since it was opened here");
+        }
         let saved = self.save(staged, &turn, &place, sending).await;
         match &saved {
             Ok(()) => self.note_saved(staged, &turn, &place, sending),
@@ -83,10 +86,9 @@ impl Fs {
         }
         let turn = staged.take_turn().await;
         let place = self.place(staged.ino).ok();
-        if let Some(place) = place.filter(|_| unsent == Unsent::Keep) {
-            if staged.is_dirty() && !staged.has_writers() {
-                self.keep_unsent(staged, &place).await;
-            }
+        let is_lost = unsent == Unsent::Keep && staged.is_dirty() && !staged.has_writers();
+        if let Some(place) = place.filter(|_| is_lost) {
+            self.keep_unsent(staged, &place).await;
         }
         self.drop_staged(staged);
         drop(turn);
@@ -99,7 +101,8 @@ impl Fs {
         range: std::ops::Range<u64>,
     ) -> Result<(), FsError> {
         while let Some(missing) = staged.first_missing(range.clone()) {
-            let place = self.place(staged.ino)?;
+            let place = self.state.lock().inodes.last_place(staged.ino).cloned();
+            let place = place.ok_or(FsError::Stale)?;
             let start = missing.range.start;
             let length = FETCH_BYTES.min(missing.range.end - start) as usize;
             let data = self.cache.read(&missing.base.file, &place.path, start, length).await?;

@@ -47,8 +47,17 @@ struct Content {
 pub struct Base {
     /// To read it.
     pub file: Arc<OpenFile>,
-    /// Its first bytes that are still part of the file.
-    pub length: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// How many of its first bytes are still part of the file.
+    length: u64,
+}
+
+impl Base {
+    /// All of a version.
+    pub fn new(file: Arc<OpenFile>, size: u64) -> Base {
+        Base { file, size, length: size }
+    }
 }
 
 /// What an upload sends.
@@ -164,6 +173,12 @@ impl Staged {
         Some(Missing { base, range })
     }
 
+    /// Whether the vehicle's version that this copy began with is known to be another by now.
+    pub fn is_base_outdated(&self) -> bool {
+        let base = self.content.lock().base.clone();
+        base.is_some_and(|base| base.file.version().map(|version| version.size) != Ok(base.size))
+    }
+
     /// Writes, at the end when there is no offset. The caller has the turn.
     pub async fn write(
         &self,
@@ -177,7 +192,11 @@ impl Staged {
         if end > FILE_BYTES_MAX {
             return Err(FsError::TooLarge);
         }
-        self.bytes.write(offset, data).await?;
+        if let Err(error) = self.bytes.write(offset, data).await {
+            // What came behind the end must not show up in a gap later.
+            self.bytes.set_length(self.length()).await?;
+            return Err(error.into());
+        }
         let mut content = self.content.lock();
         // A gap after the old end reads as zeros, here as on the disk.
         let start = offset.min(content.length);

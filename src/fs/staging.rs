@@ -162,17 +162,21 @@ fn create_beside(directory: &Path, name: &[u8]) -> io::Result<(File, PathBuf)> {
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "the recovery folder is full of this name"))
 }
 
+/// Names and bytes.
+#[cfg(test)]
+type Kept = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Staged copies in memory, that answer at once.
 #[cfg(test)]
 #[derive(Default)]
 pub struct MemoryStore {
-    kept: Arc<parking_lot::Mutex<Vec<(Vec<u8>, Vec<u8>)>>>,
+    kept: Arc<parking_lot::Mutex<Kept>>,
 }
 
 #[cfg(test)]
 impl MemoryStore {
-    /// What was kept for recovery: names and bytes.
-    pub fn kept(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    /// What was kept for recovery.
+    pub fn kept(&self) -> Kept {
         self.kept.lock().clone()
     }
 }
@@ -188,7 +192,7 @@ impl Store for MemoryStore {
 #[cfg(test)]
 struct MemoryBytes {
     bytes: parking_lot::Mutex<Vec<u8>>,
-    kept: Arc<parking_lot::Mutex<Vec<(Vec<u8>, Vec<u8>)>>>,
+    kept: Arc<parking_lot::Mutex<Kept>>,
 }
 
 #[cfg(test)]

@@ -46,9 +46,19 @@ pub fn run<T>(remote: &MemoryRemote, future: impl Future<Output = T>) -> T {
 /// Files and directories in memory.
 pub struct MemoryRemote(Mutex<State>);
 
+/// An operation as it was submitted, taken out of the queue to be answered by hand.
+pub struct Asked {
+    pub id: OpId,
+    pub op: Op,
+    pub class: Class,
+    pub sink: Arc<dyn Sink>,
+}
+
 struct State {
     files: BTreeMap<RemotePath, Node>,
-    queue: VecDeque<(OpId, Op, Arc<dyn Sink>)>,
+    queue: VecDeque<Asked>,
+    raised: Vec<(OpId, Class)>,
+    cancelled: Vec<OpId>,
     failures: Vec<(String, Error)>,
     log: Vec<String>,
     status: Status,
@@ -68,6 +78,8 @@ impl MemoryRemote {
         let state = State {
             files: BTreeMap::from([(RemotePath::root(), Node::Directory)]),
             queue: VecDeque::new(),
+            raised: Vec::new(),
+            cancelled: Vec::new(),
             failures: Vec::new(),
             log: Vec::new(),
             status: Status {
@@ -87,6 +99,11 @@ impl MemoryRemote {
 
     /// Changes a file as another station would, unseen by whoever caches.
     pub fn put(&self, path: &str, bytes: &[u8]) {
+        self.put_at(path, bytes, Some(1_700_000_000));
+    }
+
+    /// [`MemoryRemote::put`] with an mtime.
+    pub fn put_at(&self, path: &str, bytes: &[u8], mtime: Option<i64>) {
         let path = parse(path);
         let mut state = self.0.lock().unwrap();
         let mut parent = path.parent();
@@ -94,7 +111,18 @@ impl MemoryRemote {
             parent = directory.parent();
             state.files.entry(directory).or_insert(Node::Directory);
         }
-        state.files.insert(path, Node::File { bytes: bytes.to_vec(), mtime: Some(1_700_000_000) });
+        state.files.insert(path, Node::File { bytes: bytes.to_vec(), mtime });
+    }
+
+    /// Removes a file or a directory with all in it, as another station would.
+    pub fn take_away(&self, path: &str) {
+        let path = parse(path);
+        self.0.lock().unwrap().files.retain(|found, _| !found.is_within(&path));
+    }
+
+    /// Creates a directory, as another station would.
+    pub fn put_directory(&self, path: &str) {
+        self.0.lock().unwrap().files.insert(parse(path), Node::Directory);
     }
 
     /// A file's bytes.
@@ -138,10 +166,35 @@ impl MemoryRemote {
 
     /// Answers the oldest waiting operation; false when there is none.
     pub fn step(&self) -> bool {
-        let Some((_, op, sink)) = self.0.lock().unwrap().queue.pop_front() else { return false };
-        let result = self.perform(&op, &*sink);
-        sink.done(result);
+        let Some(asked) = self.take() else { return false };
+        self.answer(&asked);
         true
+    }
+
+    /// Takes the oldest waiting operation, for a test that answers it by hand.
+    pub fn take(&self) -> Option<Asked> {
+        self.0.lock().unwrap().queue.pop_front()
+    }
+
+    /// Answers an operation that was taken.
+    pub fn answer(&self, asked: &Asked) {
+        let result = self.perform(&asked.op, &*asked.sink);
+        asked.sink.done(result);
+    }
+
+    /// The classes of the operations that wait, in order.
+    pub fn classes(&self) -> Vec<Class> {
+        self.0.lock().unwrap().queue.iter().map(|asked| asked.class).collect()
+    }
+
+    /// What [`Remote::raise`] was called with.
+    pub fn raised(&self) -> Vec<(OpId, Class)> {
+        self.0.lock().unwrap().raised.clone()
+    }
+
+    /// What [`Remote::cancel`] was called with.
+    pub fn cancelled(&self) -> Vec<OpId> {
+        self.0.lock().unwrap().cancelled.clone()
     }
 
     fn perform(&self, op: &Op, sink: &dyn Sink) -> Outcome {
@@ -288,20 +341,27 @@ impl State {
 }
 
 impl Remote for MemoryRemote {
-    fn submit(&self, id: OpId, op: Op, _: Class, _: Duration, sink: Arc<dyn Sink>) {
+    fn submit(&self, id: OpId, op: Op, class: Class, _: Duration, sink: Arc<dyn Sink>) {
         let mut state = self.0.lock().unwrap();
         state.log.push(format!("{op:?}"));
-        state.queue.push_back((id, op, sink));
+        state.queue.push_back(Asked { id, op, class, sink });
     }
-    fn raise(&self, _: OpId, _: Class) {}
+    fn raise(&self, id: OpId, class: Class) {
+        let mut state = self.0.lock().unwrap();
+        state.raised.push((id, class));
+        if let Some(asked) = state.queue.iter_mut().find(|asked| asked.id == id) {
+            asked.class = class;
+        }
+    }
     fn more(&self, _: OpId) {}
     fn cancel(&self, id: OpId) {
         let mut state = self.0.lock().unwrap();
-        let at = state.queue.iter().position(|(queued, _, _)| *queued == id);
+        state.cancelled.push(id);
+        let at = state.queue.iter().position(|asked| asked.id == id);
         let cancelled = at.and_then(|at| state.queue.remove(at));
         drop(state);
-        if let Some((_, _, sink)) = cancelled {
-            sink.done(Err(Error::Cancelled));
+        if let Some(asked) = cancelled {
+            asked.sink.done(Err(Error::Cancelled));
         }
     }
     fn status(&self) -> Status {

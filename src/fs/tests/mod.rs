@@ -4,17 +4,17 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::staging::MemoryStore;
+use super::staging::{MemoryStore, Store};
 use super::{Fs, FsError, FsOptions, Handle, Ino};
 use crate::cache::{Cache, Clock, Options};
 use crate::remote::memory::{Bytes, MemoryRemote};
-use crate::remote::{Class, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
+use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
 
 mod directories;
 mod names;
@@ -36,7 +36,11 @@ pub struct World {
     pub fs: Fs,
     wire: Arc<Wire>,
     time: Arc<AtomicI64>,
+    disk_waits: AtomicU32,
 }
+
+/// How many milliseconds a world waits for a disk, in all.
+const DISK_WAITS_MAX: u32 = 3000;
 
 impl World {
     pub fn with<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> World {
@@ -47,17 +51,27 @@ impl World {
         files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
         options: FsOptions,
     ) -> World {
+        let store = Arc::new(MemoryStore::default());
+        World { store: store.clone(), ..World::over(files, options, store) }
+    }
+
+    /// A world that stages elsewhere than in memory.
+    pub fn over<'a>(
+        files: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+        options: FsOptions,
+        store: Arc<dyn Store>,
+    ) -> World {
         let remote = MemoryRemote::with(files);
-        let wire = Arc::new(Wire { inner: remote.clone(), uploads: Mutex::default() });
+        let wire = Arc::new(Wire::over(remote.clone()));
         let time = Arc::new(AtomicI64::new(2_000_000_000));
         let clock = Arc::new(SameTime(time.clone()));
         let cache = Cache::new(clock, Options::default());
         let volume = cache.add_volume(wire.clone(), RemotePath::root());
-        let store = Arc::new(MemoryStore::default());
+        let disk_waits = AtomicU32::new(0);
         let wall = time.clone();
         let wall = Box::new(move || wall.load(Ordering::Relaxed));
-        let fs = Fs::new(cache, volume, store.clone(), options, wall);
-        World { remote, store, fs, wire, time }
+        let fs = Fs::new(cache, volume, store, options, wall);
+        World { remote, store: Arc::default(), fs, wire, time, disk_waits }
     }
 
     /// Seconds since 1970 as the filesystem sees them.
@@ -69,6 +83,11 @@ impl World {
         self.time.fetch_add(seconds, Ordering::Relaxed);
     }
 
+    /// Whether the vehicle has no space for uploads that end from now on.
+    pub fn refuse_uploads(&self, refuse: bool) {
+        self.wire.full.store(refuse, Ordering::Relaxed);
+    }
+
     /// Drives a future to its end. Also holds it to what an executor thread needs.
     pub fn run<T>(&self, future: impl Future<Output = T> + Send) -> T {
         let mut future = pin!(future);
@@ -76,8 +95,17 @@ impl World {
             if let Some(value) = poll(&mut future) {
                 return value;
             }
-            assert!(self.step(), "the future waits for something that is not the remote");
+            if !self.step() {
+                self.wait_for_the_disk();
+            }
         }
+    }
+
+    /// Only a store on the disk answers later than at once.
+    fn wait_for_the_disk(&self) {
+        let others = self.disk_waits.fetch_add(1, Ordering::Relaxed);
+        assert!(others < DISK_WAITS_MAX, "the future waits for something that is not the remote");
+        std::thread::sleep(Duration::from_millis(1));
     }
 
     /// The remote answers once.
@@ -210,6 +238,7 @@ impl Clock for SameTime {
 struct Wire {
     inner: Arc<MemoryRemote>,
     uploads: Mutex<VecDeque<Pulling>>,
+    full: AtomicBool,
 }
 
 struct Pulling {
@@ -223,6 +252,10 @@ struct Pulling {
 }
 
 impl Wire {
+    fn over(inner: Arc<MemoryRemote>) -> Wire {
+        Wire { inner, uploads: Mutex::default(), full: AtomicBool::new(false) }
+    }
+
     fn step(&self) -> bool {
         let Some(mut pulling) = self.uploads.lock().pop_front() else { return false };
         let mut buffer = [0; 700];
@@ -248,6 +281,9 @@ impl Wire {
 
     fn finish(&self, pulling: Pulling) {
         let Op::Write { path, mode, .. } = pulling.op else { return };
+        if self.full.load(Ordering::Relaxed) {
+            return pulling.sink.done(Err(Error::NoSpace));
+        }
         let source = Arc::new(Bytes(pulling.bytes));
         let op = Op::Write { path, mode, source };
         self.inner.submit(pulling.id, op, Class::Write, Duration::ZERO, pulling.sink);
@@ -260,7 +296,7 @@ impl Remote for Wire {
             return self.inner.submit(id, op, class, patience, sink);
         };
         let source = source.clone();
-        let begins_again_at = if id.0 % 3 == 0 { 1500 } else { usize::MAX };
+        let begins_again_at = if id.0.is_multiple_of(3) { 1500 } else { usize::MAX };
         let pulling =
             Pulling { id, op, source, sink, bytes: Vec::new(), hungry: false, begins_again_at };
         self.uploads.lock().push_back(pulling);

@@ -57,6 +57,16 @@ fn a_removed_file_lives_on_in_its_open_handle() {
 }
 
 #[test]
+fn a_reader_of_a_removed_file_goes_on_with_what_was_read() {
+    let world = World::with([("/a", &b"hello"[..])]);
+    let handle = world.open("/a", RDONLY);
+    assert_eq!(world.read(handle), b"hello");
+    world.unlink("/a").unwrap();
+    world.remote.put("/a", b"other");
+    assert_eq!(world.read(handle), b"hello");
+}
+
+#[test]
 fn a_newcomer_under_an_old_name_is_another_file() {
     let world = World::with([("/a", &b"old"[..])]);
     let reader = world.open("/a", RDONLY);

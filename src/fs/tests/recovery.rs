@@ -1,7 +1,6 @@
 //! Uploads that fail, and what becomes of their bytes.
 
 use super::*;
-use crate::remote::Error;
 
 #[test]
 fn a_failed_flush_says_why_and_the_next_one_tries_again() {

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::fs::SetAttr;
-use crate::remote::Error;
 
 fn uploads(world: &World) -> usize {
     world.remote.log().iter().filter(|op| op.starts_with("Write")).count()
@@ -162,12 +161,25 @@ fn a_server_that_cannot_truncate_gets_the_file_again() {
 fn a_large_file_is_sent_through_a_small_window() {
     let world = World::with([]);
     let handle = world.create("/a");
-    let bytes: Vec<u8> = (0..600_000u32).map(|at| (at / 239 ^ at) as u8).collect();
+    let bytes: Vec<u8> = (0..600_000u32).map(|at| ((at / 239) ^ at) as u8).collect();
     for (index, piece) in bytes.chunks(4096).enumerate() {
         world.write(handle, index as u64 * 4096, piece);
     }
     world.close(handle);
     assert!(world.remote.content("/a").unwrap() == bytes);
+}
+
+#[test]
+fn staged_copies_on_the_disk_are_sent_like_those_in_memory() {
+    let place = tempfile::tempdir().unwrap();
+    let disk = crate::fs::DiskStore::new(place.path().to_owned(), None);
+    let world = World::over([("/a", &[5; 9000][..])], FsOptions::default(), Arc::new(disk));
+    let handle = world.open("/a", RDWR);
+    world.write(handle, 4000, &[6; 300_000]);
+    world.write(handle, 0, b"x");
+    world.close(handle);
+    let expected = [&b"x"[..], &[5; 3999], &[6; 300_000]].concat();
+    assert!(world.remote.content("/a").unwrap() == expected);
 }
 
 #[test]

@@ -1,0 +1,380 @@
+//! Changes we make on the far side, and what becomes of what was known: on success it is edited in
+//! place, so that nothing is listed again; in doubt it is believed no more.
+
+use std::sync::Arc;
+
+use super::files::{Evidence, Seen};
+use super::known::{Known, Shared};
+use super::listings::{Entries, Listing, directory_entry};
+use super::{Cache, VolumeId};
+use crate::remote::ask::ask;
+use crate::remote::{
+    Class, Entry, Error, Kind, Op, OpId, RemotePath, Reply, Sink, Source, Status, save,
+};
+
+/// More than the name that [`save::save`] gives to an upload has.
+const TEMPORARY_NAME_BYTES_MAX: usize = 32;
+
+impl Cache {
+    /// Creates a directory.
+    pub async fn make_directory(&self, volume: VolumeId, path: &RemotePath) -> Result<(), Error> {
+        let change = Change::begin(self, volume, &[path], Aftermath::Untouched);
+        let result = self.ask(volume, |far| Op::MakeDirectory { path: far(path) }).await;
+        change.settle(result, |known| known.directory_made(volume, path))
+    }
+
+    /// Removes a file; [`Error::IsADirectory`] for a directory, said before anything is sent,
+    /// because some servers would remove it.
+    pub async fn remove(&self, volume: VolumeId, path: &RemotePath) -> Result<(), Error> {
+        match self.entry(volume, path).await?.kind {
+            Kind::Directory => return Err(Error::IsADirectory),
+            Kind::File => {}
+        }
+        let change = Change::begin(self, volume, &[path], Aftermath::Untouched).gated();
+        let result = self.ask(volume, |far| Op::Remove { path: far(path) }).await;
+        change.settle(result, |known| known.removed(volume, path))
+    }
+
+    /// Removes an empty directory; [`Error::NotADirectory`] and [`Error::NotEmpty`] are said before
+    /// anything is sent, because servers differ.
+    pub async fn remove_directory(&self, volume: VolumeId, path: &RemotePath) -> Result<(), Error> {
+        if path.is_root() {
+            return Err(Error::Busy);
+        }
+        match self.entry(volume, path).await?.kind {
+            Kind::File => return Err(Error::NotADirectory),
+            Kind::Directory => {}
+        }
+        if !self.listing(volume, path).is_empty().await? {
+            return Err(Error::NotEmpty);
+        }
+        let change = Change::begin(self, volume, &[path], Aftermath::Untouched);
+        let result = self.ask(volume, |far| Op::RemoveDirectory { path: far(path) }).await;
+        change.settle(result, |known| known.removed(volume, path))
+    }
+
+    /// Renames a file, replacing a file at `to`, or a directory, replacing an empty one. What does
+    /// not fit is refused before anything is sent, because servers differ.
+    pub async fn rename(
+        &self,
+        volume: VolumeId,
+        from: &RemotePath,
+        to: &RemotePath,
+    ) -> Result<(), Error> {
+        let Some(name) = to.name().filter(|_| !from.is_root()) else { return Err(Error::Busy) };
+        let source = self.entry(volume, from).await?;
+        if from == to {
+            return Ok(());
+        }
+        if source.kind == Kind::Directory && to.is_within(from) {
+            return Err(Error::Invalid);
+        }
+        let target = match self.entry(volume, to).await {
+            Ok(entry) => Some(entry.kind),
+            Err(Error::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        match (source.kind, target) {
+            (Kind::File, Some(Kind::Directory)) => return Err(Error::IsADirectory),
+            (Kind::Directory, Some(Kind::File)) => return Err(Error::NotADirectory),
+            // NuttX would move the source into the target.
+            (Kind::Directory, Some(Kind::Directory)) => self.remove_directory(volume, to).await?,
+            (Kind::File | Kind::Directory, None) | (Kind::File, Some(Kind::File)) => {}
+        }
+        let replaces = (source.kind, target) == (Kind::File, Some(Kind::File));
+        let floor = if replaces { Aftermath::Outdated } else { Aftermath::Untouched };
+        let change = Change::begin(self, volume, &[from, to], floor).gated();
+        let result = self.rename_there(volume, from, to, replaces).await;
+        let entry = Entry { name, ..source };
+        change.settle(result, |known| known.renamed(volume, from, to, entry))
+    }
+
+    /// [`save::save`] under the cache's eyes: on success what it knew of `path` is replaced by
+    /// `length` and `mtime` (seconds since 1970 UTC).
+    #[allow(clippy::too_many_arguments)]
+    pub async fn save(
+        &self,
+        volume: VolumeId,
+        path: &RemotePath,
+        length: u64,
+        mtime: i64,
+        source: Arc<dyn Source>,
+        observer: Arc<dyn Sink>,
+        started: &(dyn Fn(OpId) + Sync),
+    ) -> Result<(), Error> {
+        let (far, status) = self.meet(volume)?;
+        if self.with(|known| known.is_directory(volume, path)) {
+            return Err(Error::IsADirectory);
+        }
+        let there = path.below(&far.root);
+        let change = match is_written_in_place(&there, length, &status) {
+            true => Change::begin(self, volume, &[path], Aftermath::Doubtful).gated(),
+            false => Change::begin(self, volume, &[path], Aftermath::Outdated),
+        };
+        let gate = Gate { shared: self.shared.clone(), id: change.id, volume, path: path.clone() };
+        let observer = Arc::new(Uploading { observer, gate });
+        let patience = self.options.patience;
+        let result =
+            save::save(&far.remote, &there, length, source, patience, observer, started).await;
+        change.settle(result, |known| known.saved(volume, path, length, mtime))
+    }
+
+    /// Says that the source of a running [`Cache::save`] has more.
+    pub fn more(&self, volume: VolumeId, id: OpId) {
+        if let Ok(volume) = self.volume(volume) {
+            volume.remote.more(id);
+        }
+    }
+
+    /// Sets a file's length on the far side; [`Error::Unsupported`] where the server cannot.
+    pub async fn truncate(
+        &self,
+        volume: VolumeId,
+        path: &RemotePath,
+        length: u64,
+    ) -> Result<(), Error> {
+        let change = Change::begin(self, volume, &[path], Aftermath::Untouched).gated();
+        let result = self.ask(volume, |far| Op::Truncate { path: far(path), length }).await;
+        change.settle(result, |known| known.truncated(volume, path, length))
+    }
+
+    async fn rename_there(
+        &self,
+        volume: VolumeId,
+        from: &RemotePath,
+        to: &RemotePath,
+        replaces: bool,
+    ) -> Result<(), Error> {
+        if !replaces {
+            return self.ask(volume, |far| Op::Rename { from: far(from), to: far(to) }).await;
+        }
+        let (far, _) = self.meet(volume)?;
+        let (from, to) = (from.below(&far.root), to.below(&far.root));
+        save::replace(&far.remote, &from, &to, self.options.patience).await
+    }
+
+    async fn ask(
+        &self,
+        volume: VolumeId,
+        op: impl FnOnce(&dyn Fn(&RemotePath) -> RemotePath) -> Op,
+    ) -> Result<(), Error> {
+        let (far, _) = self.meet(volume)?;
+        let op = op(&|path| path.below(&far.root));
+        ask(&far.remote, op, Class::Metadata, self.options.patience).await.map(drop)
+    }
+}
+
+/// How much to believe after a change failed; the greater, the less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Aftermath {
+    /// Nothing has changed there.
+    Untouched,
+    /// The directory is not as we thought.
+    Outdated,
+    /// The change may have been made or not.
+    Doubtful,
+}
+
+/// A change under way. Dropped before it is settled, it leaves doubt.
+struct Change<'a> {
+    cache: &'a Cache,
+    id: OpId,
+    volume: VolumeId,
+    paths: Vec<RemotePath>,
+    /// The least aftermath of a failure.
+    floor: Aftermath,
+    settled: bool,
+}
+
+impl<'a> Change<'a> {
+    fn begin(
+        cache: &'a Cache,
+        volume: VolumeId,
+        paths: &[&RemotePath],
+        floor: Aftermath,
+    ) -> Change<'a> {
+        let paths = paths.iter().map(|path| (*path).clone()).collect();
+        Change { cache, id: OpId::fresh(), volume, paths, floor, settled: false }
+    }
+
+    /// From now on what is read of these files may be the old content or the new: no read that had
+    /// to fetch is answered before the change is settled.
+    fn gated(self) -> Change<'a> {
+        self.cache.with(|known| {
+            for path in &self.paths {
+                known.begin_change(self.id, self.volume, path);
+            }
+        });
+        self
+    }
+
+    fn settle(
+        mut self,
+        result: Result<(), Error>,
+        succeeded: impl FnOnce(&mut Known),
+    ) -> Result<(), Error> {
+        self.settled = true;
+        self.end(|known, change| match &result {
+            Ok(()) => succeeded(known),
+            Err(error) => known.change_failed(change, aftermath(error).max(change.floor)),
+        });
+        result
+    }
+
+    fn end(&self, conclude: impl FnOnce(&mut Known, &Change)) {
+        self.cache.with(|known| {
+            known.end_change(self.id);
+            conclude(known, self);
+        });
+        self.cache.shared.change_ended.notify(usize::MAX);
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.end(|known, change| known.change_failed(change, Aftermath::Doubtful));
+        }
+    }
+}
+
+/// Tells when the upload is through and the renaming begins.
+struct Uploading {
+    observer: Arc<dyn Sink>,
+    gate: Gate,
+}
+
+struct Gate {
+    shared: Arc<Shared>,
+    id: OpId,
+    volume: VolumeId,
+    path: RemotePath,
+}
+
+impl Sink for Uploading {
+    fn acknowledged(&self, offset: u64) {
+        self.observer.acknowledged(offset);
+    }
+    fn done(&self, result: Result<Reply, Error>) {
+        if result.is_ok() {
+            let Gate { shared, id, volume, path } = &self.gate;
+            shared.with(|known| known.begin_change(*id, *volume, path));
+        }
+        self.observer.done(result);
+    }
+}
+
+impl Known {
+    fn directory_made(&mut self, volume: VolumeId, path: &RemotePath) {
+        self.orphan_within(volume, path);
+        if let Some(name) = path.name() {
+            self.edit_parent(volume, path, |entries| entries.put(directory_entry(name)));
+        }
+        let empty = Listing::complete(Entries::default());
+        self.listings.keep((volume, path.clone()), empty, self.now);
+    }
+
+    fn removed(&mut self, volume: VolumeId, path: &RemotePath) {
+        self.orphan_within(volume, path);
+        if let Some(name) = path.name() {
+            self.edit_parent(volume, path, |entries| entries.remove(&name));
+        }
+    }
+
+    fn renamed(&mut self, volume: VolumeId, from: &RemotePath, to: &RemotePath, entry: Entry) {
+        self.orphan_within(volume, to);
+        self.files.rename(volume, from, to);
+        self.listings.rename(volume, from, to);
+        if let Some(name) = from.name() {
+            self.edit_parent(volume, from, |entries| entries.remove(&name));
+        }
+        self.edit_parent(volume, to, |entries| entries.put(entry));
+        if let Some(id) = self.files.at(volume, to) {
+            self.show(id);
+        }
+    }
+
+    fn saved(&mut self, volume: VolumeId, path: &RemotePath, size: u64, mtime: i64) {
+        let now = self.now;
+        let seen = Seen { size, mtime: Some(mtime) };
+        let id = self.files.at_or_insert(volume, path, seen, now);
+        if let Some(record) = self.files.get(id) {
+            record.saved(size, mtime, now);
+        }
+        self.apply(id, Evidence::Changed);
+        self.trim_files();
+        if let Some(name) = path.name() {
+            let entry = Entry { name, kind: Kind::File, size, mtime: Some(mtime) };
+            self.edit_parent(volume, path, |entries| entries.put(entry));
+        }
+    }
+
+    fn truncated(&mut self, volume: VolumeId, path: &RemotePath, size: u64) {
+        let now = self.now;
+        if let Some(id) = self.files.at(volume, path) {
+            if let Some(record) = self.files.get(id) {
+                record.truncated(size, now);
+            }
+            self.apply(id, Evidence::Changed);
+        }
+        let Some(name) = path.name() else { return };
+        self.edit_parent(volume, path, |entries| {
+            if let Some(entry) = entries.find(&name).cloned() {
+                entries.put(Entry { size, ..entry });
+            }
+        });
+    }
+
+    fn change_failed(&mut self, change: &Change, aftermath: Aftermath) {
+        for path in &change.paths {
+            if let (Some(parent), true) = (path.parent(), aftermath > Aftermath::Untouched) {
+                self.listings.expire(&(change.volume, parent));
+            }
+            if aftermath == Aftermath::Doubtful {
+                self.listings.forget_within(change.volume, path);
+                self.distrust_within(change.volume, path);
+            }
+        }
+    }
+
+    fn edit_parent(
+        &mut self,
+        volume: VolumeId,
+        path: &RemotePath,
+        change: impl FnOnce(&mut Entries),
+    ) {
+        if let Some(parent) = path.parent() {
+            self.listings.edit(&(volume, parent), change);
+        }
+    }
+}
+
+/// Whether [`save::save`] writes under the real name, with nothing to rename afterwards.
+fn is_written_in_place(path: &RemotePath, length: u64, status: &Status) -> bool {
+    let both_names = 2 * path.as_bytes().len() + TEMPORARY_NAME_BYTES_MAX;
+    length == 0 || both_names > status.path_bytes_max
+}
+
+fn aftermath(error: &Error) -> Aftermath {
+    match error {
+        Error::Denied
+        | Error::ReadOnly
+        | Error::NoSpace
+        | Error::TooLarge
+        | Error::PathTooLong
+        | Error::Invalid
+        | Error::Unsupported
+        | Error::Busy
+        | Error::Armed
+        | Error::Login(_) => Aftermath::Untouched,
+        Error::NotFound
+        | Error::Exists
+        | Error::NotADirectory
+        | Error::IsADirectory
+        | Error::NotEmpty
+        | Error::Changed => Aftermath::Outdated,
+        Error::LinkDown | Error::TimedOut | Error::Cancelled | Error::Failed(_) => {
+            Aftermath::Doubtful
+        }
+    }
+}
