@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::files::{Evidence, Seen};
 use super::known::{Known, Shared};
 use super::listings::{Entries, Listing, directory_entry};
+use super::record::{Evidence, Seen};
 use super::{Cache, VolumeId};
 use crate::remote::ask::ask;
 use crate::remote::{

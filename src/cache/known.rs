@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 
 use super::blocks::{BLOCK_BYTES, Block, BlockKey, Blocks, length_within};
 use super::fetch::{Flight, Flights};
-use super::files::{Evidence, FileId, Files, Seen};
+use super::files::{FileId, Files};
 use super::listings::{ListingKey, Listings};
+use super::record::{Evidence, Seen};
 use super::{Clock, VolumeId};
 use crate::remote::{Entry, Error, Kind, OpId, RemotePath};
 

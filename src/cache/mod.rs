@@ -6,7 +6,7 @@
 //! ```text
 //! read.rs, changes.rs   what is asked for        → submit to the Remote, with no lock held
 //! known.rs              all that is known        one lock; evidence about one thing, applied to all
-//! blocks.rs files.rs listings.rs read_ahead.rs   its parts
+//! blocks.rs files.rs record.rs listings.rs read_ahead.rs   its parts
 //! fetch.rs, listings.rs the sinks                ← called by the Remote's thread
 //! ```
 
@@ -18,6 +18,8 @@ mod known;
 mod listings;
 mod read;
 mod read_ahead;
+mod reading;
+mod record;
 #[cfg(test)]
 mod tests;
 

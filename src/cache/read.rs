@@ -1,43 +1,38 @@
-//! Reading: which blocks are at hand, which are on their way, and which to send for.
+//! Reading through the cache: open files, and the passes of a read.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
-use event_listener::EventListener;
 use parking_lot::Mutex;
 
-use super::blocks::{BLOCK_BYTES, Block, BlockKey, covering, length_within};
 use super::fetch::Flight;
-use super::files::{FileId, Seen};
-use super::known::{Known, Shared};
+use super::files::FileId;
+use super::known::Shared;
 use super::read_ahead::ReadAhead;
+use super::reading::{Failed, Plan, Reading, Then};
+use super::record::Seen;
 use super::{Cache, Volume, VolumeId};
 use crate::remote::ask::ask;
-use crate::remote::{Class, Entry, Error, Op, OpId, Remote, RemotePath, Reply, Version};
+use crate::remote::{Class, Entry, Error, Op, Remote, RemotePath, Reply, Version};
 
 /// How often a read begins again because the file grew, moved or was being changed under it.
 const PASSES_MAX: usize = 16;
-/// Most blocks of one fetch: 16 MiB.
-const FETCH_BLOCKS_MAX: u64 = 4096;
-/// How far past the listed end a read asks while the far side has not told the size itself.
-const PAST_END_BYTES_MAX: u64 = 1 << 20;
 
 /// A file opened for reading. It stays on the content it was opened on, whatever happens to the
 /// path: removed or replaced, it gives the blocks that are cached, else [`Error::Changed`].
 /// Dropping it ends the fetches ahead of it that nobody waits for.
 pub struct OpenFile {
-    volume: VolumeId,
-    id: FileId,
-    generation: u32,
-    shared: Arc<Shared>,
+    pub(super) volume: VolumeId,
+    pub(super) id: FileId,
+    pub(super) generation: u32,
+    pub(super) shared: Arc<Shared>,
     remote: Option<Arc<dyn Remote>>,
-    ahead: Mutex<Ahead>,
+    pub(super) ahead: Mutex<Ahead>,
 }
 
-struct Ahead {
-    policy: ReadAhead,
-    flights: Vec<Arc<Flight>>,
+/// What is fetched ahead of a handle.
+pub(super) struct Ahead {
+    pub policy: ReadAhead,
+    pub flights: Vec<Arc<Flight>>,
 }
 
 impl OpenFile {
@@ -127,7 +122,7 @@ impl Cache {
         length: usize,
     ) -> Result<Vec<u8>, Error> {
         let asked = offset..offset.saturating_add(length as u64);
-        let mut reading = Reading { file, asked, have: BTreeMap::new(), flown: false, fresh: true };
+        let mut reading = Reading::new(file, asked);
         let mut retried = false;
         for _ in 0..PASSES_MAX {
             let (volume, status) = self.meet(file.volume)?;
@@ -191,220 +186,5 @@ impl Cache {
             *error == Error::NotFound && path.is_some_and(|path| path != flight.path)
         };
         *error != Error::Changed && (flight.ahead || moved())
-    }
-}
-
-/// One read under way.
-struct Reading<'a> {
-    file: &'a OpenFile,
-    asked: Range<u64>,
-    have: BTreeMap<u64, Block>,
-    /// Some of `have` came by a fetch and not from the cache.
-    flown: bool,
-    /// Not planned yet.
-    fresh: bool,
-}
-
-/// What to do for a read now.
-struct Plan {
-    submit: Vec<Arc<Flight>>,
-    raise: Vec<OpId>,
-    then: Then,
-}
-
-enum Then {
-    Answer(Vec<u8>),
-    /// The read begins past the end that the listing told.
-    AskSize(RemotePath),
-    /// We are replacing the file; what came may be of the old content or the new.
-    AwaitChange(EventListener),
-    Collect(Vec<(u64, Arc<Flight>)>),
-}
-
-struct Failed {
-    flight: Arc<Flight>,
-    error: Error,
-}
-
-impl Reading<'_> {
-    fn plan(&mut self, known: &mut Known, up: bool) -> Result<Plan, Error> {
-        let record = known.files.get(self.file.id).ok_or(Error::Changed)?;
-        if record.version.generation != self.file.generation {
-            return Err(Error::Changed);
-        }
-        let (size, told) = (record.version.size, record.confirmed);
-        let path = record.path.clone();
-        let mut plan = Plan { submit: Vec::new(), raise: Vec::new(), then: Then::Answer(vec![]) };
-        if self.asked.is_empty() {
-            return Ok(plan);
-        }
-        if self.asked.start >= size {
-            if let (Some(path), false, true) = (path, told, up) {
-                plan.then = Then::AskSize(path);
-            }
-            return Ok(plan);
-        }
-        let missing = self.gather(known, size);
-        match path {
-            // What a fetch brought may be the newcomer's at the path that was ours.
-            None if self.flown || !missing.is_empty() => return Err(Error::Changed),
-            None => plan.then = Then::Answer(self.answer(size)),
-            Some(path) => {
-                if missing.is_empty() {
-                    plan.then = self.answer_when_certain(known, &path, size);
-                } else {
-                    plan.then = self.fetch(known, &path, &missing, &mut plan);
-                }
-                if std::mem::take(&mut self.fresh) {
-                    plan.submit.extend(self.look_ahead(known, &path, size));
-                }
-            }
-        }
-        Ok(plan)
-    }
-
-    /// Takes what is at hand; answers the blocks that are not.
-    fn gather(&mut self, known: &mut Known, size: u64) -> Vec<u64> {
-        let mut missing = Vec::new();
-        for index in covering(&(self.asked.start..self.asked.end.min(size))) {
-            let length = length_within(index, size);
-            // The last block of a file that has grown since is too short.
-            if self.have.get(&index).is_some_and(|block| block.len() == length) {
-                continue;
-            }
-            match known.blocks.get(&self.key(index)).filter(|block| block.len() == length) {
-                Some(block) => drop(self.have.insert(index, block)),
-                None => missing.push(index),
-            }
-        }
-        missing
-    }
-
-    fn answer_when_certain(&self, known: &Known, path: &RemotePath, size: u64) -> Then {
-        match self.flown && known.is_changing(self.file.volume, path) {
-            true => Then::AwaitChange(self.file.shared.change_ended.listen()),
-            false => Then::Answer(self.answer(size)),
-        }
-    }
-
-    fn answer(&self, size: u64) -> Vec<u8> {
-        let end = self.asked.end.min(size);
-        let mut bytes = Vec::with_capacity((end - self.asked.start) as usize);
-        for (index, block) in &self.have {
-            let start = index * BLOCK_BYTES;
-            let within = |offset: u64| (offset.saturating_sub(start) as usize).min(block.len());
-            bytes.extend_from_slice(&block[within(self.asked.start)..within(end)]);
-        }
-        bytes
-    }
-
-    /// Joins what is on its way and sends for the rest, in as few fetches as there are gaps.
-    fn fetch(
-        &self,
-        known: &mut Known,
-        path: &RemotePath,
-        missing: &[u64],
-        plan: &mut Plan,
-    ) -> Then {
-        let mut waits = Vec::with_capacity(missing.len());
-        let mut gaps: Vec<Range<u64>> = Vec::new();
-        for &index in missing {
-            match known.flights.get(&self.key(index)) {
-                Some(flight) => {
-                    if flight.want() {
-                        plan.raise.push(flight.id);
-                    }
-                    waits.push((index, flight));
-                }
-                None => extend_or_push(&mut gaps, index),
-            }
-        }
-        self.reach_past_end(known, &mut gaps);
-        for gap in gaps {
-            let flight = self.begin(known, path, gap.clone(), false);
-            let wanted = missing.iter().filter(|index| gap.contains(index));
-            waits.extend(wanted.map(|&index| (index, flight.clone())));
-            plan.submit.push(flight);
-        }
-        waits.sort_by_key(|(index, _)| *index);
-        Then::Collect(waits)
-    }
-
-    /// A fetch of the last block asks on as far as the reader did, while only the listing says that
-    /// it is the last.
-    fn reach_past_end(&self, known: &mut Known, gaps: &mut [Range<u64>]) {
-        let Some(record) = known.files.get(self.file.id) else { return };
-        let size = record.version.size;
-        let end = covering(&(0..size)).end;
-        if let (Some(last), false) = (gaps.last_mut(), record.confirmed)
-            && last.end == end
-            && last.end - last.start < FETCH_BLOCKS_MAX
-        {
-            last.end = end.max(covering(&(0..self.asked.end.min(size + PAST_END_BYTES_MAX))).end);
-        }
-    }
-
-    fn look_ahead(&self, known: &mut Known, path: &RemotePath, size: u64) -> Vec<Arc<Flight>> {
-        let mut ahead = self.file.ahead.lock();
-        if ahead.flights.iter().any(|flight| matches!(flight.end(), Some(Err(_)))) {
-            ahead.policy.stop();
-        }
-        ahead.flights.retain(|flight| flight.end().is_none());
-        let read = self.asked.start..self.asked.end.min(size);
-        let mut begun = Vec::new();
-        for chunk in ahead.policy.advance(&read, size) {
-            let mut gaps = Vec::new();
-            for index in chunk {
-                let key = self.key(index);
-                if !known.blocks.contains(&key) && known.flights.get(&key).is_none() {
-                    extend_or_push(&mut gaps, index);
-                }
-            }
-            begun.extend(gaps.into_iter().map(|gap| self.begin(known, path, gap, true)));
-        }
-        ahead.flights.extend(begun.iter().cloned());
-        begun
-    }
-
-    fn begin(
-        &self,
-        known: &mut Known,
-        path: &RemotePath,
-        blocks: Range<u64>,
-        ahead: bool,
-    ) -> Arc<Flight> {
-        let size = known.files.get(self.file.id).map_or(0, |record| record.version.size);
-        let content = (self.file.id, self.file.generation, size);
-        let flight = Flight::new(&self.file.shared, content, path, blocks, ahead);
-        known.flights.insert(&flight);
-        known.running.insert(flight.id, self.file.volume);
-        flight
-    }
-
-    async fn collect(&mut self, waits: Vec<(u64, Arc<Flight>)>) -> Result<(), Failed> {
-        for (index, flight) in waits {
-            match flight.block(index).await {
-                Ok(Some(block)) => {
-                    self.flown = true;
-                    self.have.insert(index, block);
-                }
-                // The file grew after the fetch had ended; the next pass sends for it.
-                Ok(None) => {}
-                Err(error) => return Err(Failed { flight, error }),
-            }
-        }
-        Ok(())
-    }
-
-    fn key(&self, index: u64) -> BlockKey {
-        BlockKey { file: self.file.id, generation: self.file.generation, index }
-    }
-}
-
-/// Adds a block to the last gap when it follows it.
-fn extend_or_push(gaps: &mut Vec<Range<u64>>, index: u64) {
-    match gaps.last_mut() {
-        Some(gap) if gap.end == index && gap.end - gap.start < FETCH_BLOCKS_MAX => gap.end += 1,
-        Some(_) | None => gaps.push(index..index + 1),
     }
 }

@@ -48,9 +48,13 @@ pub struct MemoryRemote(Mutex<State>);
 
 /// An operation as it was submitted, taken out of the queue to be answered by hand.
 pub struct Asked {
+    /// Its id.
     pub id: OpId,
+    /// What was asked.
     pub op: Op,
+    /// Its class now.
     pub class: Class,
+    /// Who gets the answer.
     pub sink: Arc<dyn Sink>,
 }
 

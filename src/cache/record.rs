@@ -1,0 +1,255 @@
+//! One file's record: its version, and the evidence that makes a new one. Knows nothing else.
+
+use std::time::Duration;
+
+use super::VolumeId;
+use crate::remote::{Entry, RemotePath, Version};
+
+/// No file is larger: what the kernel can say. A far side that claims more is not believed.
+const SIZE_MAX: u64 = i64::MAX as u64;
+
+/// What the far side said of a file in a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub size: u64,
+    pub mtime: Option<i64>,
+}
+
+impl Seen {
+    pub fn of(entry: &Entry) -> Seen {
+        Seen { size: entry.size.min(SIZE_MAX), mtime: entry.mtime }
+    }
+}
+
+/// What evidence says about the blocks at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// They are good.
+    Same,
+    /// The file was appended to; it had `from` bytes. Whole blocks are good, a partial last is not.
+    Grew {
+        /// The size before.
+        from: u64,
+    },
+    /// It is another content: a new generation has begun.
+    Changed,
+}
+
+/// A file's record. **Versions**: blocks belong to a generation of a file. It grows
+///
+/// * when a listing tells another size or mtime than the listing before (same size with another
+///   mtime, or smaller), or opening tells a smaller size: handles of the old generation get
+///   `Error::Changed`;
+/// * when we saved or truncated the file ourselves, or cannot tell whether we did.
+///
+/// A file that only grew is taken for appended to, as logs are: while it is open, its generation,
+/// handles and whole blocks stay. With no handle to keep, a larger size in a listing begins a new
+/// generation as well, because a longer file may also be another one.
+///
+/// A listing that repeats what the one before said is no evidence, though opening told another size
+/// since: some servers list a growing file late, and some list a size that is no size.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub volume: VolumeId,
+    /// Where it is now; `None` once it was removed or replaced.
+    pub path: Option<RemotePath>,
+    pub version: Version,
+    /// What the last listing said; `None` before the first one after our own change.
+    listed: Option<Seen>,
+    /// The mtime shown is the one given to our save.
+    mtime_is_ours: bool,
+    /// Whether the far side itself told the size, beyond the listing.
+    pub confirmed: bool,
+    /// Handles on it.
+    pub opens: u32,
+    /// When this generation began.
+    born: Duration,
+}
+
+impl Record {
+    pub fn new(volume: VolumeId, path: &RemotePath, seen: Seen, now: Duration) -> Record {
+        Record {
+            volume,
+            path: Some(path.clone()),
+            version: Version { size: seen.size, mtime: seen.mtime, generation: 0 },
+            listed: Some(seen),
+            mtime_is_ours: false,
+            confirmed: false,
+            opens: 0,
+            born: now,
+        }
+    }
+
+    /// Takes what a listing says.
+    pub fn observe(&mut self, seen: Seen, now: Duration) -> Evidence {
+        let size = self.version.size;
+        match self.listed.replace(seen) {
+            Some(before) if before == seen => return Evidence::Same,
+            // The listing comes to what opening had told before.
+            Some(before)
+                if before.size != size
+                    && (seen.size == size || (before.size..size).contains(&seen.size)) =>
+            {
+                self.version.mtime = seen.mtime;
+                return Evidence::Same;
+            }
+            Some(before) if seen.size == size => {
+                if before.mtime.is_none() || seen.mtime.is_none() {
+                    self.version.mtime = seen.mtime.or(self.version.mtime);
+                    return Evidence::Same;
+                }
+            }
+            None if seen.size == size => {
+                if !self.mtime_is_ours {
+                    self.version.mtime = seen.mtime.or(self.version.mtime);
+                }
+                return Evidence::Same;
+            }
+            Some(_) | None => {}
+        }
+        self.version.mtime = seen.mtime;
+        self.mtime_is_ours = false;
+        if seen.size > size && self.opens > 0 {
+            return self.grow(seen.size);
+        }
+        self.version.size = seen.size;
+        self.begin_generation(now)
+    }
+
+    /// Takes the size that the far side told when it opened the file.
+    pub fn opened(&mut self, size: u64, now: Duration) -> Evidence {
+        let size = size.min(SIZE_MAX);
+        self.confirmed = true;
+        match size.cmp(&self.version.size) {
+            std::cmp::Ordering::Equal => Evidence::Same,
+            std::cmp::Ordering::Greater => self.grow(size),
+            std::cmp::Ordering::Less => {
+                self.version.size = size;
+                self.begin_generation(now);
+                self.confirmed = true;
+                Evidence::Changed
+            }
+        }
+    }
+
+    /// After our own save: `mtime` is shown until a listing differs.
+    pub fn saved(&mut self, size: u64, mtime: i64, now: Duration) {
+        self.version.size = size;
+        self.version.mtime = Some(mtime);
+        self.mtime_is_ours = true;
+        self.listed = None;
+        self.begin_generation(now);
+    }
+
+    /// After our own truncation: the next listing tells the mtime.
+    pub fn truncated(&mut self, size: u64, now: Duration) {
+        self.version.size = size;
+        self.mtime_is_ours = false;
+        self.listed = None;
+        self.begin_generation(now);
+    }
+
+    /// Nothing read before is good any more.
+    pub fn begin_generation(&mut self, now: Duration) -> Evidence {
+        self.version.generation = self.version.generation.wrapping_add(1);
+        self.confirmed = false;
+        self.born = now;
+        Evidence::Changed
+    }
+
+    /// Whether its blocks are older than `time` with no mtime that would show a change.
+    pub fn is_doubtful(&self, now: Duration, time: Duration) -> bool {
+        self.version.mtime.is_none() && now.saturating_sub(self.born) > time
+    }
+
+    fn grow(&mut self, size: u64) -> Evidence {
+        let from = std::mem::replace(&mut self.version.size, size);
+        Evidence::Grew { from }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn seen(size: u64, mtime: i64) -> Seen {
+        Seen { size, mtime: Some(mtime) }
+    }
+
+    fn record(size: u64, mtime: i64) -> Record {
+        let path = RemotePath::parse(b"/a").unwrap();
+        Record { opens: 1, ..Record::new(VolumeId(0), &path, seen(size, mtime), NOW) }
+    }
+
+    #[test]
+    fn a_listing_that_repeats_itself_is_no_evidence() {
+        let mut record = record(100, 1);
+        assert_eq!(record.observe(seen(100, 1), NOW), Evidence::Same);
+        assert_eq!(record.opened(150, NOW), Evidence::Grew { from: 100 });
+        assert_eq!(record.observe(seen(100, 1), NOW), Evidence::Same);
+        assert_eq!(record.version.size, 150);
+    }
+
+    #[test]
+    fn a_listing_that_comes_to_what_opening_told_is_no_evidence() {
+        let mut grown = record(100, 1);
+        grown.opened(150, NOW);
+        assert_eq!(grown.observe(seen(120, 2), NOW), Evidence::Same);
+        assert_eq!(grown.version.size, 150);
+        assert_eq!(grown.observe(seen(150, 3), NOW), Evidence::Same);
+        let mut shrunk = record(100, 1);
+        assert_eq!(shrunk.opened(50, NOW), Evidence::Changed);
+        assert_eq!(shrunk.observe(seen(50, 2), NOW), Evidence::Same);
+        assert_eq!(shrunk.version.mtime, Some(2));
+    }
+
+    #[test]
+    fn the_same_size_with_another_mtime_is_another_content() {
+        let mut record = record(100, 1);
+        assert_eq!(record.observe(seen(100, 2), NOW), Evidence::Changed);
+        assert_eq!(record.version, Version { size: 100, mtime: Some(2), generation: 1 });
+    }
+
+    #[test]
+    fn an_mtime_that_appears_or_vanishes_is_no_evidence() {
+        let mut record = record(100, 1);
+        assert_eq!(record.observe(Seen { size: 100, mtime: None }, NOW), Evidence::Same);
+        assert_eq!(record.observe(seen(100, 1), NOW), Evidence::Same);
+        assert_eq!(record.version.mtime, Some(1));
+    }
+
+    #[test]
+    fn a_larger_file_is_appended_to_while_it_is_open_and_another_one_else() {
+        let mut open = record(100, 1);
+        assert_eq!(open.observe(seen(200, 2), NOW), Evidence::Grew { from: 100 });
+        assert_eq!(open.version, Version { size: 200, mtime: Some(2), generation: 0 });
+        let mut closed = Record { opens: 0, ..record(100, 1) };
+        assert_eq!(closed.observe(seen(200, 2), NOW), Evidence::Changed);
+    }
+
+    #[test]
+    fn a_smaller_file_is_another_content() {
+        assert_eq!(record(100, 1).observe(seen(99, 2), NOW), Evidence::Changed);
+        assert_eq!(record(100, 1).opened(99, NOW), Evidence::Changed);
+    }
+
+    #[test]
+    fn the_mtime_of_our_save_stays_until_a_listing_differs_from_the_first_after_it() {
+        let mut record = record(100, 1);
+        record.saved(100, 5000, NOW);
+        assert_eq!(record.observe(seen(100, 42), NOW), Evidence::Same);
+        assert_eq!(record.observe(seen(100, 42), NOW), Evidence::Same);
+        assert_eq!(record.version.mtime, Some(5000));
+        assert_eq!(record.observe(seen(100, 43), NOW), Evidence::Changed);
+        assert_eq!(record.version.mtime, Some(43));
+    }
+
+    #[test]
+    fn a_size_no_kernel_can_say_is_not_believed() {
+        let mut record = record(100, 1);
+        record.opened(u64::MAX, NOW);
+        assert_eq!(record.version.size, SIZE_MAX);
+    }
+}
