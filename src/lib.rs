@@ -8,14 +8,9 @@
 //!
 //! The modules stand in the order of a read. Who may know whom is held by `tests/architecture.rs`.
 
-pub mod api;
-pub mod cache;
+// The program.
 pub mod cli;
 pub mod commands;
-pub mod fs;
-pub mod fuse;
-pub mod link;
-pub mod mavftp;
 pub mod mount;
 pub mod serve;
 
