@@ -1,3 +1,62 @@
 //! The program: one match on the command.
 
-fn main() {}
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::thread;
+
+use mavftp_mount::cli::{self, Command};
+use mavftp_mount::commands::{Failure, cat, get, ls, put};
+use mavftp_mount::{mount, serve};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+fn main() -> ExitCode {
+    let invocation = match cli::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(error) => error.exit(),
+    };
+    if let Err(error) = invocation.log.start() {
+        return failed(&error, 1);
+    }
+    match &invocation.command {
+        Command::Mount(options) => mounted(mount::run(options)),
+        Command::Serve(options) => served(options),
+        Command::List { place, long } => finished(ls::run(place, *long)),
+        Command::Cat { place } => finished(cat::run(place)),
+        Command::Get { place, local } => finished(get::run(place, local.as_deref())),
+        Command::Put { local, place } => finished(put::run(local, place)),
+    }
+}
+
+fn mounted(ended: Result<u8, mount::Error>) -> ExitCode {
+    ended.map_or_else(|error| failed(&error, error.exit_code()), ExitCode::from)
+}
+
+/// Serves until SIGINT or SIGTERM.
+fn served(options: &serve::Options) -> ExitCode {
+    let mut signals = match Signals::new([SIGINT, SIGTERM]) {
+        Ok(signals) => signals,
+        Err(error) => return failed(&error, 1),
+    };
+    let ended = serve::run(options, |line, stop| {
+        // Somebody who does not listen to the line may still want the server.
+        let _ = writeln!(io::stdout(), "{line}");
+        thread::spawn(move || signals.forever().take(1).for_each(|_| stop.stop()));
+    });
+    ended.map_or_else(|error| failed(&error, 1), |()| ExitCode::SUCCESS)
+}
+
+fn finished(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_broken_pipe() => ExitCode::from(failure.exit_code()),
+        Err(failure) => failed(&failure, failure.exit_code()),
+    }
+}
+
+/// Says why, unless nobody can hear it.
+fn failed(why: &dyn Display, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {why}");
+    ExitCode::from(code)
+}

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub mod ask;
+pub mod ftp;
+pub mod mavftp;
 #[cfg(test)]
 pub mod memory;
 mod path;
@@ -34,7 +36,8 @@ pub trait Remote: Send + Sync {
     /// Says that the [`Source`] of a running write that answered [`Pull::Pending`] has more.
     fn more(&self, id: OpId);
 
-    /// Ends an operation early; its sink gets [`Error::Cancelled`] unless it was done already.
+    /// Ends an operation early; its sink gets [`Error::Cancelled`] unless it was done already,
+    /// possibly from inside this call.
     fn cancel(&self, id: OpId);
 
     /// What is known of the far side now. Never waits.
@@ -182,7 +185,8 @@ pub trait Sink: Send + Sync {
     fn page(&self, entries: Vec<Entry>) {
         let _ = entries;
     }
-    /// The far side acknowledged every byte of a write before `offset`.
+    /// Every byte of a write before `offset` has been passed on; over MAVLink FTP the vehicle has
+    /// acknowledged it, over FTP only the end of the operation proves anything.
     fn acknowledged(&self, offset: u64) {
         let _ = offset;
     }
@@ -237,7 +241,8 @@ pub struct Version {
 /// What is known of the far side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// Whether it has been heard within the link timeout.
+    /// Whether it has been heard within the link timeout. Not a reason to submit nothing: an FTP
+    /// remote connects again with the next operation.
     pub up: bool,
     /// Grows when everything cached must be forgotten: another vehicle at the same place, or one
     /// that cannot be told from another after a silence.
@@ -269,40 +274,40 @@ pub enum Error {
     #[error("the directory is not empty")]
     NotEmpty,
     /// The server protects this.
-    #[error("the vehicle protects this")]
+    #[error("the server protects this")]
     Denied,
     /// The place cannot be written.
     #[error("the place is read-only")]
     ReadOnly,
     /// The far side's disk is full.
-    #[error("no space left on the vehicle")]
+    #[error("no space left on the far side")]
     NoSpace,
     /// The file or offset is larger than the protocol can say.
     #[error("too large for the protocol")]
     TooLarge,
     /// The path is longer than the server takes.
-    #[error("the path is longer than the vehicle takes")]
+    #[error("the path is longer than the server takes")]
     PathTooLong,
     /// The server understood the request and calls it wrong.
-    #[error("the vehicle calls the request invalid")]
+    #[error("the server calls the request invalid")]
     Invalid,
     /// The server cannot do this.
-    #[error("the vehicle's server cannot do this")]
+    #[error("the server cannot do this")]
     Unsupported,
     /// Every session is taken, by us or by another station.
-    #[error("the vehicle has no free session; another station may hold it")]
+    #[error("the server is busy; another station may hold its session")]
     Busy,
     /// The vehicle is armed, and this would disturb it.
     #[error("the vehicle is armed; disarm it first")]
     Armed,
     /// Nothing has been heard of the far side for the link timeout.
-    #[error("the vehicle is not heard; check the link")]
+    #[error("the far side is not heard; check the link")]
     LinkDown,
     /// No progress within the operation's patience.
     #[error("no answer in time")]
     TimedOut,
     /// The file changed while it was read.
-    #[error("the file changed on the vehicle")]
+    #[error("the file changed on the far side")]
     Changed,
     /// Ended by its caller.
     #[error("cancelled")]

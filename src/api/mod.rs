@@ -1,0 +1,184 @@
+//! The blocking facade that the commands and users of the library share: a [`Vehicle`] (or an FTP
+//! server) with its verbs. Knows the far side only as a [`Remote`]; must not know `cache`, `fs` and
+//! `fuse`, for none of this needs a mount.
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::future::block_on;
+
+use crate::link::address::Address;
+use crate::remote::{self, Entry, Kind, Name, Remote, RemotePath, ask, save};
+
+mod connect;
+mod error;
+mod intervals;
+mod read;
+mod upload;
+
+pub use connect::{Login, Options, connect};
+pub use error::Error;
+
+/// Told while bytes move: how many so far, and of how many where that is known.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+
+/// A vehicle or FTP server, and what can be done with its files. Every call blocks until its end,
+/// which comes at the latest one operation timeout after the last progress.
+pub struct Vehicle {
+    remote: Arc<dyn Remote>,
+    patience: Duration,
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A directory; the root is one.
+    Directory,
+    /// A file, as its directory lists it.
+    File(Entry),
+}
+
+impl Vehicle {
+    /// Finds the vehicle or logs in. `waiting` is told, in a line for people, what is missing.
+    ///
+    /// # Errors
+    /// [`Error::NoVehicle`], [`Error::NoFtp`], [`Error::Login`], or why the link cannot be opened.
+    pub fn connect(
+        address: &Address,
+        options: &Options,
+        waiting: &mut dyn FnMut(&str),
+    ) -> Result<Vehicle, Error> {
+        let remote = connect(address, options, waiting)?;
+        Ok(Vehicle::over(remote, options.mavlink.op_timeout))
+    }
+
+    /// The verbs over a far side that is connected already. `patience` is the longest time that an
+    /// operation may go without progress.
+    pub fn over(remote: Arc<dyn Remote>, patience: Duration) -> Vehicle {
+        Vehicle { remote, patience }
+    }
+
+    /// What it is, for people.
+    pub fn label(&self) -> String {
+        self.remote.status().label
+    }
+
+    /// What stands at a path, as the listings above it say.
+    ///
+    /// # Errors
+    /// [`remote::Error::NotFound`] and what else can happen on the way, with the path.
+    pub fn find(&self, path: &RemotePath) -> Result<Found, Error> {
+        match block_on(ask::find(&self.remote, path, self.patience)) {
+            Ok(None) => Ok(Found::Directory),
+            Ok(Some(entry)) => Ok(match entry.kind {
+                Kind::Directory => Found::Directory,
+                Kind::File => Found::File(entry),
+            }),
+            Err(error) => Err(Error::remote(path, error)),
+        }
+    }
+
+    /// A directory's entries, sorted by name; for a file its own entry. Unfinished uploads of ours
+    /// are not shown.
+    ///
+    /// # Errors
+    /// As [`Vehicle::find`].
+    pub fn list(&self, path: &RemotePath) -> Result<Vec<Entry>, Error> {
+        // Asked first: there are servers that end when they are told to list a file.
+        match self.find(path)? {
+            Found::File(entry) => Ok(vec![entry]),
+            Found::Directory => {
+                let listing = block_on(ask::list(&self.remote, path, self.patience));
+                let mut entries = listing.map_err(|error| Error::remote(path, error))?;
+                entries.retain(|entry| !save::is_temporary(&entry.name));
+                entries.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(entries)
+            }
+        }
+    }
+
+    /// Writes a file's bytes to `out` in order, as they come; returns how many.
+    ///
+    /// # Errors
+    /// As [`Vehicle::find`]; [`remote::Error::Changed`] when the file changed under way;
+    /// [`Error::Output`] when `out` takes no more. What has been written then is a beginning.
+    pub fn read_to(
+        &self,
+        path: &RemotePath,
+        out: &mut dyn Write,
+        progress: Progress<'_>,
+    ) -> Result<u64, Error> {
+        self.refuse_directory(path)?;
+        read::in_order(&self.remote, self.patience, path, out, progress)
+    }
+
+    /// Copies a file into an empty local one, at the engine's full speed; returns its size. Every
+    /// byte is accounted for.
+    ///
+    /// # Errors
+    /// As [`Vehicle::read_to`]. `local` then holds an unknown part.
+    pub fn fetch(
+        &self,
+        path: &RemotePath,
+        local: &File,
+        progress: Progress<'_>,
+    ) -> Result<u64, Error> {
+        self.refuse_directory(path)?;
+        read::whole(&self.remote, self.patience, path, local, progress)
+    }
+
+    /// Stores a local file's content at `path`, which keeps its old content until all has arrived;
+    /// returns the size.
+    ///
+    /// # Errors
+    /// [`Error::Local`] when the file cannot be read, or why the far side did not take it.
+    pub fn store(
+        &self,
+        path: &RemotePath,
+        local: File,
+        progress: Progress<'_>,
+    ) -> Result<u64, Error> {
+        upload::store(&self.remote, self.patience, path, local, progress)
+    }
+
+    /// Where `store` shall put a file named `name` when it is told `path`: into it when that is a
+    /// directory, else there, as `cp` does.
+    ///
+    /// # Errors
+    /// As [`Vehicle::find`]; a directory in the way is [`remote::Error::IsADirectory`].
+    pub fn destination(&self, path: &RemotePath, name: &Name) -> Result<RemotePath, Error> {
+        match self.find(path) {
+            Ok(Found::File(_)) | Err(Error::Remote { error: remote::Error::NotFound, .. }) => {
+                Ok(path.clone())
+            }
+            Ok(Found::Directory) => {
+                let inside = path.join(name);
+                match self.find(&inside) {
+                    Ok(Found::Directory) => {
+                        Err(Error::remote(&inside, remote::Error::IsADirectory))
+                    }
+                    Ok(Found::File(_))
+                    | Err(Error::Remote { error: remote::Error::NotFound, .. }) => Ok(inside),
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn refuse_directory(&self, path: &RemotePath) -> Result<(), Error> {
+        match self.find(path) {
+            Ok(Found::Directory) => Err(Error::remote(path, remote::Error::IsADirectory)),
+            // Some files no listing shows (`@PARAM/param.pck`): opening them will tell.
+            Ok(Found::File(_)) | Err(Error::Remote { error: remote::Error::NotFound, .. }) => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! Reading whole files: one operation, whose pieces the calling thread takes from a channel, so
+//! that the link's thread never touches a disk or a pipe.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::intervals::Intervals;
+use super::{Error, Progress};
+use crate::remote::{self, Class, Op, OpId, Remote, RemotePath, Reply, Sink};
+
+/// How much is asked for at once when the bytes must leave in order: what waits in memory for a
+/// slow reader of our output. One round trip is lost after each.
+const ORDERED_BYTES: u64 = 4 << 20;
+/// "To the end": no file is longer (off_t).
+const TO_THE_END: u64 = i64::MAX as u64;
+/// Progress is told this often, in bytes.
+const PROGRESS_STEP: u64 = 64 << 10;
+
+/// Copies a file into a local one at each piece's own offset; returns the size.
+pub(super) fn whole(
+    remote: &Arc<dyn Remote>,
+    patience: Duration,
+    path: &RemotePath,
+    local: &File,
+    progress: Progress<'_>,
+) -> Result<u64, Error> {
+    let mut told = 0;
+    let mut place = |step: Step<'_>| {
+        let Step { offset, bytes, arrived, size } = step;
+        if arrived >= told + PROGRESS_STEP || Some(arrived) == size {
+            told = arrived;
+            progress(arrived, size);
+        }
+        local.write_all_at(bytes, offset).map_err(Error::Output)
+    };
+    read(remote, patience, path, 0, TO_THE_END, &mut place)
+}
+
+/// Writes a file's bytes to `out` in order; returns how many.
+pub(super) fn in_order(
+    remote: &Arc<dyn Remote>,
+    patience: Duration,
+    path: &RemotePath,
+    out: &mut dyn Write,
+    progress: Progress<'_>,
+) -> Result<u64, Error> {
+    let mut written = 0;
+    let mut size_before = None;
+    loop {
+        let start = written;
+        let mut waiting = Ordered::starting_at(start);
+        let mut place = |step: Step<'_>| {
+            waiting.put(step.offset, step.bytes);
+            let ready = waiting.take();
+            if !ready.is_empty() {
+                out.write_all(&ready).map_err(Error::Output)?;
+                written += ready.len() as u64;
+                progress(written, step.size);
+            }
+            Ok(())
+        };
+        let size = read(remote, patience, path, start, ORDERED_BYTES, &mut place)?;
+        if size_before.is_some_and(|before| before != size) {
+            return Err(Error::remote(path, remote::Error::Changed));
+        }
+        size_before = Some(size);
+        if written >= size {
+            out.flush().map_err(Error::Output)?;
+            return Ok(written);
+        }
+        if written == start {
+            return Err(Error::remote(path, short(written, size)));
+        }
+    }
+}
+
+/// One piece of a file, and how far the operation is.
+struct Step<'a> {
+    offset: u64,
+    bytes: &'a [u8],
+    /// Bytes of this operation so far, this piece included.
+    arrived: u64,
+    /// The file's size, once it is open.
+    size: Option<u64>,
+}
+
+/// Reads `offset .. offset + length`, or up to the end of the file; returns the file's size. Ends
+/// well only when every byte was placed.
+fn read(
+    remote: &Arc<dyn Remote>,
+    patience: Duration,
+    path: &RemotePath,
+    offset: u64,
+    length: u64,
+    place: &mut dyn FnMut(Step<'_>) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    let (sender, events) = crossbeam_channel::unbounded();
+    let op = Op::Read { path: path.clone(), offset, length };
+    let id = OpId::fresh();
+    remote.submit(id, op, Class::Demand, patience, Arc::new(Pieces(sender)));
+    // Cancels what still runs when `place` fails; after the end that does nothing.
+    let _running = Running { remote, id };
+    let mut arrived = Intervals::default();
+    let size = take(&events, path, &mut arrived, place)?;
+    let end = offset.saturating_add(length).min(size);
+    if arrived.covers(offset, end) {
+        Ok(size)
+    } else {
+        Err(Error::remote(path, short(arrived.total(), end.saturating_sub(offset))))
+    }
+}
+
+fn take(
+    events: &Receiver<Event>,
+    path: &RemotePath,
+    arrived: &mut Intervals,
+    place: &mut dyn FnMut(Step<'_>) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    let mut size = None;
+    for event in events {
+        match event {
+            Event::Opened(bytes) => size = Some(bytes),
+            Event::Data(offset, bytes) => {
+                arrived.add(offset, offset.saturating_add(bytes.len() as u64));
+                place(Step { offset, bytes: &bytes, arrived: arrived.total(), size })?;
+            }
+            Event::Done(Ok(Reply::Size(size))) => return Ok(size),
+            Event::Done(Ok(Reply::Done | Reply::Checksum(_))) => break,
+            Event::Done(Err(error)) => return Err(Error::remote(path, error)),
+        }
+    }
+    let error = remote::Error::Failed("the read ended without an answer".into());
+    Err(Error::remote(path, error))
+}
+
+fn short(arrived: u64, wanted: u64) -> remote::Error {
+    remote::Error::Failed(format!("only {arrived} of {wanted} bytes arrived"))
+}
+
+enum Event {
+    Opened(u64),
+    Data(u64, Vec<u8>),
+    Done(Result<Reply, remote::Error>),
+}
+
+/// Hands everything to the channel. A receiver that is gone wants nothing any more.
+struct Pieces(Sender<Event>);
+
+impl Sink for Pieces {
+    fn opened(&self, size: u64) {
+        let _ = self.0.send(Event::Opened(size));
+    }
+    fn data(&self, offset: u64, bytes: &[u8]) {
+        let _ = self.0.send(Event::Data(offset, bytes.to_vec()));
+    }
+    fn done(&self, result: Result<Reply, remote::Error>) {
+        let _ = self.0.send(Event::Done(result));
+    }
+}
+
+struct Running<'a> {
+    remote: &'a Arc<dyn Remote>,
+    id: OpId,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.remote.cancel(self.id);
+    }
+}
+
+/// Pieces that came early wait here for those before them.
+struct Ordered {
+    start: u64,
+    bytes: Vec<u8>,
+    arrived: Intervals,
+    taken: u64,
+}
+
+impl Ordered {
+    fn starting_at(start: u64) -> Ordered {
+        Ordered { start, bytes: Vec::new(), arrived: Intervals::default(), taken: start }
+    }
+
+    /// Keeps a piece; what lies outside of the wanted range is dropped.
+    fn put(&mut self, offset: u64, bytes: &[u8]) {
+        let Some(at) = offset.checked_sub(self.start).filter(|&at| at < ORDERED_BYTES) else {
+            return;
+        };
+        let bytes = &bytes[..bytes.len().min((ORDERED_BYTES - at) as usize)];
+        let (from, to) = (at as usize, at as usize + bytes.len());
+        if self.bytes.len() < to {
+            self.bytes.resize(to, 0);
+        }
+        self.bytes[from..to].copy_from_slice(bytes);
+        self.arrived.add(offset, offset + bytes.len() as u64);
+    }
+
+    /// What is complete from where it was taken last.
+    fn take(&mut self) -> Vec<u8> {
+        let end = self.arrived.end_from(self.taken);
+        let range = (self.taken - self.start) as usize..(end - self.start) as usize;
+        self.taken = end;
+        self.bytes[range].to_vec()
+    }
+}

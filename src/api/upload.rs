@@ -1,0 +1,91 @@
+//! Storing a local file on the far side.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use futures_lite::future::block_on;
+
+use super::{Error, Progress};
+use crate::remote::{self, Pull, Remote, RemotePath, Reply, Sink, Source, save};
+
+/// Uploads a file's content as it is now, through [`save::save`]; returns the size.
+///
+/// The upload runs on a thread of its own, so that `progress` may draw and block as it likes.
+pub(super) fn store(
+    remote: &Arc<dyn Remote>,
+    patience: Duration,
+    path: &RemotePath,
+    local: File,
+    progress: Progress<'_>,
+) -> Result<u64, Error> {
+    let length = local.metadata().map_err(Error::Input)?.len();
+    let source = Arc::new(LocalFile { file: local, length, failure: Mutex::new(None) });
+    let (sender, acknowledged) = crossbeam_channel::unbounded();
+    let pulled: Arc<dyn Source> = source.clone();
+    let work = move || {
+        let observer = Arc::new(Acknowledged(sender));
+        block_on(save::save(remote, path, length, pulled, patience, observer, &|_| {}))
+    };
+    let result = thread::scope(|scope| {
+        let upload = thread::Builder::new().name("upload".into()).spawn_scoped(scope, work)?;
+        // Ends when the upload is over and its observer dropped.
+        acknowledged.iter().for_each(|bytes| progress(bytes, Some(length)));
+        Ok(upload.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    if let Some(error) = source.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(Error::Input(error));
+    }
+    match result.map_err(Error::Input)? {
+        Ok(()) => Ok(length),
+        Err(error) => Err(Error::remote(path, error)),
+    }
+}
+
+/// A local file as a source. It is called on the link's thread, where nothing may block: its reads
+/// are a few hundred bytes from the page cache, in order, so that the kernel's read-ahead stays in
+/// front of them. (A local disk that hangs would hold up the link; no other operation of this
+/// process uses it then.)
+struct LocalFile {
+    file: File,
+    length: u64,
+    failure: Mutex<Option<io::Error>>,
+}
+
+impl Source for LocalFile {
+    fn pull(&self, offset: u64, buffer: &mut [u8]) -> Pull {
+        // What is appended meanwhile is not part of this upload.
+        let rest = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = rest.min(buffer.len());
+        if wanted == 0 {
+            return Pull::End;
+        }
+        match self.file.read_at(&mut buffer[..wanted], offset) {
+            Ok(0) => self.fail(io::Error::other("the local file became shorter meanwhile")),
+            Ok(count) => Pull::Bytes(count),
+            Err(error) => self.fail(error),
+        }
+    }
+}
+
+impl LocalFile {
+    /// Ends the upload early, which its size check notices; nothing is renamed then.
+    fn fail(&self, error: io::Error) -> Pull {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        Pull::End
+    }
+}
+
+struct Acknowledged(Sender<u64>);
+
+impl Sink for Acknowledged {
+    fn acknowledged(&self, offset: u64) {
+        let _ = self.0.send(offset);
+    }
+    fn done(&self, _: Result<Reply, remote::Error>) {}
+}

@@ -1,0 +1,66 @@
+//! `-o a,b=c`, as mount(8) and /etc/fstab write options: each is one of our own options by its
+//! name, or a word of mount(8) that changes nothing here.
+
+use std::ffi::OsString;
+
+use super::arguments;
+
+/// Words of mount(8) and systemd that are not for us, or that hold for every mount of ours.
+const WITHOUT_EFFECT: [&str; 17] = [
+    "defaults",
+    "nosuid",
+    "nodev",
+    "noexec",
+    "noatime",
+    "relatime",
+    "nodiratime",
+    "async",
+    "auto",
+    "noauto",
+    "nofail",
+    "users",
+    "nouser",
+    "owner",
+    "group",
+    "_netdev",
+    "default_permissions",
+];
+/// Beginnings of such words.
+const WITHOUT_EFFECT_PREFIXES: [&str; 3] = ["x-", "comment=", "X-"];
+
+/// The same in the form of long options.
+///
+/// # Errors
+/// A text that names the option which is unknown.
+pub(super) fn expand(lists: &[String]) -> Result<Vec<OsString>, String> {
+    let grammar = arguments::command();
+    let names: Vec<&str> = grammar.get_arguments().filter_map(|one| one.get_long()).collect();
+    let words = lists.iter().flat_map(|list| list.split(',')).filter(|word| !word.is_empty());
+    words.filter_map(|word| expand_word(word, &names).transpose()).collect()
+}
+
+fn expand_word(word: &str, names: &[&str]) -> Result<Option<OsString>, String> {
+    match word {
+        "ro" => return Ok(Some("--read-only".into())),
+        "rw" => return Ok(Some("--read-write".into())),
+        // Without a value it is mount(8)'s; with one, the FTP user.
+        "user" => return Ok(None),
+        _ => {}
+    }
+    let foreign = WITHOUT_EFFECT_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
+    if foreign || WITHOUT_EFFECT.contains(&word) {
+        return Ok(None);
+    }
+    let (name, value) = match word.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (word, None),
+    };
+    let long = name.replace('_', "-");
+    if !names.contains(&&*long) || ["help", "version"].contains(&&*long) {
+        return Err(format!("unknown mount option `{name}` in -o; --help shows all of them"));
+    }
+    Ok(Some(match value {
+        Some(value) => format!("--{long}={value}").into(),
+        None => format!("--{long}").into(),
+    }))
+}

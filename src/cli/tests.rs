@@ -1,0 +1,207 @@
+//! The command line as users type it.
+
+use std::time::Duration;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Invocation, clap::Error> {
+    super::parse(line.split_whitespace().map(OsString::from))
+}
+
+fn mount(line: &str) -> mount::Options {
+    match parse(line).unwrap().command {
+        Command::Mount(options) => *options,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(line: &str) -> String {
+    let error = parse(line).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn every_default_of_a_mount_is_as_documented() {
+    let options = mount("mavftp-mount udp:14550 /mnt/drone");
+    assert_eq!(options.address, "udp:14550".parse().unwrap());
+    assert!(options.path.is_root());
+    assert_eq!(options.mountpoint, Path::new("/mnt/drone"));
+    assert_eq!(options.access, Access::Owner);
+    assert!(!options.foreground && !options.read_only && !options.nonempty);
+    assert_eq!((options.uid, options.gid, options.umask), (None, None, 0o022));
+    assert_eq!(options.cache_bytes, 256 << 20);
+    assert_eq!(options.directory_time, Duration::from_secs(10));
+    assert_eq!(options.log_file, None);
+    let mavlink = options.connection.mavlink;
+    assert_eq!((mavlink.own_system, mavlink.own_component, mavlink.target), (245, 191, None));
+    assert_eq!(mavlink.mount_timeout, Duration::from_secs(20));
+    assert_eq!(mavlink.op_timeout, Duration::from_secs(10));
+    assert_eq!(mavlink.link_timeout, Duration::from_secs(5));
+    assert_eq!(options.connection.login.user, None);
+}
+
+#[test]
+fn every_option_of_a_mount_is_taken() {
+    let options = mount(
+        "mavftp-mount -f --read-only --allow-other --uid 1000 --gid 100 --umask 077 \
+         --cache-size 64M --dir-cache-time 500ms --target 3:1 --own-system-id 9 \
+         --own-component-id 8 --mount-timeout 1s --op-timeout 2s --link-timeout 3s \
+         --log-file /tmp/x --user me udpout:[::1]:14550#/fs/microsd /mnt",
+    );
+    assert!(options.foreground && options.read_only);
+    assert_eq!(options.access, Access::Everyone);
+    assert_eq!((options.uid, options.gid, options.umask), (Some(1000), Some(100), 0o077));
+    assert_eq!(options.cache_bytes, 64 << 20);
+    assert_eq!(options.directory_time, Duration::from_millis(500));
+    assert_eq!(options.path, RemotePath::parse(b"/fs/microsd").unwrap());
+    assert_eq!(options.log_file.as_deref(), Some(Path::new("/tmp/x")));
+    let mavlink = options.connection.mavlink;
+    assert_eq!((mavlink.own_system, mavlink.own_component), (9, 8));
+    assert_eq!(mavlink.target, Some((3, Some(1))));
+    assert_eq!(mavlink.mount_timeout, Duration::from_secs(1));
+    assert_eq!(mavlink.op_timeout, Duration::from_secs(2));
+    assert_eq!(mavlink.link_timeout, Duration::from_secs(3));
+    assert_eq!(options.connection.login.user.as_deref(), Some("me"));
+}
+
+#[test]
+fn mount_options_are_the_same_options_by_another_name() {
+    let options = mount(
+        "mavftp-mount udp:14550 /mnt -o ro,allow_other,uid=1000,gid=100 -o umask=077,nonempty \
+         -o target=2:1,cache_size=64M,op_timeout=3s",
+    );
+    assert!(options.read_only && options.nonempty);
+    assert_eq!(options.access, Access::Everyone);
+    assert_eq!((options.uid, options.gid, options.umask), (Some(1000), Some(100), 0o077));
+    assert_eq!(options.connection.mavlink.target, Some((2, Some(1))));
+    assert_eq!(options.connection.mavlink.op_timeout, Duration::from_secs(3));
+    assert_eq!(options.cache_bytes, 64 << 20);
+}
+
+#[test]
+fn words_of_fstab_that_are_not_for_us_change_nothing() {
+    let shown = |line: &str| format!("{:?}", mount(line));
+    let fstab = "noauto,nofail,_netdev,x-systemd.automount,user,defaults,rw,nosuid,noatime";
+    let with = shown(&format!("mavftp-mount udp:14550 /mnt -o {fstab}"));
+    assert_eq!(with, shown("mavftp-mount udp:14550 /mnt"));
+}
+
+#[test]
+fn the_last_of_two_contrary_options_holds_and_a_long_one_beats_a_list() {
+    assert!(!mount("mavftp-mount udp:14550 /mnt -o ro,rw").read_only);
+    assert!(mount("mavftp-mount udp:14550 /mnt -o rw -o ro").read_only);
+    assert_eq!(mount("mavftp-mount --uid 1 udp:14550 /mnt -o uid=2").uid, Some(1));
+}
+
+#[test]
+fn an_unknown_mount_option_is_named() {
+    assert!(refusal("mavftp-mount udp:14550 /mnt -o ro,frobnicate=3").contains("`frobnicate`"));
+    assert!(refusal("mavftp-mount udp:14550 /mnt -o help").contains("`help`"));
+    assert!(refusal("mavftp-mount udp:14550 /mnt -o uid=x").contains("--uid"));
+}
+
+#[test]
+fn verbs_take_their_places() {
+    match parse("mavftp-mount ls -l tcp:localhost:5760#/log").unwrap().command {
+        Command::List { place, long: true } => {
+            assert_eq!(place.path, RemotePath::parse(b"/log").unwrap());
+            assert_eq!(format!("{:?}", place.options), format!("{:?}", api::Options::default()));
+        }
+        other => panic!("{other:?}"),
+    }
+    match parse("mavftp-mount get --target 1 udp:14550#/a.ulg").unwrap().command {
+        Command::Get { place, local: None } => {
+            assert_eq!(place.options.mavlink.target, Some((1, None)));
+        }
+        other => panic!("{other:?}"),
+    }
+    match parse("mavftp-mount put a.lua udp:14550#/scripts").unwrap().command {
+        Command::Put { local, place } => {
+            assert_eq!(local, Path::new("a.lua"));
+            assert_eq!(place.path, RemotePath::parse(b"/scripts").unwrap());
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(parse("mavftp-mount cat udp:14550#/a").unwrap().command, Command::Cat { .. }));
+}
+
+#[test]
+fn serve_is_read_only_unless_told_otherwise() {
+    let serve = |line: &str| match parse(line).unwrap().command {
+        Command::Serve(options) => options,
+        other => panic!("{other:?}"),
+    };
+    let plain = serve("mavftp-mount serve udpout:127.0.0.1:14550 /srv");
+    assert!(!plain.writable);
+    assert_eq!((plain.system_id, plain.component_id), (serve::SYSTEM_ID, serve::COMPONENT_ID));
+    let other = serve("mavftp-mount serve --writable --system-id 7 --component-id 1 udp:1 /srv");
+    assert!(other.writable);
+    assert_eq!((other.system_id, other.component_id), (7, 1));
+    assert!(refusal("mavftp-mount serve udp:1#/x /srv").contains("no #/path"));
+}
+
+#[test]
+fn logging_is_counted() {
+    let log = parse("mavftp-mount -vv udp:14550 /mnt --log-file l").unwrap().log;
+    assert_eq!(log, Log { verbose: 2, quiet: false, file: Some("l".into()) });
+    assert!(parse("mavftp-mount ls -q udp:14550").unwrap().log.quiet);
+}
+
+#[test]
+fn an_unknown_source_shows_the_spellings_and_not_itself() {
+    let text = refusal("mavftp-mount udq:14550 /mnt");
+    assert!(text.contains("udp:") && text.contains("ftp://"), "{text}");
+    assert!(!refusal("mavftp-mount ftp://me:secret@host /mnt").contains("secret"));
+    assert!(refusal("mavftp-mount udp:14550#fs /mnt").contains("#/path"));
+    assert!(refusal("mavftp-mount udp:14550#/a/../b /mnt").contains("path after #"));
+}
+
+#[test]
+fn a_command_in_the_wrong_place_is_told_the_right_one() {
+    assert!(refusal("mavftp-mount -v ls udp:14550").contains("comes first"));
+}
+
+#[test]
+fn a_mount_needs_both_source_and_mount_point() {
+    for line in ["mavftp-mount", "mavftp-mount udp:14550"] {
+        assert!(refusal(line).contains("MOUNTPOINT"), "{line}");
+    }
+    assert!(refusal("mavftp-mount ls").contains("SOURCE"));
+    assert!(refusal("mavftp-mount udp:14550 /mnt /more").contains("/more"));
+}
+
+#[test]
+fn values_without_sense_are_refused_with_their_option() {
+    assert!(refusal("mavftp-mount --op-timeout 10 udp:14550 /mnt").contains("--op-timeout"));
+    assert!(refusal("mavftp-mount --cache-size lots udp:14550 /mnt").contains("--cache-size"));
+    assert!(refusal("mavftp-mount --target 0 udp:14550 /mnt").contains("--target"));
+    assert!(refusal("mavftp-mount --own-system-id 300 udp:14550 /mnt").contains("--own-system-id"));
+}
+
+#[test]
+fn a_password_comes_from_the_first_line_of_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "geheim\nmore\n").unwrap();
+    let line = format!("mavftp-mount --password-file {} ftp://me@host/sd /mnt", file.display());
+    let options = mount(&line);
+    assert_eq!(options.connection.login.password.as_deref(), Some("geheim"));
+    assert_eq!(options.path, RemotePath::parse(b"/sd").unwrap());
+    assert!(!format!("{options:?}").contains("geheim"));
+    let missing = refusal("mavftp-mount --password-file /none ftp://host /mnt");
+    assert!(missing.contains("/none"));
+}
+
+#[test]
+fn help_shows_addresses_groups_and_examples() {
+    let error = parse("mavftp-mount --help").unwrap_err();
+    assert_eq!(error.exit_code(), 0);
+    let text = error.to_string();
+    for part in ["Addresses:", "udpout:", "Link:", "Cache:", "Examples:", "serve", "--allow-other"]
+    {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+    let short = parse("mavftp-mount -h").unwrap_err().to_string();
+    assert!(!short.contains("Examples:") && short.lines().count() < text.lines().count());
+}

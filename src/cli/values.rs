@@ -1,0 +1,139 @@
+//! Values with units and limits: sizes, times, ids, permission bits. What is nonsense is refused
+//! with a sentence that shows the right form.
+
+use std::time::Duration;
+
+/// Longest time that any option takes; more is a slip of the unit.
+const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Least cache: two megabytes, some read-ahead for a handful of files.
+const CACHE_BYTES_MIN: u64 = 2 << 20;
+
+/// A size in bytes: `65536`, `64K`, `256M`, `1G`, `64KiB`; units are powers of 1024.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let form = || format!("`{text}` is not a size; write 65536, 64K, 256M or 1G");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| form())?;
+    let shift = match unit {
+        "" | "B" => 0,
+        "K" | "k" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        _ => return Err(form()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| format!("`{text}` is too large"))
+}
+
+/// The cache's size, which must be able to work and to exist.
+pub(super) fn cache_size(text: &str) -> Result<usize, String> {
+    let bytes = size(text)?;
+    if bytes < CACHE_BYTES_MIN {
+        return Err(format!("`{text}` is too small; the least is {}M", CACHE_BYTES_MIN >> 20));
+    }
+    usize::try_from(bytes).map_err(|_| format!("`{text}` is too large"))
+}
+
+/// A time: `500ms`, `10s`, `2m`; 0 needs no unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let form = || format!("`{text}` is not a time; write it with its unit: 500ms, 10s, 2m");
+    let time = humantime::parse_duration(text).map_err(|_| form())?;
+    if time > TIME_MAX { Err(format!("`{text}` is longer than a day")) } else { Ok(time) }
+}
+
+/// A time limit: a time, and more than nothing.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("a time limit of 0 would fail everything; write 500ms, 10s".into()),
+        time => Ok(time),
+    }
+}
+
+/// A MAVLink id; 0 means everybody and nobody is that.
+pub(super) fn id(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("`{text}` is not a MAVLink id; they go from 1 to 255")),
+        Ok(id) => Ok(id),
+    }
+}
+
+/// `SYS` or `SYS:COMP`.
+pub(super) fn target(text: &str) -> Result<(u8, Option<u8>), String> {
+    match text.split_once(':') {
+        None => Ok((id(text)?, None)),
+        Some((system, component)) => Ok((id(system)?, Some(id(component)?))),
+    }
+}
+
+/// Octal permission bits.
+pub(super) fn umask(text: &str) -> Result<u16, String> {
+    u16::from_str_radix(text, 8)
+        .ok()
+        .filter(|bits| *bits <= 0o777 && !text.starts_with('+'))
+        .ok_or_else(|| format!("`{text}` is not a umask; write it in octal, 000 to 777: 022"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("65536", 65536),
+            ("64K", 65536),
+            ("64KiB", 65536),
+            ("3B", 3),
+            ("1G", 1 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_are_nonsense_are_refused_with_the_right_form() {
+        for text in
+            ["", "K", "-1", "1.5M", "64 K", "64KB", "10T", "1e3", "+5", "99999999999999999999"]
+        {
+            assert!(size(text).unwrap_err().contains("64K"), "{text}");
+        }
+        assert!(size("99999999999G").unwrap_err().contains("too large"));
+    }
+
+    #[test]
+    fn a_cache_too_small_to_work_is_refused() {
+        assert_eq!(cache_size("256M"), Ok(256 << 20));
+        assert!(cache_size("64K").is_err());
+        assert!(cache_size("0").is_err());
+    }
+
+    #[test]
+    fn times_take_units_and_nothing_else() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        for text in ["", "10", "-1s", "10 parsecs", "s"] {
+            assert!(duration(text).unwrap_err().contains("unit"), "{text}");
+        }
+        assert!(duration("3days").unwrap_err().contains("longer than a day"));
+        assert!(limit("0s").is_err());
+    }
+
+    #[test]
+    fn ids_go_from_1_to_255() {
+        assert_eq!(target("1"), Ok((1, None)));
+        assert_eq!(target("255:100"), Ok((255, Some(100))));
+        for text in ["0", "256", "x", "1:", ":1", "1:0", "1:2:3", ""] {
+            assert!(target(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_umask_is_octal() {
+        assert_eq!(umask("022"), Ok(0o022));
+        assert_eq!(umask("777"), Ok(0o777));
+        for text in ["", "8", "1777", "-1", "+22", "0x12"] {
+            assert!(umask(text).is_err(), "{text}");
+        }
+    }
+}

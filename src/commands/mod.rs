@@ -1,0 +1,78 @@
+//! The plain verbs, a file each, over [`crate::api`]; they need no mount. What they have in common:
+//! how a far place is reached, and how it fails.
+
+use std::io::{self, Write};
+
+use crate::api::{self, Vehicle};
+use crate::link::address::Address;
+use crate::remote::RemotePath;
+
+pub mod cat;
+pub mod get;
+pub mod ls;
+pub mod put;
+
+/// A place on a vehicle or server, and how to get there.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The vehicle or server.
+    pub address: Address,
+    /// The path there.
+    pub path: RemotePath,
+    /// Ids, target, time limits, login.
+    pub options: api::Options,
+}
+
+impl Place {
+    /// Connects; what is missing meanwhile goes to stderr.
+    fn connect(&self) -> Result<Vehicle, api::Error> {
+        Vehicle::connect(&self.address, &self.options, &mut |missing| {
+            let _ = writeln!(io::stderr(), "{missing}");
+        })
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The far side, the link, or a local file.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    /// It cannot be done the way it was asked for.
+    #[error("{0}")]
+    Refused(String),
+    /// Standard output takes no more.
+    #[error("cannot write to standard output: {0}")]
+    Output(io::Error),
+}
+
+impl Failure {
+    /// The exit code: 1 failed, 3 no vehicle, 4 no FTP, 5 login.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Api(error) => error.exit_code(),
+            Failure::Refused(_) | Failure::Output(_) => 1,
+        }
+    }
+
+    /// Whether the reader of our output went away, as `| head` does: nothing to complain of.
+    pub fn is_broken_pipe(&self) -> bool {
+        match self {
+            Failure::Api(api::Error::Output(error)) | Failure::Output(error) => {
+                error.kind() == io::ErrorKind::BrokenPipe
+            }
+            Failure::Api(
+                api::Error::Link(_)
+                | api::Error::Io(_)
+                | api::Error::NoVehicle(_)
+                | api::Error::NoFtp(_)
+                | api::Error::Login(_)
+                | api::Error::Server { .. }
+                | api::Error::Remote { .. }
+                | api::Error::Local { .. }
+                | api::Error::Input(_),
+            )
+            | Failure::Refused(_) => false,
+        }
+    }
+}

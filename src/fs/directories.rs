@@ -1,0 +1,188 @@
+//! Open directories: the vehicle's entries as they arrive, then those that are only staged.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use futures_lite::future;
+
+use super::attributes::Attr;
+use super::handles::{DirectoryHandle, Handle};
+use super::inodes::{Ino, Place};
+use super::{Fs, FsError, State, is_dropping};
+use crate::cache::Listing;
+use crate::remote::{Entry, Kind, Name};
+
+/// Most entries that one [`Fs::readdir`] answers.
+const ENTRIES_MAX: usize = 128;
+/// Cookies of the vehicle's entries begin here, after `.` and `..`.
+const FIRST_COOKIE: u64 = 2;
+/// Cookies of staged entries begin here: more than a listing ever has.
+const STAGED_COOKIE: u64 = 1 << 40;
+
+/// One line of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectoryEntry {
+    /// Its number.
+    pub ino: Ino,
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Where to go on after it.
+    pub cookie: u64,
+    /// Its attributes.
+    pub attr: Attr,
+}
+
+impl Fs {
+    /// Opens a directory; its listing is fetched if it is not known.
+    pub async fn opendir(&self, ino: Ino) -> Result<Handle, FsError> {
+        let place = self.place(ino)?;
+        if self.state.lock().inodes.kind(ino) != Some(Kind::Directory) {
+            return Err(FsError::NotADirectory);
+        }
+        let listing = self.cache.listing(place.volume, &place.path);
+        let mut state = self.state.lock();
+        let staged = state.staged_names(&place);
+        state.inodes.use_once(ino);
+        let changed = HashSet::new();
+        Ok(state.handles.add_directory(DirectoryHandle { ino, listing, staged, changed }))
+    }
+
+    /// Entries from `cookie` on (0 at the beginning), `.` and `..` first: what is there now, at
+    /// most 128, and at least one unless there are no more.
+    pub async fn readdir(
+        &self,
+        handle: Handle,
+        cookie: u64,
+    ) -> Result<Vec<DirectoryEntry>, FsError> {
+        let (ino, listing, staged) = {
+            let state = self.state.lock();
+            let open = state.handles.directory(handle).ok_or(FsError::BadHandle)?;
+            (open.ino, open.listing.clone(), open.staged.clone())
+        };
+        // A directory that was removed while it was open has no entries, as on a local disk.
+        let Ok(place) = self.place(ino) else { return Ok(Vec::new()) };
+        let mut entries = Vec::new();
+        let mut next = cookie;
+        if next < FIRST_COOKIE {
+            entries = self.dots(ino, &place, next);
+            next = FIRST_COOKIE;
+        }
+        while next < STAGED_COOKIE && entries.len() < ENTRIES_MAX {
+            let index = usize::try_from(next - FIRST_COOKIE).unwrap_or(usize::MAX);
+            let Some(entry) = arrived(&listing, index, !entries.is_empty()).await? else {
+                return Ok(entries);
+            };
+            next = if entry.is_some() { next + 1 } else { STAGED_COOKIE };
+            if let Some(entry) = entry {
+                entries.extend(self.listed(handle, &place, entry, next).await?);
+            }
+        }
+        while next >= STAGED_COOKIE && entries.len() < ENTRIES_MAX {
+            let index = usize::try_from(next - STAGED_COOKIE).unwrap_or(usize::MAX);
+            let Some(name) = staged.get(index) else { break };
+            next += 1;
+            if listing.find(name).await?.is_none() {
+                entries.extend(self.present(&place, name, next).await?);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Closes a directory.
+    pub fn releasedir(&self, handle: Handle) {
+        let mut state = self.state.lock();
+        if let Some(open) = state.handles.remove_directory(handle) {
+            state.inodes.forget(open.ino, 1);
+        }
+    }
+
+    fn dots(&self, ino: Ino, place: &Place, from: u64) -> Vec<DirectoryEntry> {
+        let mut state = self.state.lock();
+        let parent = match place.path.parent() {
+            Some(parent) => state.inodes.assign(&place.at(parent), Kind::Directory),
+            None => ino,
+        };
+        [(ino, &b"."[..], 1), (parent, b"..", 2)]
+            .into_iter()
+            .filter(|(_, _, cookie)| *cookie > from)
+            .map(|(ino, name, cookie)| {
+                let attr = self.attr_of_directory(&state, ino);
+                DirectoryEntry { ino, name: name.to_vec(), cookie, attr }
+            })
+            .collect()
+    }
+
+    /// A line of the listing as it is now: a name that this mount has changed since is asked for
+    /// again, which the cache answers.
+    async fn listed(
+        &self,
+        handle: Handle,
+        directory: &Place,
+        entry: Entry,
+        cookie: u64,
+    ) -> Result<Option<DirectoryEntry>, FsError> {
+        // What a lookup would deny is not shown either.
+        if is_dropping(&entry.name) {
+            return Ok(None);
+        }
+        let place = directory.at(directory.path.join(&entry.name));
+        {
+            let mut state = self.state.lock();
+            let open = state.handles.directory(handle).ok_or(FsError::BadHandle)?;
+            let is_old = open.changed.contains(&entry.name) || state.staged_at(&place).is_some();
+            if !is_old {
+                let ino = state.inodes.assign(&place, entry.kind);
+                let attr = self.attr_of_entry(&mut state, ino, &entry);
+                return Ok(Some(line(&entry.name, cookie, attr)));
+            }
+        }
+        self.present(directory, &entry.name, cookie).await
+    }
+
+    async fn present(
+        &self,
+        directory: &Place,
+        name: &Name,
+        cookie: u64,
+    ) -> Result<Option<DirectoryEntry>, FsError> {
+        let place = directory.at(directory.path.join(name));
+        let Some(found) = self.find(&place).await? else { return Ok(None) };
+        let attr = self.attr_of_found(&mut self.state.lock(), &place, &found);
+        Ok(Some(line(name, cookie, attr)))
+    }
+}
+
+impl State {
+    /// Names in a directory that only a staged copy stands for.
+    pub(super) fn staged_names(&self, directory: &Place) -> Arc<[Name]> {
+        let name_here = |ino: &Ino| {
+            let place = self.inodes.place(*ino)?;
+            let is_here = place.volume == directory.volume
+                && place.path.parent().as_ref() == Some(&directory.path);
+            place.path.name().filter(|_| is_here)
+        };
+        let unsent = self.staged.iter().filter(|(_, staged)| !staged.is_on_vehicle());
+        unsent.filter_map(|(ino, _)| name_here(ino)).collect()
+    }
+}
+
+/// The entry at an index of the listing, or its end (`Some(None)`). `None`: not there yet, and the
+/// caller has something to answer meanwhile.
+async fn arrived(
+    listing: &Listing,
+    index: usize,
+    has_some: bool,
+) -> Result<Option<Option<Entry>>, FsError> {
+    if !has_some {
+        return Ok(Some(listing.at(index).await?));
+    }
+    match future::poll_once(listing.at(index)).await {
+        Some(Ok(entry)) => Ok(Some(entry)),
+        // What has come is answered first; the next call meets the error again.
+        Some(Err(_)) | None => Ok(None),
+    }
+}
+
+fn line(name: &Name, cookie: u64, attr: Attr) -> DirectoryEntry {
+    DirectoryEntry { ino: attr.ino, name: name.as_bytes().to_vec(), cookie, attr }
+}

@@ -1,0 +1,108 @@
+//! Why a filesystem operation failed, and the one match that turns it into an errno. Must not know
+//! the kernel's side (`fuse`).
+
+use std::io;
+
+use crate::remote::{Error, PathError};
+
+/// Why an operation of [`Fs`](super::Fs) failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FsError {
+    /// There is no such file or directory.
+    #[error("no such file or directory")]
+    NotFound,
+    /// The name is taken.
+    #[error("the name exists already")]
+    Exists,
+    /// A directory was needed.
+    #[error("not a directory")]
+    NotADirectory,
+    /// A file was needed.
+    #[error("is a directory")]
+    IsADirectory,
+    /// The directory is not empty.
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// A name that file managers scatter, and that the vehicle is spared.
+    #[error("file managers' droppings are kept off the vehicle")]
+    Dropping,
+    /// The mount, or this place on the vehicle, cannot be written.
+    #[error("the place is read-only")]
+    ReadOnly,
+    /// The file would be larger than the protocol can say.
+    #[error("too large for the protocol")]
+    TooLarge,
+    /// The name or path is too long.
+    #[error("the name or path is too long")]
+    NameTooLong,
+    /// The request makes no sense.
+    #[error("invalid")]
+    Invalid,
+    /// The file or directory was removed or replaced.
+    #[error("removed or replaced meanwhile")]
+    Stale,
+    /// The handle is unknown, or not open for this.
+    #[error("not a handle that can do this")]
+    BadHandle,
+    /// The far side failed.
+    #[error("{0}")]
+    Far(#[from] Error),
+    /// The local disk under the staged copies failed.
+    #[error("local staging: {0}")]
+    Disk(#[from] io::Error),
+}
+
+impl FsError {
+    /// The errno that a program sees.
+    pub fn errno(&self) -> i32 {
+        match self {
+            FsError::NotFound | FsError::Far(Error::NotFound) => libc::ENOENT,
+            FsError::Exists | FsError::Far(Error::Exists) => libc::EEXIST,
+            FsError::NotADirectory | FsError::Far(Error::NotADirectory) => libc::ENOTDIR,
+            FsError::IsADirectory | FsError::Far(Error::IsADirectory) => libc::EISDIR,
+            FsError::NotEmpty | FsError::Far(Error::NotEmpty) => libc::ENOTEMPTY,
+            FsError::Dropping | FsError::Far(Error::Denied | Error::Login(_)) => libc::EACCES,
+            FsError::ReadOnly | FsError::Far(Error::ReadOnly) => libc::EROFS,
+            FsError::TooLarge | FsError::Far(Error::TooLarge) => libc::EFBIG,
+            FsError::NameTooLong | FsError::Far(Error::PathTooLong) => libc::ENAMETOOLONG,
+            FsError::Invalid | FsError::Far(Error::Invalid) => libc::EINVAL,
+            FsError::Stale | FsError::Far(Error::Changed) => libc::ESTALE,
+            FsError::BadHandle => libc::EBADF,
+            FsError::Far(Error::NoSpace) => libc::ENOSPC,
+            FsError::Far(Error::Unsupported) => libc::EOPNOTSUPP,
+            FsError::Far(Error::Busy | Error::Armed) => libc::EBUSY,
+            FsError::Far(Error::LinkDown) => libc::EHOSTDOWN,
+            FsError::Far(Error::TimedOut) => libc::ETIMEDOUT,
+            FsError::Far(Error::Cancelled) => libc::ECANCELED,
+            FsError::Far(Error::Failed(_)) => libc::EIO,
+            FsError::Disk(error) => error.raw_os_error().unwrap_or(libc::EIO),
+        }
+    }
+}
+
+impl From<PathError> for FsError {
+    fn from(error: PathError) -> FsError {
+        match error {
+            PathError::TooLong => FsError::NameTooLong,
+            PathError::Empty | PathError::Dots | PathError::Separator => FsError::Invalid,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_armed_vehicle_is_busy_and_a_silent_one_is_down() {
+        assert_eq!(FsError::Far(Error::Armed).errno(), libc::EBUSY);
+        assert_eq!(FsError::Far(Error::LinkDown).errno(), libc::EHOSTDOWN);
+    }
+
+    #[test]
+    fn a_full_local_disk_keeps_its_errno() {
+        let full = FsError::Disk(io::Error::from_raw_os_error(libc::ENOSPC));
+        assert_eq!(full.errno(), libc::ENOSPC);
+        assert_eq!(FsError::Disk(io::Error::other("odd")).errno(), libc::EIO);
+    }
+}

@@ -1,0 +1,221 @@
+//! The filesystem: inodes, handles and staged copies over the cache, as plain async functions.
+//!
+//! Must not know the kernel's side (`fuse`), so that all of it runs in tests without a kernel. No
+//! lock is held across `.await`; who changes a staged copy waits for its turn.
+
+mod attributes;
+mod directories;
+mod errno;
+mod files;
+mod handles;
+mod inodes;
+mod intervals;
+mod moving;
+mod names;
+mod rename;
+mod resize;
+mod saving;
+mod staged;
+mod staging;
+mod turn;
+mod upload;
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use event_listener::Event;
+use parking_lot::Mutex;
+
+use crate::cache::{Cache, VolumeId};
+use crate::remote::{Entry, Error, Kind, Name, RemotePath};
+
+pub use attributes::{Attr, SetAttr, Statfs};
+pub use directories::DirectoryEntry;
+pub use errno::FsError;
+pub use files::Opened;
+pub use handles::Handle;
+pub use inodes::Ino;
+pub use staging::{DiskStore, Later, StagedBytes, Store};
+
+use handles::Handles;
+use inodes::{Inodes, Place, Standing};
+use moving::Moves;
+use staged::Staged;
+
+/// How the files look.
+#[derive(Debug, Clone)]
+pub struct FsOptions {
+    /// Owner of every file.
+    pub uid: u32,
+    /// Group of every file.
+    pub gid: u32,
+    /// Permission bits of files.
+    pub file_mode: u16,
+    /// Permission bits of directories.
+    pub directory_mode: u16,
+    /// Every change is refused.
+    pub read_only: bool,
+    /// Shown where nobody knows a modification time; seconds since 1970 UTC.
+    pub mount_time: i64,
+}
+
+impl Default for FsOptions {
+    fn default() -> FsOptions {
+        FsOptions {
+            uid: 0,
+            gid: 0,
+            file_mode: 0o644,
+            directory_mode: 0o755,
+            read_only: false,
+            mount_time: 0,
+        }
+    }
+}
+
+/// Tells the time of day: seconds since 1970 UTC.
+pub type WallClock = Box<dyn Fn() -> i64 + Send + Sync>;
+
+/// A mounted filesystem.
+pub struct Fs {
+    cache: Arc<Cache>,
+    store: Arc<dyn Store>,
+    options: FsOptions,
+    wall_clock: WallClock,
+    state: Mutex<State>,
+    /// Names have been changed that uploads may wait for.
+    rested: Event,
+}
+
+struct State {
+    inodes: Inodes,
+    handles: Handles,
+    staged: BTreeMap<Ino, Arc<Staged>>,
+    moves: Moves,
+}
+
+/// What stands at a place.
+enum Found {
+    /// A file with a staged copy.
+    Staged(Arc<Staged>),
+    /// A file or directory of the vehicle.
+    Entry(Entry),
+}
+
+impl Fs {
+    /// A filesystem whose root is the root of `volume`.
+    pub fn new(
+        cache: Arc<Cache>,
+        volume: VolumeId,
+        store: Arc<dyn Store>,
+        options: FsOptions,
+        wall_clock: WallClock,
+    ) -> Fs {
+        let root = Place { volume, path: RemotePath::root() };
+        let state = State {
+            inodes: Inodes::new(root),
+            handles: Handles::default(),
+            staged: BTreeMap::new(),
+            moves: Moves::default(),
+        };
+        Fs { cache, store, options, wall_clock, state: Mutex::new(state), rested: Event::new() }
+    }
+
+    fn now(&self) -> i64 {
+        (self.wall_clock)()
+    }
+
+    /// Where an inode stands. [`FsError::Stale`] when its name was removed or given to another.
+    fn place(&self, ino: Ino) -> Result<Place, FsError> {
+        self.state.lock().inodes.place(ino).cloned().ok_or(FsError::Stale)
+    }
+
+    /// What stands at a place; `None` when nothing does.
+    async fn find(&self, place: &Place) -> Result<Option<Found>, FsError> {
+        if let Some(staged) = self.state.lock().staged_at(place) {
+            return Ok(Some(Found::Staged(staged)));
+        }
+        match self.cache.entry(place.volume, &place.path).await {
+            Ok(entry) => Ok(Some(Found::Entry(entry))),
+            Err(Error::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fails unless this place may be changed.
+    fn check_writable(&self, place: &Place) -> Result<(), FsError> {
+        if self.options.read_only || is_virtual(&place.path) {
+            return Err(FsError::ReadOnly);
+        }
+        Ok(())
+    }
+
+    /// Fails unless something new may stand at this place.
+    fn check_creatable(&self, place: &Place, name: &Name) -> Result<(), FsError> {
+        self.check_writable(place)?;
+        if is_dropping(name) {
+            return Err(FsError::Dropping);
+        }
+        let longest = self.cache.status(place.volume).path_bytes_max;
+        if place.path.as_bytes().len() > longest {
+            return Err(FsError::NameTooLong);
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// The place of a name in a directory.
+    fn child(&self, parent: Ino, name: &Name) -> Result<Place, FsError> {
+        let Some(Standing::At(directory)) = self.inodes.standing(parent) else {
+            return Err(FsError::Stale);
+        };
+        match self.inodes.kind(parent) {
+            Some(Kind::Directory) => Ok(directory.at(directory.path.join(name))),
+            Some(Kind::File) => Err(FsError::NotADirectory),
+            None => Err(FsError::Stale),
+        }
+    }
+
+    fn staged_at(&self, place: &Place) -> Option<Arc<Staged>> {
+        self.staged.get(&self.inodes.find(place)?).cloned()
+    }
+
+    /// The staged copies of files at and below a place.
+    fn staged_within(&self, place: &Place) -> Vec<Arc<Staged>> {
+        let is_within = |staged: &&Arc<Staged>| {
+            self.inodes
+                .place(staged.ino)
+                .is_some_and(|at| at.volume == place.volume && at.path.is_within(&place.path))
+        };
+        self.staged.values().filter(is_within).cloned().collect()
+    }
+
+    /// This mount changed what stands at a place: listings that are open are old there.
+    fn name_changed(&mut self, place: &Place) {
+        let (Some(parent), Some(name)) = (place.path.parent(), place.path.name()) else { return };
+        if let Some(directory) = self.inodes.find(&place.at(parent)) {
+            self.handles.name_changed(directory, &name);
+        }
+    }
+}
+
+/// Whether a path leads into one of ArduPilot's virtual places (`@SYS`, `@PARAM`): their files are
+/// made when they are read, and cannot be written.
+fn is_virtual(path: &RemotePath) -> bool {
+    path.as_bytes().starts_with(b"/@")
+}
+
+/// Whether a name is one that file managers look for and leave in every directory. They are
+/// answered here: nothing is asked of the vehicle, and nothing is left on it.
+fn is_dropping(name: &Name) -> bool {
+    const NAMES: [&[u8]; 5] =
+        [b".DS_Store", b"desktop.ini", b"autorun.inf", b".xdg-volume-info", b".hidden"];
+    const BEGINNINGS: [&[u8]; 2] = [b".Trash", b"._"];
+    let name = name.as_bytes();
+    NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}

@@ -1,0 +1,118 @@
+//! Directories made and removed, files removed.
+
+use super::attributes::Attr;
+use super::inodes::{FarTime, Ino, OwnTime, Place};
+use super::staged::Staged;
+use super::{Found, Fs, FsError, is_dropping};
+use crate::remote::{Entry, Error, Kind, Name};
+
+impl Fs {
+    /// Makes a directory. Counts one lookup.
+    pub async fn mkdir(&self, parent: Ino, name: &[u8]) -> Result<Attr, FsError> {
+        let name = Name::parse(name)?;
+        let place = self.state.lock().child(parent, &name)?;
+        self.check_creatable(&place, &name)?;
+        if self.find(&place).await?.is_some() {
+            return Err(FsError::Exists);
+        }
+        self.cache.make_directory(place.volume, &place.path).await?;
+        let now = self.now();
+        let mut state = self.state.lock();
+        // Another station may have removed what stood here before: this is another directory.
+        state.inodes.orphan(&place, None);
+        let ino = state.inodes.assign(&place, Kind::Directory);
+        state.inodes.use_once(ino);
+        state.inodes.set_own_time(ino, OwnTime { mtime: now, size: 0, far: FarTime::Told(now) });
+        state.name_changed(&place);
+        Ok(self.attr_of_directory(&state, ino))
+    }
+
+    /// Removes a file's name. Who has it open for writing goes on with the staged copy, which is
+    /// dropped at the end.
+    pub async fn unlink(&self, parent: Ino, name: &[u8]) -> Result<(), FsError> {
+        let place = self.existing(parent, name)?;
+        let _moving = self.begin_moving(&[&place]);
+        match self.find(&place).await?.ok_or(FsError::NotFound)? {
+            Found::Staged(staged) => self.remove_staged(&staged).await,
+            Found::Entry(entry) if entry.kind == Kind::Directory => Err(FsError::IsADirectory),
+            Found::Entry(entry) => {
+                self.cache.remove(place.volume, &place.path).await?;
+                self.note_removed(&place, Some(entry));
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes an empty directory.
+    pub async fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<(), FsError> {
+        let place = self.existing(parent, name)?;
+        let found = self.find(&place).await?.ok_or(FsError::NotFound)?;
+        if found.kind() != Kind::Directory {
+            return Err(FsError::NotADirectory);
+        }
+        self.check_empty(&place).await?;
+        self.cache.remove_directory(place.volume, &place.path).await?;
+        self.note_removed(&place, None);
+        Ok(())
+    }
+
+    /// The place of a name that is to be changed.
+    pub(super) fn existing(&self, parent: Ino, name: &[u8]) -> Result<Place, FsError> {
+        let name = Name::parse(name)?;
+        let place = self.state.lock().child(parent, &name)?;
+        self.check_writable(&place)?;
+        if is_dropping(&name) {
+            return Err(FsError::NotFound);
+        }
+        Ok(place)
+    }
+
+    /// Fails unless a directory is empty here and on the vehicle. Some servers do not care.
+    pub(super) async fn check_empty(&self, place: &Place) -> Result<(), FsError> {
+        if !self.state.lock().staged_within(place).is_empty() {
+            return Err(FsError::NotEmpty);
+        }
+        match self.cache.listing(place.volume, &place.path).at(0).await? {
+            Some(_) => Err(FsError::NotEmpty),
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_staged(&self, staged: &Staged) -> Result<(), FsError> {
+        // An upload under way would bring the name back.
+        let _turn = staged.take_turn().await;
+        let place = self.place(staged.ino)?;
+        if staged.is_on_vehicle() {
+            match self.cache.remove(place.volume, &place.path).await {
+                Ok(()) | Err(Error::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.note_removed(&place, None);
+        Ok(())
+    }
+
+    fn note_removed(&self, place: &Place, last: Option<Entry>) {
+        let mut state = self.state.lock();
+        state.inodes.orphan(place, last);
+        state.name_changed(place);
+    }
+}
+
+impl Found {
+    /// File or directory.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Found::Staged(_) => Kind::File,
+            Found::Entry(entry) => entry.kind,
+        }
+    }
+
+    /// Whether it stands on the vehicle, and is not only staged.
+    pub(super) fn is_on_vehicle(&self) -> bool {
+        match self {
+            Found::Staged(staged) => staged.is_on_vehicle(),
+            Found::Entry(_) => true,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Renaming, with everything that hangs on a name: inodes, open handles, staged copies.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::inodes::{Ino, Place};
+use super::staged::Staged;
+use super::turn::Holding;
+use super::{Found, Fs, FsError};
+use crate::remote::{Entry, Kind, Name};
+
+impl Fs {
+    /// Renames a file or directory, replacing a file, or an empty directory, unless `no_replace`.
+    ///
+    /// A file that was never sent only changes its name here. One that the vehicle has is renamed
+    /// there at once, and what is dirty of it follows under the new name.
+    pub async fn rename(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        new_parent: Ino,
+        new_name: &[u8],
+        no_replace: bool,
+    ) -> Result<(), FsError> {
+        let from = self.existing(parent, name)?;
+        let to = self.target(new_parent, new_name)?;
+        let _moving = self.begin_moving(&[&from, &to]);
+        let source = self.find(&from).await?.ok_or(FsError::NotFound)?;
+        let target = self.find(&to).await?;
+        if no_replace && target.is_some() {
+            return Err(FsError::Exists);
+        }
+        if from == to {
+            return Ok(());
+        }
+        self.check_kinds(&from, source.kind(), &to, target.as_ref()).await?;
+        let _turns = self.take_turns(&[&from, &to]).await;
+        // The wait may have seen a directory above renamed, and either file sent.
+        let (from, to) = (self.existing(parent, name)?, self.target(new_parent, new_name)?);
+        let target_is_there = target.as_ref().is_some_and(Found::is_on_vehicle);
+        if source.is_on_vehicle() {
+            self.cache.rename(from.volume, &from.path, &to.path).await?;
+        } else if let Found::Staged(staged) = &source {
+            staged.set_on_vehicle(target_is_there);
+        }
+        let mut state = self.state.lock();
+        state.inodes.rename(&from, &to, replaced(target));
+        state.name_changed(&from);
+        state.name_changed(&to);
+        Ok(())
+    }
+
+    fn target(&self, parent: Ino, name: &[u8]) -> Result<Place, FsError> {
+        let name = Name::parse(name)?;
+        let place = self.state.lock().child(parent, &name)?;
+        self.check_creatable(&place, &name)?;
+        Ok(place)
+    }
+
+    async fn check_kinds(
+        &self,
+        from: &Place,
+        kind: Kind,
+        to: &Place,
+        target: Option<&Found>,
+    ) -> Result<(), FsError> {
+        if to.path.is_within(&from.path) {
+            return Err(FsError::Invalid);
+        }
+        if from.path.is_within(&to.path) {
+            return Err(FsError::NotEmpty);
+        }
+        match (kind, target.map(Found::kind)) {
+            (_, None) | (Kind::File, Some(Kind::File)) => Ok(()),
+            (Kind::File, Some(Kind::Directory)) => Err(FsError::IsADirectory),
+            (Kind::Directory, Some(Kind::File)) => Err(FsError::NotADirectory),
+            (Kind::Directory, Some(Kind::Directory)) => self.check_empty(to).await,
+        }
+    }
+
+    /// Waits until no staged copy at or below these places is being changed or sent. Turns are
+    /// taken in the order of inode numbers, so that two renames never wait for each other.
+    async fn take_turns(&self, places: &[&Place]) -> Vec<Holding> {
+        let staged: BTreeMap<Ino, Arc<Staged>> = {
+            let state = self.state.lock();
+            let all = places.iter().flat_map(|place| state.staged_within(place));
+            all.map(|staged| (staged.ino, staged)).collect()
+        };
+        let mut turns = Vec::with_capacity(staged.len());
+        for staged in staged.values() {
+            turns.push(staged.take_turn().await);
+        }
+        turns
+    }
+}
+
+/// What a replaced file was last, for handles that still have it open.
+fn replaced(target: Option<Found>) -> Option<Entry> {
+    match target? {
+        Found::Staged(_) => None,
+        Found::Entry(entry) => Some(entry),
+    }
+}

@@ -1,0 +1,301 @@
+//! The local copy of a file being written: which of its bytes are here, which still lie in the
+//! vehicle's version, and what has been sent. Fetching and sending are for those above; this knows
+//! neither the wire nor paths.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::cache::OpenFile;
+use crate::fs::errno::FsError;
+use crate::fs::inodes::Ino;
+use crate::fs::intervals::Intervals;
+use crate::fs::staging::StagedBytes;
+use crate::fs::turn::{Holding, Turn};
+
+/// The longest file that MAVLink FTP can say: offsets are 32 bits wide.
+pub const FILE_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// One file's staged copy, shared by all its handles.
+pub struct Staged {
+    /// Whose content this is.
+    pub ino: Ino,
+    bytes: Arc<dyn StagedBytes>,
+    turn: Arc<Turn>,
+    content: Mutex<Content>,
+}
+
+struct Content {
+    length: u64,
+    /// Bytes that are here. All others before `length` are still in the base.
+    here: Intervals,
+    base: Option<Base>,
+    mtime: i64,
+    /// Grows with every change.
+    generation: u64,
+    /// The generation that the vehicle has.
+    saved: u64,
+    /// The generation that was last tried to send.
+    tried: u64,
+    on_vehicle: bool,
+    writers: usize,
+}
+
+/// The vehicle's version that a staged copy began with.
+#[derive(Clone)]
+pub struct Base {
+    /// To read it.
+    pub file: Arc<OpenFile>,
+    /// Its length in bytes.
+    pub size: u64,
+    /// How many of its first bytes are still part of the file.
+    length: u64,
+}
+
+impl Base {
+    /// All of a version.
+    pub fn new(file: Arc<OpenFile>, size: u64) -> Base {
+        Base { file, size, length: size }
+    }
+}
+
+/// What an upload sends.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending {
+    /// The state that is sent.
+    pub generation: u64,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its modification time, seconds since 1970 UTC.
+    pub mtime: i64,
+}
+
+/// What of a range is not here: where it lies in the base.
+pub struct Missing {
+    /// The vehicle's version.
+    pub base: Base,
+    /// The first missing part.
+    pub range: Range<u64>,
+}
+
+impl Staged {
+    /// A file that does not exist on the vehicle yet, with one writer.
+    pub fn new(ino: Ino, bytes: Arc<dyn StagedBytes>, now: i64) -> Staged {
+        Staged::with(ino, bytes, Content::new(None, now))
+    }
+
+    /// A file of the vehicle, unchanged so far, with one writer. `mtime` is what is shown of it.
+    pub fn over(ino: Ino, bytes: Arc<dyn StagedBytes>, base: Base, mtime: i64) -> Staged {
+        Staged::with(ino, bytes, Content::new(Some(base), mtime))
+    }
+
+    fn with(ino: Ino, bytes: Arc<dyn StagedBytes>, content: Content) -> Staged {
+        Staged { ino, bytes, turn: Arc::default(), content: Mutex::new(content) }
+    }
+
+    /// Waits until nobody else changes, fetches for or sends this copy.
+    pub async fn take_turn(&self) -> Holding {
+        self.turn.take().await
+    }
+
+    /// Where the bytes lie.
+    pub fn bytes(&self) -> &Arc<dyn StagedBytes> {
+        &self.bytes
+    }
+
+    /// The file's length in bytes.
+    pub fn length(&self) -> u64 {
+        self.content.lock().length
+    }
+
+    /// The file's modification time, seconds since 1970 UTC.
+    pub fn mtime(&self) -> i64 {
+        self.content.lock().mtime
+    }
+
+    /// A program set the modification time.
+    pub fn set_mtime(&self, mtime: i64) {
+        self.content.lock().mtime = mtime;
+    }
+
+    /// Whether a file stands on the vehicle under this file's name: an older content, or a file
+    /// that this one replaced there without being sent yet.
+    pub fn is_on_vehicle(&self) -> bool {
+        self.content.lock().on_vehicle
+    }
+
+    /// This file's name became that of a file which stands on the vehicle, or of none.
+    pub fn set_on_vehicle(&self, on_vehicle: bool) {
+        self.content.lock().on_vehicle = on_vehicle;
+    }
+
+    /// Whether the vehicle lacks changes.
+    pub fn is_dirty(&self) -> bool {
+        let content = self.content.lock();
+        content.generation != content.saved
+    }
+
+    /// A number that grows with every change.
+    pub fn generation(&self) -> u64 {
+        self.content.lock().generation
+    }
+
+    /// Whether there are changes which nobody has tried to send.
+    pub fn is_untried(&self) -> bool {
+        let content = self.content.lock();
+        content.generation != content.tried
+    }
+
+    /// One more handle that may write.
+    pub fn add_writer(&self) {
+        self.content.lock().writers += 1;
+    }
+
+    /// One less; how many are left.
+    pub fn remove_writer(&self) -> usize {
+        let mut content = self.content.lock();
+        content.writers = content.writers.saturating_sub(1);
+        content.writers
+    }
+
+    /// Whether a handle may write.
+    pub fn has_writers(&self) -> bool {
+        self.content.lock().writers > 0
+    }
+
+    /// The part of a range that is in the file.
+    pub fn clamp(&self, offset: u64, size: usize) -> Range<u64> {
+        let length = self.length();
+        offset.min(length)..offset.saturating_add(size as u64).min(length)
+    }
+
+    /// The first bytes of a range that must be fetched before they can be read here.
+    pub fn first_missing(&self, range: Range<u64>) -> Option<Missing> {
+        let content = self.content.lock();
+        let base = content.base.clone()?;
+        let range = content.here.first_missing(range.start..range.end.min(base.length))?;
+        Some(Missing { base, range })
+    }
+
+    /// Whether the vehicle's version that this copy began with is known to be another by now.
+    pub fn is_base_outdated(&self) -> bool {
+        let base = self.content.lock().base.clone();
+        base.is_some_and(|base| base.file.version().map(|version| version.size) != Ok(base.size))
+    }
+
+    /// Writes, at the end when there is no offset. The caller has the turn.
+    pub async fn write(
+        &self,
+        _turn: &Holding,
+        offset: Option<u64>,
+        data: Vec<u8>,
+        now: i64,
+    ) -> Result<(), FsError> {
+        let offset = offset.unwrap_or_else(|| self.length());
+        let end = offset.checked_add(data.len() as u64).ok_or(FsError::TooLarge)?;
+        if end > FILE_BYTES_MAX {
+            return Err(FsError::TooLarge);
+        }
+        if let Err(error) = self.bytes.write(offset, data).await {
+            // What came behind the end must not show up in a gap later.
+            self.bytes.set_length(self.length()).await?;
+            return Err(error.into());
+        }
+        let mut content = self.content.lock();
+        // A gap after the old end reads as zeros, here as on the disk.
+        let start = offset.min(content.length);
+        content.here.insert(start..end);
+        content.length = content.length.max(end);
+        content.changed(now);
+        Ok(())
+    }
+
+    /// Cuts the file, or lengthens it with zeros. The caller has the turn.
+    pub async fn set_length(&self, _turn: &Holding, length: u64, now: i64) -> Result<(), FsError> {
+        if length > FILE_BYTES_MAX {
+            return Err(FsError::TooLarge);
+        }
+        self.bytes.set_length(length).await?;
+        let mut content = self.content.lock();
+        let old = content.length;
+        content.here.clip(length);
+        content.here.insert(old..length);
+        content.length = length;
+        if let Some(base) = &mut content.base {
+            base.length = base.length.min(length);
+        }
+        content.changed(now);
+        Ok(())
+    }
+
+    /// The vehicle cut its file, of which this is a copy without changes: `base` is what it has
+    /// now. The caller has the turn.
+    pub async fn cut_to(&self, _turn: &Holding, base: Base, mtime: i64) -> Result<(), FsError> {
+        self.bytes.set_length(base.size).await?;
+        let mut content = self.content.lock();
+        content.here.clip(base.size);
+        content.length = base.size;
+        content.mtime = mtime;
+        content.base = Some(base);
+        Ok(())
+    }
+
+    /// Stores bytes that were fetched from the base; nothing changes by that. The caller has the
+    /// turn.
+    pub async fn fetched(
+        &self,
+        _turn: &Holding,
+        offset: u64,
+        data: Vec<u8>,
+    ) -> Result<(), FsError> {
+        let range = offset..offset + data.len() as u64;
+        self.bytes.write(offset, data).await?;
+        self.content.lock().here.insert(range);
+        Ok(())
+    }
+
+    /// What must be sent now; `None` when the vehicle has everything. The caller has the turn, and
+    /// keeps it until the end of the upload.
+    pub fn begin_sending(&self, _turn: &Holding) -> Option<Sending> {
+        let mut content = self.content.lock();
+        if content.generation == content.saved {
+            return None;
+        }
+        content.tried = content.generation;
+        let Content { generation, length, mtime, .. } = *content;
+        Some(Sending { generation, length, mtime })
+    }
+
+    /// The vehicle has what was sent.
+    pub fn sent(&self, _turn: &Holding, sending: Sending) {
+        let mut content = self.content.lock();
+        content.saved = sending.generation;
+        content.on_vehicle = true;
+        content.base = None;
+    }
+}
+
+impl Content {
+    fn new(base: Option<Base>, mtime: i64) -> Content {
+        let on_vehicle = base.is_some();
+        // A new file has something to send: its existence.
+        let generation = u64::from(!on_vehicle);
+        Content {
+            length: base.as_ref().map_or(0, |base| base.length),
+            here: Intervals::default(),
+            base,
+            mtime,
+            generation,
+            saved: 0,
+            tried: 0,
+            on_vehicle,
+            writers: 1,
+        }
+    }
+
+    fn changed(&mut self, now: i64) {
+        self.generation += 1;
+        self.mtime = now;
+    }
+}

@@ -1,0 +1,210 @@
+//! Names made, removed and changed.
+
+use super::*;
+
+#[test]
+fn a_directory_is_made_and_removed() {
+    let world = World::with([("/a", &b""[..])]);
+    let attr = world.run(world.fs.mkdir(Ino::ROOT, b"d")).unwrap();
+    assert_eq!(world.ino("/d"), attr.ino);
+    assert_eq!(errno(world.run(world.fs.mkdir(Ino::ROOT, b"d"))), libc::EEXIST);
+    assert_eq!(errno(world.unlink("/d")), libc::EISDIR);
+    assert_eq!(errno(world.run(world.fs.rmdir(Ino::ROOT, b"a"))), libc::ENOTDIR);
+    world.run(world.fs.rmdir(Ino::ROOT, b"d")).unwrap();
+    assert!(!world.exists("/d"));
+    assert_eq!(world.remote.names("/"), ["a"]);
+}
+
+#[test]
+fn a_directory_with_something_in_it_stays() {
+    let world = World::with([("/d/a", &b""[..])]);
+    assert_eq!(errno(world.run(world.fs.rmdir(Ino::ROOT, b"d"))), libc::ENOTEMPTY);
+    world.unlink("/d/a").unwrap();
+    let handle = world.create("/d/b");
+    assert_eq!(errno(world.run(world.fs.rmdir(Ino::ROOT, b"d"))), libc::ENOTEMPTY, "staged only");
+    world.unlink("/d/b").unwrap();
+    world.run(world.fs.rmdir(Ino::ROOT, b"d")).unwrap();
+    world.close(handle);
+}
+
+#[test]
+fn removing_a_file_that_was_never_sent_sends_nothing() {
+    let world = World::with([]);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"x");
+    world.remote.clear_log();
+    world.unlink("/a").unwrap();
+    assert!(!world.exists("/a"));
+    world.close(handle);
+    assert!(world.remote.log().iter().all(|op| op.starts_with("List")));
+    assert!(world.remote.names("/").is_empty());
+    assert!(world.store.kept().is_empty(), "it was thrown away, not lost");
+}
+
+#[test]
+fn a_removed_file_lives_on_in_its_open_handle() {
+    let world = World::with([("/a", &b"hello"[..])]);
+    let handle = world.open("/a", RDWR);
+    assert_eq!(world.read(handle), b"hello");
+    let ino = world.ino("/a");
+    world.unlink("/a").unwrap();
+    assert_eq!(world.run(world.fs.getattr(ino, None)).unwrap().nlink, 0);
+    world.write(handle, 5, b" there");
+    assert_eq!(world.read(handle), b"hello there");
+    world.close(handle);
+    assert_eq!(world.remote.content("/a"), None);
+    assert_eq!(errno(world.run(world.fs.getattr(ino, None))), libc::ESTALE);
+}
+
+#[test]
+fn a_reader_of_a_removed_file_goes_on_with_what_was_read() {
+    let world = World::with([("/a", &b"hello"[..])]);
+    let handle = world.open("/a", RDONLY);
+    assert_eq!(world.read(handle), b"hello");
+    world.unlink("/a").unwrap();
+    world.remote.put("/a", b"other");
+    assert_eq!(world.read(handle), b"hello");
+}
+
+#[test]
+fn a_newcomer_under_an_old_name_is_another_file() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let reader = world.open("/a", RDONLY);
+    let old = world.ino("/a");
+    world.unlink("/a").unwrap();
+    let handle = world.create("/a");
+    world.write(handle, 0, b"new");
+    world.close(handle);
+    assert_ne!(world.ino("/a"), old);
+    assert_eq!(errno(world.run(world.fs.read(reader, 0, 3))), libc::ESTALE);
+    assert_eq!(errno(world.run(world.fs.open(old, RDONLY))), libc::ESTALE);
+}
+
+#[test]
+fn a_rename_carries_the_number_and_the_open_handle() {
+    let world = World::with([("/a", &b"hello"[..])]);
+    let ino = world.ino("/a");
+    let handle = world.open("/a", RDONLY);
+    world.remote.clear_log();
+    world.rename("/a", "/b").unwrap();
+    let wire: Vec<_> =
+        world.remote.log().into_iter().filter(|op| !op.starts_with("List")).collect();
+    assert_eq!(wire, [r#"Rename "/a" "/b""#]);
+    assert_eq!(world.ino("/b"), ino);
+    assert!(!world.exists("/a"));
+    assert_eq!(world.read(handle), b"hello");
+}
+
+#[test]
+fn a_file_renamed_before_its_first_flush_is_sent_once_under_the_new_name() {
+    let world = World::with([("/b", &b"old"[..])]);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"new content");
+    world.remote.clear_log();
+    world.rename("/a", "/b").unwrap();
+    assert_eq!(world.size("/b"), 11, "the old file is replaced in view");
+    assert_eq!(world.names("/"), ["b"]);
+    assert!(world.remote.log().iter().all(|op| op.starts_with("List")));
+    world.close(handle);
+    assert_eq!(world.remote.content("/b").unwrap(), b"new content");
+    assert_eq!(world.remote.names("/"), ["b"]);
+}
+
+#[test]
+fn a_replacement_that_is_removed_before_it_was_sent_takes_the_old_file_along() {
+    let world = World::with([("/b", &b"old"[..])]);
+    let handle = world.create("/a");
+    world.rename("/a", "/b").unwrap();
+    world.unlink("/b").unwrap();
+    world.close(handle);
+    assert!(world.remote.names("/").is_empty());
+    assert!(!world.exists("/b"));
+}
+
+#[test]
+fn a_dirty_file_is_renamed_at_once_and_its_changes_follow() {
+    let world = World::with([("/a", &b"0123456789"[..])]);
+    let handle = world.open("/a", RDWR);
+    world.write(handle, 0, b"x");
+    world.rename("/a", "/b").unwrap();
+    assert_eq!(world.remote.content("/b").unwrap(), b"0123456789");
+    world.close(handle);
+    assert_eq!(world.remote.content("/b").unwrap(), b"x123456789");
+    assert_eq!(world.remote.names("/"), ["b"]);
+}
+
+#[test]
+fn a_renamed_directory_carries_staged_files_along() {
+    let world = World::with([("/d/a", &b"old"[..])]);
+    let handle = world.create("/d/b");
+    world.write(handle, 0, b"new");
+    world.rename("/d", "/e").unwrap();
+    assert_eq!(world.size("/e/b"), 3);
+    assert_eq!(world.names("/e"), ["a", "b"]);
+    world.close(handle);
+    assert_eq!(world.remote.content("/e/b").unwrap(), b"new");
+}
+
+#[test]
+fn a_rename_waits_for_the_upload_of_the_file() {
+    let world = World::with([]);
+    let handle = world.create("/a");
+    world.write(handle, 0, &[1; 5000]);
+    let mut flush = Box::pin(world.fs.flush(handle));
+    assert!(poll(&mut flush).is_none());
+    let mut rename = Box::pin(world.fs.rename(Ino::ROOT, b"a", Ino::ROOT, b"b", false));
+    while poll(&mut flush).is_none() {
+        assert!(poll(&mut rename).is_none());
+        world.step();
+    }
+    drop(flush);
+    world.run(rename).unwrap();
+    world.close(handle);
+    assert_eq!(world.remote.names("/"), ["b"]);
+    assert_eq!(world.remote.content("/b").unwrap(), [1; 5000]);
+}
+
+#[test]
+fn an_upload_does_not_bring_back_a_name_that_is_being_changed() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let ino = world.ino("/a");
+    let mut rename = Box::pin(world.fs.rename(Ino::ROOT, b"a", Ino::ROOT, b"b", false));
+    assert!(poll(&mut rename).is_none());
+    let handle = poll(&mut Box::pin(world.fs.open(ino, WRONLY | libc::O_TRUNC))).unwrap().unwrap();
+    let handle = handle.handle;
+    poll(&mut Box::pin(world.fs.write(handle, 0, b"new".to_vec()))).unwrap().unwrap();
+    let mut flush = Box::pin(world.fs.flush(handle));
+    assert!(poll(&mut flush).is_none());
+    world.run(rename).unwrap();
+    world.run(flush).unwrap();
+    world.release(handle);
+    assert_eq!(world.remote.names("/"), ["b"]);
+    assert_eq!(world.remote.content("/b").unwrap(), b"new");
+}
+
+#[test]
+fn a_rename_checks_what_it_replaces() {
+    let world = World::with([("/a", &b"a"[..]), ("/d/b", b"b"), ("/e/c", b"c")]);
+    assert_eq!(errno(world.rename("/a", "/d")), libc::EISDIR);
+    assert_eq!(errno(world.rename("/d", "/a")), libc::ENOTDIR);
+    assert_eq!(errno(world.rename("/d", "/e")), libc::ENOTEMPTY);
+    assert_eq!(errno(world.rename("/d", "/d/x")), libc::EINVAL);
+    assert_eq!(errno(world.rename("/x", "/y")), libc::ENOENT);
+    world.rename("/a", "/a").unwrap();
+    let fs = &world.fs;
+    let refused = fs.rename(Ino::ROOT, b"a", world.ino("/d"), b"b", true);
+    assert_eq!(errno(world.run(refused)), libc::EEXIST);
+    world.unlink("/e/c").unwrap();
+    world.rename("/d", "/e").unwrap();
+    assert_eq!(world.names("/"), ["a", "e"]);
+    assert_eq!(world.names("/e"), ["b"]);
+}
+
+#[test]
+fn an_armed_vehicle_keeps_its_files() {
+    let world = World::with([("/a", &b"a"[..])]);
+    world.ino("/a");
+    world.remote.fail_next("Remove", crate::remote::Error::Armed);
+    assert_eq!(errno(world.unlink("/a")), libc::EBUSY);
+    assert!(world.exists("/a"));
+}

@@ -1,0 +1,126 @@
+//! Lookups, attributes and reads.
+
+use super::*;
+use crate::remote::Kind;
+
+#[test]
+fn a_file_is_found_and_read() {
+    let world = World::with([("/log/a.bin", &b"hello"[..])]);
+    let attr = world.run(world.fs.getattr(world.ino("/log/a.bin"), None)).unwrap();
+    assert_eq!((attr.kind, attr.size, attr.mode, attr.nlink), (Kind::File, 5, 0o644, 1));
+    let directory = world.run(world.fs.getattr(world.ino("/log"), None)).unwrap();
+    assert_eq!((directory.kind, directory.mode, directory.nlink), (Kind::Directory, 0o755, 2));
+    assert_eq!(world.content("/log/a.bin"), b"hello");
+}
+
+#[test]
+fn the_root_needs_no_wire() {
+    let world = World::with([]);
+    assert_eq!(world.run(world.fs.getattr(Ino::ROOT, None)).unwrap().kind, Kind::Directory);
+    world.fs.statfs();
+    assert!(world.remote.log().is_empty());
+}
+
+#[test]
+fn opening_for_reading_sends_nothing() {
+    let world = World::with([("/a", &b"hello"[..])]);
+    world.ino("/a");
+    world.remote.clear_log();
+    let handle = world.open("/a", RDONLY);
+    assert!(world.remote.log().is_empty());
+    world.release(handle);
+    assert!(world.remote.log().is_empty());
+}
+
+#[test]
+fn a_read_past_the_end_is_short_or_empty() {
+    let world = World::with([("/a", &b"hello"[..])]);
+    let handle = world.open("/a", RDONLY);
+    assert_eq!(world.run(world.fs.read(handle, 3, 100)).unwrap(), b"lo");
+    assert_eq!(world.run(world.fs.read(handle, 5, 100)).unwrap(), b"");
+    assert_eq!(world.run(world.fs.read(handle, 500, 100)).unwrap(), b"");
+}
+
+#[test]
+fn file_managers_droppings_are_denied_without_a_word_to_the_vehicle() {
+    let world = World::with([("/a", &b""[..])]);
+    for name in [".Trash-1000", "._a", ".DS_Store", "desktop.ini", "autorun.inf", ".hidden"] {
+        let name = name.as_bytes();
+        assert_eq!(errno(world.run(world.fs.lookup(Ino::ROOT, name))), libc::ENOENT);
+        assert_eq!(errno(world.run(world.fs.create(Ino::ROOT, name, WRONLY))), libc::EACCES);
+        assert_eq!(errno(world.run(world.fs.mkdir(Ino::ROOT, name))), libc::EACCES);
+    }
+    assert!(world.remote.log().is_empty());
+}
+
+#[test]
+fn names_that_cannot_be_are_refused_without_a_word_to_the_vehicle() {
+    let world = World::with([]);
+    let lookup = |name: &[u8]| errno(world.run(world.fs.lookup(Ino::ROOT, name)));
+    assert_eq!(lookup(&[b'x'; 256]), libc::ENAMETOOLONG);
+    assert_eq!(lookup(b"a/b"), libc::EINVAL);
+    assert_eq!(lookup(b""), libc::EINVAL);
+    let long = world.run(world.fs.create(Ino::ROOT, &[b'x'; 250], WRONLY));
+    assert_eq!(errno(long), libc::ENAMETOOLONG, "longer than the vehicle takes");
+    assert!(world.remote.log().is_empty());
+}
+
+#[test]
+fn a_file_has_nothing_below_it() {
+    let world = World::with([("/a", &b""[..])]);
+    assert_eq!(errno(world.run(world.fs.lookup(world.ino("/a"), b"b"))), libc::ENOTDIR);
+    assert_eq!(errno(world.run(world.fs.opendir(world.ino("/a")))), libc::ENOTDIR);
+}
+
+#[test]
+fn a_number_stays_while_mounted() {
+    let world = World::with([("/a", &b""[..])]);
+    let first = world.ino("/a");
+    world.fs.forget(first, 1);
+    assert_eq!(world.ino("/a"), first);
+}
+
+#[test]
+fn virtual_files_are_read_past_the_kernels_cache_and_never_written() {
+    let world = World::with([("/@SYS/threads.txt", &b"main"[..])]);
+    let ino = world.ino("/@SYS/threads.txt");
+    let opened = world.run(world.fs.open(ino, RDONLY)).unwrap();
+    assert!(opened.direct_io);
+    assert_eq!(world.read(opened.handle), b"main");
+    world.remote.clear_log();
+    assert_eq!(errno(world.run(world.fs.open(ino, WRONLY))), libc::EROFS);
+    let directory = world.ino("/@SYS");
+    assert_eq!(errno(world.run(world.fs.create(directory, b"new", WRONLY))), libc::EROFS);
+    assert_eq!(errno(world.unlink("/@SYS/threads.txt")), libc::EROFS);
+    assert!(world.remote.log().is_empty());
+}
+
+#[test]
+fn a_mount_without_writing_refuses_every_change() {
+    let options = FsOptions { read_only: true, ..FsOptions::default() };
+    let world = World::with_options([("/a", &b"x"[..]), ("/d/b", b"")], options);
+    let fs = &world.fs;
+    let (a, d) = (world.ino("/a"), world.ino("/d"));
+    world.remote.clear_log();
+    let cut = crate::fs::SetAttr { size: Some(0), mtime: None };
+    assert_eq!(errno(world.run(fs.open(a, RDWR))), libc::EROFS);
+    assert_eq!(errno(world.run(fs.create(Ino::ROOT, b"c", WRONLY))), libc::EROFS);
+    assert_eq!(errno(world.run(fs.setattr(a, None, cut))), libc::EROFS);
+    assert_eq!(errno(world.run(fs.mkdir(d, b"c"))), libc::EROFS);
+    assert_eq!(errno(world.run(fs.unlink(Ino::ROOT, b"a"))), libc::EROFS);
+    assert_eq!(errno(world.run(fs.rmdir(Ino::ROOT, b"d"))), libc::EROFS);
+    assert_eq!(errno(world.run(fs.rename(Ino::ROOT, b"a", d, b"a", false))), libc::EROFS);
+    assert!(world.remote.log().is_empty());
+}
+
+#[test]
+fn a_reader_sees_what_another_program_saved_here() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let reader = world.open("/a", RDONLY);
+    assert_eq!(world.read(reader), b"old");
+    let writer = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(writer, 0, b"new content");
+    assert_eq!(world.read(reader), b"new content", "before it is sent");
+    world.close(writer);
+    assert_eq!(world.read(reader), b"new content", "and after");
+}

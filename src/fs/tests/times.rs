@@ -1,0 +1,55 @@
+//! Modification times: never "now" by themselves.
+
+use super::*;
+use crate::fs::SetAttr;
+
+fn mtime(world: &World, path: &str) -> i64 {
+    world.run(world.fs.getattr(world.ino(path), None)).unwrap().mtime
+}
+
+#[test]
+fn the_vehicles_time_is_shown_or_the_time_of_the_mount() {
+    let world = World::with([("/d/a", &b""[..])]);
+    assert_eq!(mtime(&world, "/d/a"), 1_700_000_000);
+    assert_eq!(mtime(&world, "/d"), MOUNT_TIME);
+}
+
+#[test]
+fn a_time_set_by_a_program_stays() {
+    let world = World::with([("/a", &b"x"[..])]);
+    let set = SetAttr { size: None, mtime: Some(123_456_789) };
+    world.run(world.fs.setattr(world.ino("/a"), None, set)).unwrap();
+    world.wait(1000);
+    assert_eq!(mtime(&world, "/a"), 123_456_789);
+    world.rename("/a", "/b").unwrap();
+    assert_eq!(mtime(&world, "/b"), 123_456_789);
+}
+
+#[test]
+fn a_time_set_before_the_close_survives_it() {
+    let world = World::with([]);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"x");
+    let set = SetAttr { size: None, mtime: Some(123_456_789) };
+    world.run(world.fs.setattr(world.ino("/a"), Some(handle), set)).unwrap();
+    world.close(handle);
+    assert_eq!(mtime(&world, "/a"), 123_456_789);
+    world.wait(1000);
+    assert_eq!(mtime(&world, "/a"), 123_456_789);
+}
+
+#[test]
+fn after_our_save_the_time_we_showed_stays_until_another_station_writes() {
+    let world = World::with([]);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"x");
+    let written = world.now();
+    world.wait(5);
+    world.close(handle);
+    assert_eq!(mtime(&world, "/a"), written);
+    world.wait(1000);
+    assert_eq!(mtime(&world, "/a"), written, "though the vehicle's own clock says otherwise");
+    world.remote.put("/a", b"other");
+    world.wait(1000);
+    assert_eq!(mtime(&world, "/a"), 1_700_000_000);
+}

@@ -1,0 +1,178 @@
+//! The table of spellings: grammar, help text and parser alike.
+
+use super::argument::{device, endpoint, local, login, short_device};
+use super::{Address, AddressError, Security};
+
+/// A row: how an address begins, what follows, what that means.
+struct Spelling {
+    /// Its beginning. One that ends with a colon may be followed by `//`.
+    lead: &'static str,
+    /// The rest, for people.
+    rest: &'static str,
+    meaning: &'static str,
+    /// Parses the rest; the error says what is wrong with it.
+    parse: fn(&str) -> Result<Address, Fault>,
+    /// Parsed, but not to be opened yet.
+    missing: Option<Missing>,
+}
+
+/// What is not built yet (with its verb), and what to use meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub(super) what: &'static str,
+    pub(super) instead: &'static str,
+}
+
+/// What is wrong with the rest of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Reason(&'static str),
+    Password,
+}
+
+const SERIAL: Missing = Missing {
+    what: "serial links are",
+    instead: "let mavlink-router or MAVProxy carry the line to udp:14550",
+};
+const TLS: Missing =
+    Missing { what: "FTP over TLS is", instead: "use ftp:// on a network you trust" };
+
+const SPELLINGS: &[Spelling] = &[
+    Spelling {
+        lead: "udp:",
+        rest: "[HOST:]PORT",
+        meaning: "listen for datagrams, as ground stations do; on all IPv4 addresses without HOST",
+        parse: |rest| local(rest).map(|(host, port)| Address::UdpListen { host, port }),
+        missing: None,
+    },
+    Spelling {
+        lead: "udpin:",
+        rest: "[HOST:]PORT",
+        meaning: "the same",
+        parse: |rest| local(rest).map(|(host, port)| Address::UdpListen { host, port }),
+        missing: None,
+    },
+    Spelling {
+        lead: "udpout:",
+        rest: "HOST:PORT",
+        meaning: "send datagrams there first, from one local port",
+        parse: |rest| endpoint(rest).map(Address::UdpOut),
+        missing: None,
+    },
+    Spelling {
+        lead: "udpbcast:",
+        rest: "HOST:PORT",
+        meaning: "send datagrams to everybody until somebody answers",
+        parse: |rest| endpoint(rest).map(Address::UdpBroadcast),
+        missing: Some(Missing { what: "broadcast links are", instead: "use udpout:HOST:PORT" }),
+    },
+    Spelling {
+        lead: "tcp:",
+        rest: "HOST:PORT",
+        meaning: "connect, and again whenever the connection breaks",
+        parse: |rest| endpoint(rest).map(Address::TcpOut),
+        missing: None,
+    },
+    Spelling {
+        lead: "tcpout:",
+        rest: "HOST:PORT",
+        meaning: "the same",
+        parse: |rest| endpoint(rest).map(Address::TcpOut),
+        missing: None,
+    },
+    Spelling {
+        lead: "tcpin:",
+        rest: "[HOST:]PORT",
+        meaning: "wait for connections",
+        parse: |rest| local(rest).map(|(host, port)| Address::TcpListen { host, port }),
+        missing: Some(Missing {
+            what: "links that wait for TCP are",
+            instead: "use tcp:HOST:PORT",
+        }),
+    },
+    Spelling {
+        lead: "serial:",
+        rest: "DEVICE[:BAUD]",
+        meaning: "a serial line, 57600 baud without BAUD",
+        parse: device,
+        missing: Some(SERIAL),
+    },
+    Spelling {
+        lead: "/dev/",
+        rest: "NAME[,BAUD]",
+        meaning: "the same",
+        parse: short_device,
+        missing: Some(SERIAL),
+    },
+    Spelling {
+        lead: "ftp://",
+        rest: "[USER@]HOST[:PORT][/PATH]",
+        meaning: "an FTP server",
+        parse: |rest| login(rest, Security::Plain).map(Address::Ftp),
+        missing: None,
+    },
+    Spelling {
+        lead: "ftps://",
+        rest: "[USER@]HOST[:PORT][/PATH]",
+        meaning: "an FTP server with TLS from the first byte (port 990)",
+        parse: |rest| login(rest, Security::Implicit).map(Address::Ftp),
+        missing: Some(TLS),
+    },
+    Spelling {
+        lead: "ftpes://",
+        rest: "[USER@]HOST[:PORT][/PATH]",
+        meaning: "an FTP server with TLS after AUTH TLS",
+        parse: |rest| login(rest, Security::Explicit).map(Address::Ftp),
+        missing: Some(TLS),
+    },
+];
+
+/// The spellings and their meanings, a line each, for the command line's help.
+pub fn help() -> String {
+    let width = SPELLINGS.iter().map(|row| form(row).len()).max().unwrap_or(0);
+    let lines = SPELLINGS.iter().map(|row| {
+        let missing = if row.missing.is_some() { " (not built yet)" } else { "" };
+        format!("  {:width$}  {}{missing}\n", form(row), row.meaning)
+    });
+    lines.chain([NOTES.to_string()]).collect()
+}
+
+const NOTES: &str = "  The forms with a colon may be written as URLs (udpin://0.0.0.0:14550); IPv6 \
+addresses stand in brackets.\n  SOURCE#/path names a place on the far side.\n";
+
+/// The same in one line, for errors.
+pub(super) fn spellings() -> String {
+    SPELLINGS.iter().map(form).collect::<Vec<_>>().join(", ")
+}
+
+/// Finds the row and lets it parse the rest.
+pub(super) fn parse(text: &str) -> Result<Address, AddressError> {
+    let found = SPELLINGS.iter().find_map(|row| Some((row, rest_after(row.lead, text)?)));
+    let (row, rest) = found.ok_or(AddressError::Unknown)?;
+    (row.parse)(rest).map_err(|fault| match fault {
+        Fault::Reason(reason) => AddressError::Argument { form: form(row), reason },
+        Fault::Password => AddressError::Password,
+    })
+}
+
+impl Address {
+    /// What is missing before this can be opened: `serial links are not built yet; …`.
+    pub fn not_built(&self) -> Option<String> {
+        let row = SPELLINGS.iter().find(|row| row.lead == self.lead())?;
+        let Missing { what, instead } = row.missing?;
+        Some(format!("{what} not built yet; {instead}"))
+    }
+}
+
+fn form(row: &Spelling) -> String {
+    format!("{}{}", row.lead, row.rest)
+}
+
+fn rest_after<'a>(lead: &str, text: &'a str) -> Option<&'a str> {
+    let (beginning, rest) = text.split_at_checked(lead.len())?;
+    match beginning == lead {
+        false => None,
+        true if lead.ends_with(':') => Some(rest.strip_prefix("//").unwrap_or(rest)),
+        true => Some(rest),
+    }
+}

@@ -1,0 +1,236 @@
+//! A place in a MAVLink network: a link, frames, own ids. Must not know what an FTP payload means,
+//! nor who is out there; that is for its users to remember.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::frames::{self, Frame, Splitter};
+use super::{DATAGRAM_BYTES_MAX, Link, Peer, Waker};
+
+pub use super::frames::Counters;
+pub use super::message::Message;
+
+/// Pieces without a frame after which [`Node::receive`] gives way to its caller.
+const FRAMELESS_PIECES_MAX: u32 = 64;
+
+/// A link seen as messages.
+pub struct Node {
+    link: Box<dyn Link>,
+    own_system: u8,
+    own_component: u8,
+    sequence: u8,
+    buffer: Vec<u8>,
+    datagrams: Splitter,
+    streams: BTreeMap<Peer, Splitter>,
+    /// What broken-off streams had counted.
+    past: Counters,
+    /// Who sent the piece that is being split.
+    speaker: Peer,
+}
+
+/// A message and its sender.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Received {
+    /// Where it came from, and where an answer goes.
+    pub peer: Peer,
+    /// The sender's system, as the frame says.
+    pub system: u8,
+    /// The sender's component, as the frame says.
+    pub component: u8,
+    /// What it says.
+    pub message: Message,
+}
+
+impl Node {
+    /// Speaks on `link` with these ids.
+    pub fn new(link: Box<dyn Link>, own_system: u8, own_component: u8) -> Node {
+        Node {
+            link,
+            own_system,
+            own_component,
+            sequence: 0,
+            buffer: vec![0; DATAGRAM_BYTES_MAX],
+            datagrams: Splitter::of_datagrams(),
+            streams: BTreeMap::new(),
+            past: Counters::default(),
+            speaker: Peer::LINE,
+        }
+    }
+
+    /// The next message. `None`: the deadline passed, somebody woke this, or nothing but noise
+    /// comes. With a deadline that has passed, only what is there already.
+    pub fn receive(&mut self, deadline: Option<Instant>) -> io::Result<Option<Received>> {
+        if let Some(received) = self.next_received() {
+            return Ok(Some(received));
+        }
+        for _ in 0..FRAMELESS_PIECES_MAX {
+            let Some((peer, length)) = self.link.receive(&mut self.buffer, deadline)? else {
+                return Ok(None);
+            };
+            self.push(peer, length);
+            if let Some(received) = self.next_received() {
+                return Ok(Some(received));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends to one peer, or to wherever the link goes by default ([`Link::send`]).
+    /// [`Message::Other`] cannot be sent: [`io::ErrorKind::InvalidInput`].
+    pub fn send(&mut self, to: Option<Peer>, message: &Message) -> io::Result<()> {
+        let frame = frames::encode(message, self.own_system, self.own_component, self.sequence)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.sequence = self.sequence.wrapping_add(1);
+        self.link.send(to, &frame)
+    }
+
+    /// Makes [`Node::receive`] return from another thread.
+    pub fn waker(&self) -> Waker {
+        self.link.waker()
+    }
+
+    /// What has been seen on this link.
+    pub fn counters(&self) -> Counters {
+        self.streams.values().fold(self.past.plus(self.datagrams.counters()), |sum, stream| {
+            sum.plus(stream.counters())
+        })
+    }
+
+    /// Where [`Node::send`] goes by default, if anywhere.
+    pub fn default_peer(&self) -> Option<Peer> {
+        self.link.default_peer()
+    }
+
+    /// The address others reach this at, where the link has one.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.link.local_address()
+    }
+
+    fn push(&mut self, peer: Peer, length: usize) {
+        let piece = &self.buffer[..length.min(self.buffer.len())];
+        self.speaker = peer;
+        if !self.link.is_stream() {
+            self.datagrams.push(piece);
+        } else if piece.is_empty() {
+            let ended = self.streams.remove(&peer);
+            let counted = ended.map(|stream| stream.counters()).unwrap_or_default();
+            self.past = self.past.plus(counted);
+        } else {
+            self.streams.entry(peer).or_insert_with(Splitter::of_stream).push(piece);
+        }
+    }
+
+    fn next_received(&mut self) -> Option<Received> {
+        let splitter = if self.link.is_stream() {
+            self.streams.get_mut(&self.speaker)?
+        } else {
+            &mut self.datagrams
+        };
+        let Frame { system, component, message } = splitter.next_frame()?;
+        Some(Received { peer: self.speaker, system, component, message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::udp::UdpLink;
+    use super::*;
+    use std::time::Duration;
+
+    fn heartbeat() -> Message {
+        Message::Heartbeat { vehicle_type: 0, autopilot: 8, base_mode: 0, system_status: 4 }
+    }
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + Duration::from_secs(5))
+    }
+
+    /// Pieces handed out one by one; what is sent is kept.
+    struct Script {
+        pieces: Vec<Vec<u8>>,
+        stream: bool,
+    }
+
+    impl Link for Script {
+        fn receive(
+            &mut self,
+            buffer: &mut [u8],
+            _: Option<Instant>,
+        ) -> io::Result<Option<(Peer, usize)>> {
+            if self.pieces.is_empty() {
+                return Ok(None);
+            }
+            let piece = self.pieces.remove(0);
+            buffer[..piece.len()].copy_from_slice(&piece);
+            Ok(Some((Peer::LINE, piece.len())))
+        }
+        fn send(&mut self, _: Option<Peer>, bytes: &[u8]) -> io::Result<()> {
+            self.pieces.push(bytes.to_vec());
+            Ok(())
+        }
+        fn default_peer(&self) -> Option<Peer> {
+            Some(Peer::LINE)
+        }
+        fn waker(&self) -> Waker {
+            super::super::wait::Waiter::new().unwrap().waker()
+        }
+        fn is_stream(&self) -> bool {
+            self.stream
+        }
+        fn local_address(&self) -> Option<SocketAddr> {
+            None
+        }
+    }
+
+    fn node(pieces: Vec<Vec<u8>>, stream: bool) -> Node {
+        Node::new(Box::new(Script { pieces, stream }), 245, 191)
+    }
+
+    #[test]
+    fn the_sequence_runs_on_and_our_ids_are_in_every_frame() {
+        let mut node = node(Vec::new(), false);
+        for sequence in 0..=256u16 {
+            node.send(None, &heartbeat()).unwrap();
+            node.link.receive(&mut node.buffer, None).unwrap();
+            assert_eq!(node.buffer[4..7], [sequence as u8, 245, 191]);
+        }
+        assert!(node.send(None, &Message::Other(30)).is_err());
+    }
+
+    #[test]
+    fn a_frame_may_cross_the_pieces_of_a_stream_but_not_a_break() {
+        let frame = frames::encode(&heartbeat(), 1, 1, 0).unwrap();
+        let (head, tail) = frame.split_at(9);
+        let whole = vec![head.to_vec(), tail.to_vec()];
+        assert_eq!(node(whole, true).receive(None).unwrap().unwrap().message, heartbeat());
+
+        let broken = vec![head.to_vec(), Vec::new(), frame.clone(), frame.clone()];
+        let mut broken = node(broken, true);
+        assert!(broken.receive(None).unwrap().is_some());
+        assert!(broken.receive(None).unwrap().is_some());
+        assert_eq!((broken.counters().frames, broken.counters().garbage_bytes), (2, 0));
+    }
+
+    #[test]
+    fn endless_noise_gives_way_to_the_caller() {
+        let mut node = node(vec![b"noise".to_vec(); 200], false);
+        assert_eq!(node.receive(None).unwrap(), None);
+        assert!(node.counters().garbage_bytes > 0);
+    }
+
+    #[test]
+    fn an_answer_goes_to_the_peer_that_asked() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let mut vehicle = Node::new(Box::new(UdpLink::listen(any).unwrap()), 1, 1);
+        let there = vehicle.local_address().unwrap();
+        let mut station = Node::new(Box::new(UdpLink::towards(there).unwrap()), 245, 191);
+        station.send(None, &heartbeat()).unwrap();
+        let heard = vehicle.receive(soon()).unwrap().unwrap();
+        assert_eq!((heard.system, heard.component, heard.message), (245, 191, heartbeat()));
+        vehicle.send(Some(heard.peer), &heartbeat()).unwrap();
+        let answer = station.receive(soon()).unwrap().unwrap();
+        assert_eq!((answer.peer, answer.system), (Peer::from(there), 1));
+    }
+}

@@ -1,0 +1,89 @@
+//! What a client has been asked to do, and how far it is.
+
+use std::time::{Duration, Instant};
+
+use crate::mavftp::transfer::{ListJob, ReadJob, WriteJob};
+
+use super::simple::{Confirm, SimpleOp};
+use super::slot::{Access, File};
+use super::{Class, Error, RequestId};
+
+/// One operation under way.
+#[derive(Debug)]
+pub struct Job {
+    /// What goes first.
+    pub class: Class,
+    /// Among equals, the lesser goes first.
+    pub turn: u64,
+    /// Longest time without progress.
+    pub patience: Duration,
+    /// When there was progress last.
+    pub progress: Instant,
+    /// Why the server keeps it waiting; becomes the error if patience ends.
+    pub blocked: Option<Error>,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// The operations, by how they go.
+#[derive(Debug)]
+pub enum Kind {
+    /// One exchange; whether its request is on its way.
+    Simple(SimpleOp, bool),
+    /// A listing that confirms a repeated exchange.
+    Confirm(Confirm),
+    /// A listing.
+    List(ListJob),
+    /// A ranged read, or (an empty range) the question for a size.
+    Read(ReadJob),
+    /// An upload.
+    Write(Upload),
+}
+
+/// An upload and how its file was opened.
+#[derive(Debug)]
+pub struct Upload {
+    /// The blocks.
+    pub job: WriteJob,
+    /// Whether content before the first byte is kept.
+    pub append: bool,
+    /// Whether the file has been opened before.
+    pub begun: bool,
+}
+
+impl Kind {
+    /// The file this needs open, if it needs one. `keeps`: the server keeps what it opens for writing.
+    pub fn file(&self, id: RequestId, keeps: bool) -> Option<File> {
+        match self {
+            Kind::Read(job) => {
+                Some(File { path: job.path.clone(), access: Access::Read, writer: None })
+            }
+            Kind::Write(upload) => {
+                let access = match upload.append || (upload.begun && keeps) {
+                    true => Access::Keep,
+                    false => Access::Create,
+                };
+                Some(File { path: upload.job.path.clone(), access, writer: Some(id) })
+            }
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => None,
+        }
+    }
+
+    /// Whether this works on that open file.
+    pub fn uses(&self, id: RequestId, file: &File) -> bool {
+        match self {
+            Kind::Read(job) => file.access == Access::Read && job.path == file.path,
+            Kind::Write(_) => file.writer == Some(id),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => false,
+        }
+    }
+
+    /// Whether this still needs its file open.
+    pub fn unfinished(&self) -> bool {
+        match self {
+            Kind::Read(job) => !job.is_complete(),
+            Kind::Write(_) => true,
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => false,
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! A MAVLink FTP client for one target: no socket, no thread, no clock.
+//!
+//! Time is an argument, what is to be sent is a result. Callers name their requests themselves.
+//! Must not know links, channels, or why a request is made.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::mavftp::transfer::{ListJob, ReadJob, WriteJob};
+use crate::mavftp::wire::{DATA_BYTES_MAX, Nak, PATH_BYTES_MAX, Payload, WireEntry};
+
+use exchange::{Exchange, Owner};
+use job::{Job, Kind, Upload};
+use simple::{CHECKSUM_PATIENCE, SimpleOp};
+use slot::Slot;
+
+mod answers;
+mod exchange;
+mod job;
+mod schedule;
+mod simple;
+mod slot;
+
+/// Names one request; made by the caller, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What goes first on the wire: the lesser class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Short exchanges that somebody waits for.
+    Metadata,
+    /// A read that somebody waits for.
+    Demand,
+    /// An upload.
+    Write,
+    /// A read that nobody waits for yet.
+    ReadAhead,
+}
+
+/// One request. Paths are the server's own, at most [`PATH_BYTES_MAX`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// All entries of a directory.
+    List {
+        /// The directory.
+        path: Vec<u8>,
+    },
+    /// A range of a file, up to its end.
+    Read {
+        /// The file.
+        path: Vec<u8>,
+        /// First byte.
+        offset: u32,
+        /// Bytes.
+        length: u32,
+    },
+    /// The size of a file, as its Open answer has it.
+    Size {
+        /// The file.
+        path: Vec<u8>,
+    },
+    /// An upload; its bytes are asked for by [`Event::Want`].
+    Write {
+        /// The file.
+        path: Vec<u8>,
+        /// Keep this many bytes and go on behind them; `None` begins an empty file.
+        append: Option<u32>,
+    },
+    /// Removes a file.
+    Remove {
+        /// The file.
+        path: Vec<u8>,
+    },
+    /// Makes a directory.
+    MakeDirectory {
+        /// The directory.
+        path: Vec<u8>,
+    },
+    /// Removes a directory.
+    RemoveDirectory {
+        /// The directory.
+        path: Vec<u8>,
+    },
+    /// Renames.
+    Rename {
+        /// The old path.
+        from: Vec<u8>,
+        /// The new path.
+        to: Vec<u8>,
+    },
+    /// Sets a file's length.
+    Truncate {
+        /// The file.
+        path: Vec<u8>,
+        /// Bytes.
+        length: u32,
+    },
+    /// Asks for a file's checksum.
+    Checksum {
+        /// The file.
+        path: Vec<u8>,
+    },
+}
+
+/// How a request ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// A file's size, or an upload's end, in bytes.
+    Size(u32),
+    /// A file's checksum.
+    Checksum(u32),
+}
+
+/// How a request failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The server refused.
+    #[error("refused: {0:?}")]
+    Refused(Nak),
+    /// No progress for longer than the request's patience.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The server's sessions stayed taken for longer than the request's patience.
+    #[error("no free session")]
+    Busy,
+    /// Nothing has been heard of the target for the link timeout.
+    #[error("the target is silent")]
+    LinkDown,
+    /// The target is armed, and the request would change its files.
+    #[error("the vehicle is armed")]
+    Armed,
+    /// The file is not the one it was when the request began.
+    #[error("the file changed")]
+    Changed,
+    /// A listing that does not end.
+    #[error("the listing does not end")]
+    Endless,
+    /// The server stored fewer bytes than it was sent.
+    #[error("the server stored fewer bytes than sent")]
+    ShortWrite,
+    /// An answer without what it must hold, or a source that contradicts itself.
+    #[error("a malformed answer")]
+    Malformed,
+    /// The server does not know the request.
+    #[error("the server cannot do this")]
+    Unsupported,
+    /// The path does not fit in a request.
+    #[error("the path is too long")]
+    PathTooLong,
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// What is known of a server before it has been asked anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Traits {
+    /// Requests it takes at once; what comes above is lost silently.
+    pub queue: usize,
+    /// Whether a file opened for writing keeps its content.
+    pub keeps_content: bool,
+}
+
+/// What a request brings about on its way to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The file of a read is open, and so many bytes long.
+    Opened(RequestId, u32),
+    /// Bytes of a read, at this offset; the count says how many of the payload's data.
+    Data(RequestId, u32, Payload, usize),
+    /// Entries of a listing.
+    Page(RequestId, Vec<WireEntry>),
+    /// An upload wants so many bytes from this offset: answer by [`Client::supply`],
+    /// [`Client::starve`] or [`Client::finish_source`].
+    Want(RequestId, u32, u32),
+    /// Every byte of an upload before this offset is stored.
+    Acknowledged(RequestId, u32),
+    /// The end of a request; its last event.
+    Done(RequestId, Result<Reply, Error>),
+}
+
+/// What [`Client::poll`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send this to the target.
+    Send(Payload),
+    /// Tell the caller of a request.
+    Event(Event),
+    /// Nothing before this time, unless something arrives. `None`: nothing at all.
+    Wait(Option<Instant>),
+}
+
+/// A MAVLink FTP client for one target.
+#[derive(Debug)]
+pub struct Client {
+    traits: Traits,
+    /// The session id proposed in opens and carried by requests that need none.
+    own_session: u8,
+    exchange: Exchange,
+    jobs: BTreeMap<RequestId, Job>,
+    slot: Slot,
+    events: VecDeque<Event>,
+    /// Order of arrival of jobs.
+    turns: u64,
+    /// When the server last answered anything with progress in it.
+    progress: Instant,
+    /// When the server last answered anything.
+    heard: Instant,
+    /// Nothing is sent before this: the server gives its only session away when it is left alone.
+    hold_until: Option<Instant>,
+    /// Whether the server lists with times, once known.
+    lists_time: Option<bool>,
+    /// The server passes truncations over in silence.
+    never_truncates: bool,
+    /// The open file is doubtful since a silence.
+    doubtful: bool,
+}
+
+impl Client {
+    /// A client of a server with these traits. `seed` makes its first sequence number and session
+    /// id; a server may remember those of an earlier run.
+    pub fn new(now: Instant, traits: Traits, seed: u64) -> Client {
+        let mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
+        Client {
+            traits,
+            own_session: (mixed >> 32) as u8 % u8::MAX + 1,
+            exchange: Exchange::new(mixed as u16, traits.queue),
+            jobs: BTreeMap::new(),
+            slot: Slot::Free,
+            events: VecDeque::new(),
+            turns: 0,
+            progress: now,
+            heard: now,
+            hold_until: None,
+            lists_time: None,
+            never_truncates: false,
+            doubtful: false,
+        }
+    }
+
+    /// Begins a request. `patience`: the longest time without progress.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        op: Op,
+        class: Class,
+        patience: Duration,
+    ) {
+        let kind = match self.kind(op) {
+            Ok(kind) => kind,
+            Err(error) => return self.events.push_back(Event::Done(id, Err(error))),
+        };
+        let patience = match &kind {
+            Kind::Simple(SimpleOp::Checksum(_), _) => patience.max(CHECKSUM_PATIENCE),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => patience,
+            Kind::Read(_) | Kind::Write(_) => patience,
+        };
+        self.turns += 1;
+        let job = Job { class, turn: self.turns, patience, progress: now, blocked: None, kind };
+        self.jobs.insert(id, job);
+    }
+
+    /// Changes a request's class: a read-ahead that somebody now waits for.
+    pub fn set_class(&mut self, id: RequestId, class: Class) {
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.class = class;
+        }
+    }
+
+    /// Gives an upload the bytes it wanted.
+    pub fn supply(&mut self, id: RequestId, offset: u32, bytes: &[u8]) {
+        if let Some(upload) = self.upload(id) {
+            upload.job.supply(offset, bytes);
+        }
+    }
+
+    /// Says that an upload's source has nothing now; it is asked again after [`Client::more`].
+    pub fn starve(&mut self, id: RequestId) {
+        if let Some(upload) = self.upload(id) {
+            upload.job.starve();
+        }
+    }
+
+    /// Says that an upload's source has more.
+    pub fn more(&mut self, now: Instant, id: RequestId) {
+        if let Some(upload) = self.upload(id) {
+            upload.job.more();
+        }
+        // A source that is slow is not a vehicle that is silent.
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.progress = now;
+        }
+    }
+
+    /// Says that an upload's source ends at `length`.
+    pub fn finish_source(&mut self, id: RequestId, length: u32) {
+        let consistent = self.upload(id).is_none_or(|upload| upload.job.finish(length));
+        if !consistent {
+            self.end(id, Err(Error::Malformed));
+        }
+    }
+
+    /// Ends a request early.
+    pub fn cancel(&mut self, id: RequestId) {
+        if self.jobs.contains_key(&id) {
+            self.end(id, Err(Error::Cancelled));
+        }
+    }
+
+    /// Says that the target was silent or rebooted: what was open is open no more.
+    pub fn server_returned(&mut self) {
+        self.doubtful = true;
+    }
+
+    /// Requests that have not ended.
+    pub fn pending(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Whether a file is open on the server, or being opened or closed.
+    pub fn holds_session(&self) -> bool {
+        !matches!(self.slot, Slot::Free)
+    }
+
+    /// The smoothed round trip, once measured.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.exchange.round_trip().smoothed()
+    }
+
+    /// Frames from the server that answered nothing outstanding.
+    pub fn unmatched(&self) -> u64 {
+        self.exchange.unmatched()
+    }
+
+    /// What to do now; call until it answers [`Output::Wait`].
+    pub fn poll(&mut self, now: Instant) -> Output {
+        self.expire(now);
+        self.collect_wants();
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        match self.fill(now) {
+            Some(payload) => Output::Send(payload),
+            // Filling may have ended something.
+            None => match self.events.pop_front() {
+                Some(event) => Output::Event(event),
+                None => Output::Wait(self.next_wake(now)),
+            },
+        }
+    }
+
+    fn kind(&self, op: Op) -> Result<Kind, Error> {
+        let fit = |path: Vec<u8>| match path.len() {
+            1..=PATH_BYTES_MAX => Ok(path),
+            _ => Err(Error::PathTooLong),
+        };
+        let simple = |op| Kind::Simple(op, false);
+        Ok(match op {
+            Op::List { path } => {
+                Kind::List(ListJob::new(fit(path)?, self.lists_time.unwrap_or(true)))
+            }
+            Op::Read { path, offset, length } => {
+                Kind::Read(ReadJob::new(fit(path)?, offset, length))
+            }
+            Op::Size { path } => Kind::Read(ReadJob::new(fit(path)?, 0, 0)),
+            Op::Write { path, append } => {
+                let job = WriteJob::new(fit(path)?, append.unwrap_or(0));
+                if append.is_some() && !self.traits.keeps_content {
+                    return Err(Error::Unsupported);
+                }
+                Kind::Write(Upload { job, append: append.is_some(), begun: false })
+            }
+            Op::Remove { path } => simple(SimpleOp::Remove(fit(path)?)),
+            Op::MakeDirectory { path } => simple(SimpleOp::MakeDirectory(fit(path)?)),
+            Op::RemoveDirectory { path } => simple(SimpleOp::RemoveDirectory(fit(path)?)),
+            Op::Rename { from, to } if from.len() + 1 + to.len() > DATA_BYTES_MAX => {
+                return Err(Error::PathTooLong);
+            }
+            Op::Rename { from, to } => simple(SimpleOp::Rename(fit(from)?, fit(to)?)),
+            Op::Truncate { .. } if self.never_truncates => return Err(Error::Unsupported),
+            Op::Truncate { path, length } => simple(SimpleOp::Truncate(fit(path)?, length)),
+            Op::Checksum { path } => simple(SimpleOp::Checksum(fit(path)?)),
+        })
+    }
+
+    fn upload(&mut self, id: RequestId) -> Option<&mut Upload> {
+        match &mut self.jobs.get_mut(&id)?.kind {
+            Kind::Write(upload) => Some(upload),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) | Kind::Read(_) => None,
+        }
+    }
+
+    /// Ends a request and forgets what it had on its way.
+    fn end(&mut self, id: RequestId, result: Result<Reply, Error>) {
+        self.exchange
+            .forget(|request| matches!(request.owner, Owner::Job(owner, _) if owner == id));
+        if let Slot::Closing { finishing } | Slot::MustClose { finishing, .. } = &mut self.slot {
+            finishing.take_if(|finishing| *finishing == id);
+        }
+        if self.jobs.remove(&id).is_some() {
+            self.events.push_back(Event::Done(id, result));
+        }
+    }
+
+    /// Asks the uploads whose file is open for their next bytes.
+    fn collect_wants(&mut self) {
+        let Some(holding) = self.slot.open() else { return };
+        let Some(id) = holding.file.writer else { return };
+        let want = self.upload(id).and_then(|upload| upload.job.want());
+        if let Some((offset, length)) = want {
+            self.events.push_back(Event::Want(id, offset, length));
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! What is sent next, who gets the one open file, and when to look again.
+
+use std::time::{Duration, Instant};
+
+use crate::mavftp::wire::{Opcode, Payload};
+
+use super::exchange::Owner;
+use super::job::{Job, Kind};
+use super::simple::{SILENT_TRIES, SimpleOp};
+use super::slot::{Access, File, Holding, Slot};
+use super::{Class, Client, Error, RequestId};
+
+/// A closing that nobody waits for is not repeated more often.
+const CLOSE_TRIES: u32 = 3;
+/// Servers read on while they list; the next page takes its time on a full card.
+const LIST_FLOOR: Duration = Duration::from_millis(500);
+
+impl Client {
+    /// Ends what has waited too long, and gives up what some servers never answer.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let late = |(id, job): (&RequestId, &Job)| {
+            (self.deadline(*id, job) <= now)
+                .then_some((*id, job.blocked.unwrap_or(Error::TimedOut)))
+        };
+        let late: Vec<_> = self.jobs.iter().filter_map(late).collect();
+        for (id, error) in late {
+            self.end(id, Err(error));
+        }
+        self.give_up_unheard();
+    }
+
+    /// The next frame to send, if the window and the sessions allow one.
+    pub(super) fn fill(&mut self, now: Instant) -> Option<Payload> {
+        if self.hold_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        self.hold_until = None;
+        self.settle_doubt();
+        self.adopt_readers();
+        if let Some(payload) = self.exchange.resend(now) {
+            return Some(payload);
+        }
+        if let Slot::MustClose { session, finishing } = self.slot {
+            self.slot = Slot::Closing { finishing };
+            return Some(self.close(now, session));
+        }
+        for id in self.order() {
+            if let Some(payload) = self.next_of(now, id) {
+                return Some(payload);
+            }
+        }
+        self.turn_slot(now)
+    }
+
+    /// When to look again if nothing arrives.
+    pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let expiry = self.jobs.iter().map(|(id, job)| self.deadline(*id, job)).min();
+        let sending = match self.hold_until {
+            Some(until) => Some(until),
+            None => self.exchange.next_deadline(),
+        };
+        let slot = self.slot.open().and_then(|holding| match self.contender(holding).is_some() {
+            true => holding.turn_ends_at(),
+            false => self.users(&holding.file).is_empty().then(|| holding.idle_at()),
+        });
+        // A turn that is over ends when its last block is answered, not at a time.
+        let slot = slot.filter(|due| *due > now);
+        [expiry, sending, slot].into_iter().flatten().min()
+    }
+
+    /// Patience counts from the last progress; for a job that only waits its turn, from the last
+    /// progress of any.
+    fn deadline(&self, id: RequestId, job: &Job) -> Instant {
+        let own = |owner: Owner| matches!(owner, Owner::Job(owner, _) if owner == id);
+        let waiting = job.kind.unfinished() && !self.exchange.any(|request| own(request.owner));
+        let since = if waiting { job.progress.max(self.progress) } else { job.progress };
+        since + job.patience
+    }
+
+    fn order(&self) -> Vec<RequestId> {
+        let mut order: Vec<(Class, u64, RequestId)> =
+            self.jobs.iter().map(|(id, job)| (job.class, job.turn, *id)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, _, id)| id).collect()
+    }
+
+    fn next_of(&mut self, now: Instant, id: RequestId) -> Option<Payload> {
+        match &self.jobs.get(&id)?.kind {
+            Kind::Simple(op, false) => {
+                let op = op.clone();
+                self.next_simple(now, id, &op)
+            }
+            Kind::Simple(_, true) => None,
+            Kind::List(_) | Kind::Confirm(_) => self.next_page(now, id),
+            Kind::Read(_) | Kind::Write(_) => self.next_block(now, id),
+        }
+    }
+
+    fn next_simple(&mut self, now: Instant, id: RequestId, op: &SimpleOp) -> Option<Payload> {
+        if !self.exchange.has_room() {
+            return None;
+        }
+        // A file that is open is not renamed or removed under its own session, unless in use.
+        if let Some(holding) = self.slot.open()
+            && op.affects(&holding.file.path)
+            && self.users(&holding.file).is_empty()
+        {
+            return Some(self.start_close(now, None));
+        }
+        if let Slot::Closing { .. } = self.slot {
+            return None;
+        }
+        if let Some(Job { kind: Kind::Simple(_, asked), .. }) = self.jobs.get_mut(&id) {
+            *asked = true;
+        }
+        Some(self.send(now, Owner::Job(id, 0), op.request(), op.floor()))
+    }
+
+    fn next_page(&mut self, now: Instant, id: RequestId) -> Option<Payload> {
+        if !self.exchange.has_room() {
+            return None;
+        }
+        let request = match &mut self.jobs.get_mut(&id)?.kind {
+            Kind::List(list) => list.ask()?,
+            Kind::Confirm(confirm) => confirm.list.ask()?,
+            Kind::Simple(..) | Kind::Read(_) | Kind::Write(_) => return None,
+        };
+        Some(self.send(now, Owner::Job(id, 0), request, LIST_FLOOR))
+    }
+
+    fn next_block(&mut self, now: Instant, id: RequestId) -> Option<Payload> {
+        let holding = self.slot.open()?;
+        let job = self.jobs.get(&id)?;
+        if !job.kind.uses(id, &holding.file) || !self.exchange.has_room_for_block() {
+            return None;
+        }
+        if self.turn_over(now, holding) {
+            return None;
+        }
+        let session = holding.session;
+        let (offset, request) = match &mut self.jobs.get_mut(&id)?.kind {
+            Kind::Read(read) => {
+                let (offset, size) = read.ask()?;
+                (offset, Payload { size, ..Payload::request(Opcode::ReadFile) })
+            }
+            Kind::Write(upload) => {
+                let (offset, bytes) = upload.job.ask()?;
+                (offset, Payload::request(Opcode::WriteFile).with_data(bytes))
+            }
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => return None,
+        };
+        let request = Payload { offset, session, ..request };
+        Some(self.exchange.send(now, Owner::Job(id, offset), request, Duration::ZERO))
+    }
+
+    /// Opens a file for whoever needs one, and closes one that is finished, idle or had its turn.
+    fn turn_slot(&mut self, now: Instant) -> Option<Payload> {
+        match &self.slot {
+            Slot::Free => self.open_next(now),
+            Slot::Open(holding) => self.close_if_due(now, holding.file.clone()),
+            Slot::Opening(_) | Slot::MustClose { .. } | Slot::Closing { .. } => None,
+        }
+    }
+
+    fn open_next(&mut self, now: Instant) -> Option<Payload> {
+        let keeps = self.traits.keeps_content;
+        let file = self.order_for_slot().into_iter().find_map(|id| {
+            let job = self.jobs.get(&id)?;
+            job.kind.unfinished().then(|| job.kind.file(id, keeps)).flatten()
+        })?;
+        let opcode = match file.access {
+            Access::Read => Opcode::OpenFileRo,
+            Access::Create => Opcode::CreateFile,
+            Access::Keep => Opcode::OpenFileWo,
+        };
+        let request = Payload::request(opcode).with_data(&file.path);
+        self.slot = Slot::Opening(file);
+        Some(self.send(now, Owner::Open, request, Duration::ZERO))
+    }
+
+    fn close_if_due(&mut self, now: Instant, file: File) -> Option<Payload> {
+        let holding = self.slot.open()?;
+        if let Some(id) = file.writer
+            && self.upload_complete(id)
+        {
+            return Some(self.start_close(now, Some(id)));
+        }
+        let users = self.users(&file);
+        let due = match self.contender(holding) {
+            Some(_) => users.is_empty() || self.may_give_way(now, holding),
+            None => users.is_empty() && now >= holding.idle_at(),
+        };
+        let busy = self.exchange.any(|request| request.block);
+        if !due || busy {
+            return None;
+        }
+        // Those who gave way come after those who waited.
+        for id in users {
+            self.turns += 1;
+            let turn = self.turns;
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.turn = turn;
+            }
+        }
+        Some(self.start_close(now, None))
+    }
+
+    /// The first job that waits for another file than the open one.
+    fn contender(&self, holding: &Holding) -> Option<RequestId> {
+        self.order_for_slot().into_iter().find(|id| {
+            self.jobs
+                .get(id)
+                .is_some_and(|job| job.kind.unfinished() && !job.kind.uses(*id, &holding.file))
+        })
+    }
+
+    /// Who gets the slot: longest waiting first, except that nobody waits for read-ahead.
+    fn order_for_slot(&self) -> Vec<RequestId> {
+        let mut order: Vec<(bool, u64, RequestId)> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.kind.unfinished())
+            .map(|(id, job)| (job.class == Class::ReadAhead, job.turn, *id))
+            .collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, _, id)| id).collect()
+    }
+
+    fn turn_over(&self, now: Instant, holding: &Holding) -> bool {
+        let ended = holding.turn_ends_at().is_some_and(|end| now >= end);
+        ended && self.preemptible(holding) && self.contender(holding).is_some()
+    }
+
+    /// Whether the holder's turn is over, or it has nothing to ask or send.
+    fn may_give_way(&self, now: Instant, holding: &Holding) -> bool {
+        let wants = |id: &RequestId| match self.jobs.get(id).map(|job| &job.kind) {
+            Some(Kind::Read(read)) => read.wants(),
+            Some(Kind::Write(upload)) => upload.job.wants(),
+            Some(Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_)) | None => false,
+        };
+        let idle = !self.users(&holding.file).iter().any(wants);
+        self.preemptible(holding) && (idle || self.turn_over(now, holding))
+    }
+
+    /// An upload to a server that empties what it opens for writing keeps its session to the end.
+    fn preemptible(&self, holding: &Holding) -> bool {
+        holding.file.access == Access::Read || self.traits.keeps_content
+    }
+
+    fn upload_complete(&self, id: RequestId) -> bool {
+        match self.jobs.get(&id).map(|job| &job.kind) {
+            Some(Kind::Write(upload)) => upload.job.is_complete().is_some(),
+            Some(Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) | Kind::Read(_)) | None => {
+                false
+            }
+        }
+    }
+
+    fn start_close(&mut self, now: Instant, finishing: Option<RequestId>) -> Payload {
+        let session = self.slot.open().map_or(self.own_session, |holding| holding.session);
+        self.slot = Slot::Closing { finishing };
+        self.close(now, session)
+    }
+
+    fn close(&mut self, now: Instant, session: u8) -> Payload {
+        let request = Payload { session, ..Payload::request(Opcode::TerminateSession) };
+        self.exchange.send(now, Owner::Close, request, Duration::ZERO)
+    }
+
+    /// Sends a request that needs no session of its own. It carries the open file's, because a
+    /// server with one session for all refuses every other, or else the one we propose.
+    fn send(&mut self, now: Instant, owner: Owner, request: Payload, floor: Duration) -> Payload {
+        let session = self.slot.open().map_or(self.own_session, |holding| holding.session);
+        self.exchange.send(now, owner, Payload { session, ..request }, floor)
+    }
+
+    /// After a silence the open file is closed and opened again before anything of it is believed.
+    fn settle_doubt(&mut self) {
+        if !std::mem::take(&mut self.doubtful) {
+            return;
+        }
+        if let Some(session) = self.slot.open().map(|holding| holding.session) {
+            self.lose_session();
+            self.slot = Slot::MustClose { session, finishing: None };
+        }
+    }
+
+    /// Reads that found their file open already learn its size.
+    fn adopt_readers(&mut self) {
+        let Some(holding) = self.slot.open() else { return };
+        if holding.file.access == Access::Read {
+            let (file, size) = (holding.file.clone(), holding.size);
+            self.tell_readers(&file, size, false);
+        }
+    }
+
+    fn give_up_unheard(&mut self) {
+        let awaited = matches!(self.slot, Slot::Closing { finishing: Some(_) });
+        let unheard = self.exchange.forget(|request| {
+            let closing = request.owner == Owner::Close && !awaited;
+            let tired = request.tries > CLOSE_TRIES && closing;
+            let silent = request.tries > SILENT_TRIES
+                && matches!(
+                    request.payload.command(),
+                    Some(Opcode::ListDirectoryWithTime | Opcode::TruncateFile)
+                );
+            tired || silent
+        });
+        for request in unheard {
+            match request.owner {
+                Owner::Close => self.slot = Slot::Free,
+                Owner::Open => {}
+                Owner::Job(id, _) => self.job_unheard(id),
+            }
+        }
+    }
+
+    fn job_unheard(&mut self, id: RequestId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        self.never_truncates |= matches!(job.kind, Kind::Simple(SimpleOp::Truncate(..), _));
+        match &mut job.kind {
+            Kind::List(list) if list.may_be_unheard() => list.fall_back(),
+            Kind::List(list) => list.unask(),
+            Kind::Simple(SimpleOp::Truncate(..), _) => self.end(id, Err(Error::Unsupported)),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::Read(_) | Kind::Write(_) => {}
+        }
+    }
+}

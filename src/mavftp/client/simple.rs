@@ -1,0 +1,193 @@
+//! Operations of one exchange: remove, make and remove directory, rename, truncate, checksum.
+//!
+//! A server without a memory of its answers executes a repeated request again, so a refusal of a
+//! repeated one may mean that the first copy worked. Then the parent's listing decides.
+
+use std::time::Duration;
+
+use crate::mavftp::transfer::ListJob;
+use crate::mavftp::wire::{Nak, Opcode, Payload, WireEntry};
+
+use super::{Error, Reply};
+
+/// Servers remove large files slowly; asked again too soon, they work twice.
+const REMOVE_FLOOR: Duration = Duration::from_millis(500);
+/// A checksum reads the whole file, and a truncation may copy it, before anything is answered.
+const WHOLE_FILE_FLOOR: Duration = Duration::from_secs(10);
+/// How long a checksum may take in all.
+pub const CHECKSUM_PATIENCE: Duration = Duration::from_secs(60);
+/// Sent so often without an answer, an opcode that some servers pass over in silence is given up.
+pub const SILENT_TRIES: u32 = 4;
+
+/// Which operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SimpleOp {
+    /// Removes a file.
+    Remove(Vec<u8>),
+    /// Makes a directory.
+    MakeDirectory(Vec<u8>),
+    /// Removes a directory.
+    RemoveDirectory(Vec<u8>),
+    /// Renames the first to the second.
+    Rename(Vec<u8>, Vec<u8>),
+    /// Sets a file's length.
+    Truncate(Vec<u8>, u32),
+    /// Asks for a file's checksum.
+    Checksum(Vec<u8>),
+}
+
+/// What an answer means.
+#[derive(Debug)]
+pub enum SimpleStep {
+    /// Done.
+    Done(Reply),
+    /// Refused.
+    Failed(Error),
+    /// A repeated request was refused as if the first had worked: this listing tells.
+    Confirm(Confirm),
+}
+
+impl SimpleOp {
+    /// The request.
+    pub fn request(&self) -> Payload {
+        let on = |opcode, path: &[u8]| Payload::request(opcode).with_data(path);
+        match self {
+            SimpleOp::Remove(path) => on(Opcode::RemoveFile, path),
+            SimpleOp::MakeDirectory(path) => on(Opcode::CreateDirectory, path),
+            SimpleOp::RemoveDirectory(path) => on(Opcode::RemoveDirectory, path),
+            SimpleOp::Rename(from, to) => on(Opcode::Rename, &[from, &b"\0"[..], to].concat()),
+            SimpleOp::Truncate(path, length) => {
+                Payload { offset: *length, ..on(Opcode::TruncateFile, path) }
+            }
+            SimpleOp::Checksum(path) => on(Opcode::CalcFileCrc32, path),
+        }
+    }
+
+    /// The least time to wait for the answer.
+    pub fn floor(&self) -> Duration {
+        match self {
+            SimpleOp::Remove(_) | SimpleOp::RemoveDirectory(_) => REMOVE_FLOOR,
+            SimpleOp::MakeDirectory(_) | SimpleOp::Rename(..) => Duration::ZERO,
+            SimpleOp::Truncate(..) => Duration::ZERO,
+            SimpleOp::Checksum(_) => WHOLE_FILE_FLOOR,
+        }
+    }
+
+    /// Whether the operation changes what `path` stands for, so that it must not be open.
+    pub fn affects(&self, path: &[u8]) -> bool {
+        let within = |place: &[u8]| {
+            path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        match self {
+            SimpleOp::Remove(place)
+            | SimpleOp::RemoveDirectory(place)
+            | SimpleOp::Truncate(place, _) => within(place),
+            SimpleOp::Rename(from, to) => within(from) || within(to),
+            SimpleOp::MakeDirectory(_) | SimpleOp::Checksum(_) => false,
+        }
+    }
+
+    /// Takes in the answer to a request that was sent `tries` times.
+    pub fn answered(&self, tries: u32, result: Result<(), Nak>, answer: &Payload) -> SimpleStep {
+        match (result, self) {
+            (Ok(()), SimpleOp::Checksum(_)) => match answer.data_u32() {
+                Some(checksum) => SimpleStep::Done(Reply::Checksum(checksum)),
+                None => SimpleStep::Failed(Error::Malformed),
+            },
+            (Ok(()), _) => SimpleStep::Done(Reply::Done),
+            // ArduPilot answers Fail to what it does not know.
+            (Err(Nak::UnknownCommand | Nak::Fail), SimpleOp::Truncate(..)) => {
+                SimpleStep::Failed(Error::Unsupported)
+            }
+            (Err(nak), _) if tries > 1 => match self.expectation(nak) {
+                Some(confirm) => SimpleStep::Confirm(confirm),
+                None => SimpleStep::Failed(Error::Refused(nak)),
+            },
+            (Err(nak), _) => SimpleStep::Failed(Error::Refused(nak)),
+        }
+    }
+
+    fn expectation(&self, nak: Nak) -> Option<Confirm> {
+        match (self, nak) {
+            (SimpleOp::MakeDirectory(path), Nak::FileExists) => Confirm::new(path, Some(true), nak),
+            (SimpleOp::Remove(path) | SimpleOp::RemoveDirectory(path), Nak::FileNotFound) => {
+                Confirm::new(path, None, nak)
+            }
+            (SimpleOp::Rename(_, to), Nak::FileNotFound) => Confirm::new(to, Some(false), nak),
+            _ => None,
+        }
+    }
+}
+
+/// A look at the parent's listing that tells whether an operation worked after all.
+#[derive(Debug)]
+pub struct Confirm {
+    /// The listing of the parent.
+    pub list: ListJob,
+    name: Vec<u8>,
+    /// `None`: the name must be gone. `Some(true)`: a directory; `Some(false)`: anything.
+    expected: Option<bool>,
+    found: Option<bool>,
+    nak: Nak,
+}
+
+impl Confirm {
+    fn new(path: &[u8], expected: Option<bool>, nak: Nak) -> Option<Confirm> {
+        let slash = path.iter().rposition(|&byte| byte == b'/')?;
+        let parent = if slash == 0 { &b"/"[..] } else { &path[..slash] };
+        let name = path[slash + 1..].to_vec();
+        let list = ListJob::new(parent.to_vec(), false);
+        Some(Confirm { list, name, expected, found: None, nak })
+    }
+
+    /// Takes in a page.
+    pub fn page(&mut self, entries: &[WireEntry]) {
+        if let Some(entry) = entries.iter().find(|entry| entry.name == self.name) {
+            self.found = Some(entry.directory);
+        }
+    }
+
+    /// The operation's result, once the listing is complete.
+    pub fn verdict(&self) -> Result<Reply, Error> {
+        let worked = match (self.expected, self.found) {
+            (None, None) | (Some(false), Some(_)) | (Some(true), Some(true)) => true,
+            (None, Some(_)) | (Some(_), None) | (Some(true), Some(false)) => false,
+        };
+        if worked { Ok(Reply::Done) } else { Err(Error::Refused(self.nak)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rename_carries_both_paths_without_a_closing_nul() {
+        let request = SimpleOp::Rename(b"/a".to_vec(), b"/b".to_vec()).request();
+        assert_eq!(request.data(), b"/a\0/b");
+    }
+
+    #[test]
+    fn a_repeated_request_refused_as_done_is_confirmed_by_a_listing() {
+        let op = SimpleOp::MakeDirectory(b"/x/new".to_vec());
+        let refused = Err(Nak::FileExists);
+        let answer = Payload::request(Opcode::Nak);
+        assert!(matches!(op.answered(1, refused, &answer), SimpleStep::Failed(_)));
+        let SimpleStep::Confirm(mut confirm) = op.answered(2, refused, &answer) else {
+            panic!("a repeated request is confirmed")
+        };
+        assert_eq!(confirm.list.path, b"/x");
+        assert_eq!(confirm.verdict(), Err(Error::Refused(Nak::FileExists)));
+        let entry = WireEntry { name: b"new".to_vec(), directory: true, size: 0, mtime: None };
+        confirm.page(&[entry]);
+        assert_eq!(confirm.verdict(), Ok(Reply::Done));
+    }
+
+    #[test]
+    fn an_open_file_is_affected_by_changes_to_it_and_above_it() {
+        let rename = SimpleOp::Rename(b"/d".to_vec(), b"/e".to_vec());
+        assert!(rename.affects(b"/d/a") && rename.affects(b"/e"));
+        assert!(!rename.affects(b"/da"));
+        assert!(!SimpleOp::MakeDirectory(b"/d".to_vec()).affects(b"/d"));
+    }
+}

@@ -1,0 +1,361 @@
+//! Everything behind one link: heartbeats, who is out there and where, who they are, and a client
+//! for each that is used. Without a socket, a thread or a clock; the address type is the caller's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::client::{Class, Client, Error, Event, Op, Output, RequestId};
+use super::wire::{PAYLOAD_BYTES, Payload};
+
+mod vehicle;
+
+pub use vehicle::Family;
+use vehicle::Vehicle;
+
+/// Between two of our heartbeats.
+const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
+/// More components than any fleet has; heartbeats of others are passed over.
+const VEHICLES_MAX: usize = 4096;
+
+/// A system and component id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The system id, 1 to 255.
+    pub system: u8,
+    /// The component id, 1 to 255.
+    pub component: u8,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.system, self.component)
+    }
+}
+
+/// Which vehicle is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// This system; `None`: any.
+    pub system: Option<u8>,
+    /// This component of it; `None`: its autopilot, else another.
+    pub component: Option<u8>,
+}
+
+/// Who we are and how long we wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Our system id.
+    pub own_system: u8,
+    /// Our component id.
+    pub own_component: u8,
+    /// A vehicle not heard for so long is down.
+    pub link_timeout: Duration,
+    /// Makes the first sequence numbers.
+    pub seed: u64,
+}
+
+/// What a heartbeat says, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// `MAV_TYPE`.
+    pub vehicle_type: u8,
+    /// `MAV_AUTOPILOT`.
+    pub autopilot: u8,
+    /// `MAV_MODE_FLAG` bits.
+    pub base_mode: u8,
+}
+
+/// What AUTOPILOT_VERSION says of who this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The short unique id; 0 where there is none.
+    pub uid: u64,
+    /// The long unique id; zeros where there is none.
+    pub uid2: [u8; 18],
+}
+
+impl Identity {
+    fn is_unknown(&self) -> bool {
+        self.uid == 0 && self.uid2 == [0; 18]
+    }
+}
+
+/// A message that arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// HEARTBEAT.
+    Heartbeat(Heartbeat),
+    /// FILE_TRANSFER_PROTOCOL.
+    Ftp {
+        /// Addressed system; 0 is everybody.
+        target_system: u8,
+        /// Addressed component; 0 is everybody.
+        target_component: u8,
+        /// The FTP payload.
+        payload: [u8; PAYLOAD_BYTES],
+    },
+    /// AUTOPILOT_VERSION.
+    Identity(Identity),
+    /// Anything else; it still shows that its sender lives.
+    Other,
+}
+
+/// A message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frame {
+    /// Our heartbeat.
+    Heartbeat,
+    /// FILE_TRANSFER_PROTOCOL to a target.
+    Ftp(Target, Payload),
+    /// The request for AUTOPILOT_VERSION.
+    AskIdentity(Target),
+}
+
+/// What [`Hub::poll`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubOutput<P> {
+    /// Send a message to an address, or to wherever the link goes by default.
+    Send(Option<P>, Frame),
+    /// Tell the caller of a request.
+    Event(Event),
+    /// Nothing before this time, unless something arrives.
+    Wait(Option<Instant>),
+}
+
+/// What is known of one component, for whoever chooses and shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its ids.
+    pub target: Target,
+    /// Its server's family.
+    pub family: Family,
+    /// Whether it is an autopilot.
+    pub autopilot: bool,
+    /// Whether it has been heard within the link timeout.
+    pub up: bool,
+    /// Whether it is an armed autopilot.
+    pub armed: bool,
+    /// Grows when what was cached may belong to another vehicle.
+    pub epoch: u64,
+}
+
+/// Everything behind one link.
+#[derive(Debug)]
+pub struct Hub<P> {
+    options: Options,
+    vehicles: BTreeMap<Target, Vehicle<P>>,
+    /// In order of their first heartbeat.
+    arrivals: Vec<Target>,
+    owners: BTreeMap<RequestId, Target>,
+    refused: Vec<Event>,
+    beat_due: Instant,
+    beats: Vec<Option<P>>,
+    strangers: u64,
+}
+
+impl<P: Copy + Ord + fmt::Debug> Hub<P> {
+    /// A hub that knows nobody yet.
+    pub fn new(now: Instant, options: Options) -> Hub<P> {
+        Hub {
+            options,
+            vehicles: BTreeMap::new(),
+            arrivals: Vec::new(),
+            owners: BTreeMap::new(),
+            refused: Vec::new(),
+            beat_due: now,
+            beats: Vec::new(),
+            strangers: 0,
+        }
+    }
+
+    /// Takes in a message that came from `from`.
+    pub fn receive(&mut self, now: Instant, from: P, source: Target, message: Incoming) {
+        let own = source.system == self.options.own_system
+            && source.component == self.options.own_component;
+        if own || source.system == 0 || source.component == 0 {
+            return;
+        }
+        if let Incoming::Heartbeat(heartbeat) = message {
+            return self.beat(now, from, source, heartbeat);
+        }
+        let link_timeout = self.options.link_timeout;
+        let Some(vehicle) = self.vehicles.get_mut(&source) else { return };
+        if vehicle.address != from {
+            // Stray datagrams redirect nothing.
+            self.strangers += 1;
+            return;
+        }
+        vehicle.heard(now, link_timeout);
+        match message {
+            Incoming::Ftp { target_system, target_component, payload } => {
+                let for_us = (target_system == self.options.own_system || target_system == 0)
+                    && (target_component == self.options.own_component || target_component == 0);
+                match (Payload::decode(&payload), &mut vehicle.client) {
+                    (Ok(payload), Some(client)) if for_us => client.receive(now, &payload),
+                    (Ok(_), _) => {}
+                    (Err(error), _) => tracing::debug!(%source, %error, "dropped a frame"),
+                }
+            }
+            Incoming::Identity(identity) => vehicle.identify(identity),
+            Incoming::Heartbeat(_) | Incoming::Other => {}
+        }
+    }
+
+    /// Begins a request to a target. One that is silent or armed against it fails at once.
+    pub fn request(
+        &mut self,
+        now: Instant,
+        target: Target,
+        id: RequestId,
+        op: Op,
+        class: Class,
+        patience: Duration,
+    ) {
+        let link_timeout = self.options.link_timeout;
+        let seed = self.options.seed ^ u64::from(target.system) << 8 ^ u64::from(target.component);
+        let refusal = match self.vehicles.get(&target) {
+            None => Some(Error::LinkDown),
+            Some(vehicle) if vehicle.silence(now) >= link_timeout => Some(Error::LinkDown),
+            Some(vehicle) if vehicle.is_armed() && changes_files(&op) => Some(Error::Armed),
+            Some(_) => None,
+        };
+        match (refusal, self.vehicles.get_mut(&target)) {
+            (None, Some(vehicle)) => {
+                vehicle.wonder(now);
+                let traits = vehicle.family().traits();
+                let client = vehicle.client.get_or_insert_with(|| Client::new(now, traits, seed));
+                client.request(now, id, op, class, patience);
+                self.owners.insert(id, target);
+            }
+            (refusal, _) => {
+                let error = refusal.unwrap_or(Error::LinkDown);
+                self.refused.push(Event::Done(id, Err(error)));
+            }
+        }
+    }
+
+    /// The client that works on a request, for [`Client::supply`] and the like.
+    pub fn client(&mut self, id: RequestId) -> Option<&mut Client> {
+        let target = self.owners.get(&id)?;
+        self.vehicles.get_mut(target)?.client.as_mut()
+    }
+
+    /// Who is out there, in order of their first heartbeat; ground stations are left out.
+    pub fn known(&self, now: Instant) -> Vec<Known> {
+        let vehicles = self.arrivals.iter().filter_map(|target| self.vehicles.get(target));
+        vehicles
+            .filter(|vehicle| vehicle.is_candidate())
+            .map(|vehicle| self.describe(now, vehicle))
+            .collect()
+    }
+
+    /// Who fits a wish: autopilots first, then others, each in order of their first heartbeat.
+    pub fn candidates(&self, now: Instant, wish: Wish) -> Vec<Known> {
+        let fits = |known: &Known| {
+            wish.system.is_none_or(|system| system == known.target.system)
+                && wish.component.is_none_or(|component| component == known.target.component)
+        };
+        let mut candidates: Vec<Known> = self.known(now).into_iter().filter(fits).collect();
+        candidates.sort_by_key(|known| !known.autopilot);
+        candidates
+    }
+
+    /// What is known of one target.
+    pub fn look(&self, now: Instant, target: Target) -> Option<Known> {
+        self.vehicles.get(&target).map(|vehicle| self.describe(now, vehicle))
+    }
+
+    /// Whether a file is open on any server.
+    pub fn holds_sessions(&self) -> bool {
+        let mut clients = self.vehicles.values().filter_map(|vehicle| vehicle.client.as_ref());
+        clients.any(Client::holds_session)
+    }
+
+    /// What to do now; call until it answers [`HubOutput::Wait`].
+    pub fn poll(&mut self, now: Instant) -> HubOutput<P> {
+        if let Some(event) = self.refused.pop() {
+            return HubOutput::Event(event);
+        }
+        if let Some(address) = self.next_beat(now) {
+            return HubOutput::Send(address, Frame::Heartbeat);
+        }
+        let mut wake = self.beat_due;
+        for (target, vehicle) in &mut self.vehicles {
+            if vehicle.asks_identity(now) {
+                return HubOutput::Send(Some(vehicle.address), Frame::AskIdentity(*target));
+            }
+            wake = vehicle.identity_due().map_or(wake, |due| wake.min(due));
+            let Some(client) = &mut vehicle.client else { continue };
+            match client.poll(now) {
+                Output::Send(payload) => {
+                    return HubOutput::Send(Some(vehicle.address), Frame::Ftp(*target, payload));
+                }
+                Output::Event(event) => {
+                    if let Event::Done(id, _) = event {
+                        self.owners.remove(&id);
+                    }
+                    return HubOutput::Event(event);
+                }
+                Output::Wait(at) => wake = at.map_or(wake, |at| wake.min(at)),
+            }
+        }
+        HubOutput::Wait(Some(wake))
+    }
+
+    fn beat(&mut self, now: Instant, from: P, source: Target, heartbeat: Heartbeat) {
+        let full = self.vehicles.len() >= VEHICLES_MAX;
+        match self.vehicles.get_mut(&source) {
+            Some(vehicle) => vehicle.beat(now, from, heartbeat, self.options.link_timeout),
+            None if full => self.strangers += 1,
+            None => {
+                self.vehicles.insert(source, Vehicle::new(now, source, from, heartbeat));
+                self.arrivals.push(source);
+                // It may have to hear us before it answers.
+                self.beats.push(Some(from));
+            }
+        }
+    }
+
+    fn next_beat(&mut self, now: Instant) -> Option<Option<P>> {
+        if now >= self.beat_due {
+            self.beat_due = now + HEARTBEAT_PERIOD;
+            let up = |vehicle: &&Vehicle<P>| vehicle.silence(now) < self.options.link_timeout;
+            let live = self.vehicles.values().filter(up).map(|vehicle| Some(vehicle.address));
+            self.beats = live.collect();
+            self.beats.sort_unstable();
+            self.beats.dedup();
+            if self.beats.is_empty() {
+                self.beats.push(None);
+            }
+        }
+        self.beats.pop()
+    }
+
+    fn describe(&self, now: Instant, vehicle: &Vehicle<P>) -> Known {
+        Known {
+            target: vehicle.target,
+            family: vehicle.family(),
+            autopilot: vehicle.is_autopilot(),
+            up: vehicle.silence(now) < self.options.link_timeout,
+            armed: vehicle.is_armed(),
+            epoch: vehicle.epoch,
+        }
+    }
+}
+
+/// Whether a request could upset an armed vehicle.
+fn changes_files(op: &Op) -> bool {
+    match op {
+        Op::List { .. } | Op::Read { .. } | Op::Size { .. } | Op::Checksum { .. } => false,
+        Op::Write { .. }
+        | Op::Remove { .. }
+        | Op::MakeDirectory { .. }
+        | Op::RemoveDirectory { .. }
+        | Op::Rename { .. }
+        | Op::Truncate { .. } => true,
+    }
+}
+
+#[cfg(test)]
+mod tests;

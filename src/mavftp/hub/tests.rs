@@ -1,0 +1,204 @@
+//! What the hub promises about addresses, identities, heartbeats and armed vehicles.
+
+use super::*;
+
+const OPTIONS: Options =
+    Options { own_system: 245, own_component: 191, link_timeout: Duration::from_secs(5), seed: 7 };
+const PX4: Heartbeat = Heartbeat { vehicle_type: 2, autopilot: 12, base_mode: 0 };
+const CAMERA: Heartbeat = Heartbeat { vehicle_type: 30, autopilot: 8, base_mode: 0 };
+const STATION: Heartbeat = Heartbeat { vehicle_type: 6, autopilot: 8, base_mode: 0 };
+const TARGET: Target = Target { system: 1, component: 1 };
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Bench {
+    now: Instant,
+    hub: Hub<u8>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let now = Instant::now();
+        Bench { now, hub: Hub::new(now, OPTIONS) }
+    }
+
+    fn beat(&mut self, from: u8, system: u8, component: u8, heartbeat: Heartbeat) {
+        let source = Target { system, component };
+        self.hub.receive(self.now, from, source, Incoming::Heartbeat(heartbeat));
+    }
+
+    fn identify(&mut self, uid: u64) {
+        let identity = Identity { uid, uid2: [0; 18] };
+        self.hub.receive(self.now, 1, TARGET, Incoming::Identity(identity));
+    }
+
+    fn request(&mut self, id: u64, op: Op) {
+        self.hub.request(self.now, TARGET, RequestId(id), op, Class::Metadata, PATIENCE);
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    /// Everything the hub wants done now.
+    fn drain(&mut self) -> Vec<HubOutput<u8>> {
+        let mut outputs = Vec::new();
+        loop {
+            match self.hub.poll(self.now) {
+                HubOutput::Wait(_) => return outputs,
+                output => outputs.push(output),
+            }
+        }
+    }
+
+    fn look(&self) -> Known {
+        self.hub.look(self.now, TARGET).unwrap()
+    }
+}
+
+fn list() -> Op {
+    Op::List { path: b"/".to_vec() }
+}
+
+fn done(outputs: &[HubOutput<u8>]) -> Option<Result<super::super::client::Reply, Error>> {
+    outputs.iter().find_map(|output| match output {
+        HubOutput::Event(Event::Done(_, result)) => Some(*result),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_autopilot_is_preferred_and_ground_stations_are_left_out() {
+    let mut bench = Bench::new();
+    bench.beat(1, 255, 190, STATION);
+    bench.beat(2, 1, 100, CAMERA);
+    bench.beat(3, 1, 1, PX4);
+    let any = Wish { system: None, component: None };
+    let targets: Vec<_> =
+        bench.hub.candidates(bench.now, any).iter().map(|known| known.target.component).collect();
+    assert_eq!(targets, [1, 100]);
+    let camera = Wish { system: Some(1), component: Some(100) };
+    assert_eq!(bench.hub.candidates(bench.now, camera).len(), 1);
+}
+
+#[test]
+fn a_heartbeat_from_elsewhere_moves_a_vehicle_only_after_a_silence() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, PX4);
+    bench.wait(2);
+    bench.beat(9, 1, 1, PX4);
+    bench.request(1, list());
+    let sent_to = |outputs: Vec<HubOutput<u8>>| {
+        outputs.into_iter().find_map(|output| match output {
+            HubOutput::Send(to, Frame::Ftp(..)) => Some(to),
+            _ => None,
+        })
+    };
+    assert_eq!(sent_to(bench.drain()), Some(Some(1)));
+    bench.wait(6);
+    bench.beat(9, 1, 1, PX4);
+    bench.request(2, list());
+    assert_eq!(sent_to(bench.drain()), Some(Some(9)));
+}
+
+#[test]
+fn a_stray_datagram_redirects_nothing_and_answers_nothing() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, PX4);
+    bench.request(1, list());
+    let sequence = bench
+        .drain()
+        .into_iter()
+        .find_map(|output| match output {
+            HubOutput::Send(_, Frame::Ftp(_, payload)) => Some(payload),
+            _ => None,
+        })
+        .unwrap();
+    let eof = Payload::nak(&sequence, crate::mavftp::wire::Nak::Eof).encode();
+    let answer = |system, component| Incoming::Ftp {
+        target_system: system,
+        target_component: component,
+        payload: eof,
+    };
+    bench.hub.receive(bench.now, 66, TARGET, answer(245, 191));
+    assert_eq!(done(&bench.drain()), None, "from another address");
+    bench.hub.receive(bench.now, 1, TARGET, answer(255, 190));
+    assert_eq!(done(&bench.drain()), None, "to another station");
+    bench.hub.receive(bench.now, 1, TARGET, answer(245, 191));
+    assert!(matches!(done(&bench.drain()), Some(Ok(_))));
+}
+
+#[test]
+fn a_silent_vehicle_refuses_at_once_and_works_again_when_it_is_back() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, PX4);
+    bench.wait(5);
+    bench.request(1, list());
+    assert_eq!(done(&bench.drain()), Some(Err(Error::LinkDown)));
+    bench.beat(1, 1, 1, PX4);
+    bench.request(2, list());
+    assert_eq!(done(&bench.drain()), None);
+}
+
+#[test]
+fn an_armed_autopilot_is_not_written_to_but_read() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, Heartbeat { base_mode: 128 | 1, ..PX4 });
+    bench.request(1, Op::Remove { path: b"/a".to_vec() });
+    assert_eq!(done(&bench.drain()), Some(Err(Error::Armed)));
+    bench.request(2, list());
+    assert_eq!(done(&bench.drain()), None);
+    bench.beat(1, 1, 1, PX4);
+    bench.request(3, Op::Remove { path: b"/a".to_vec() });
+    assert_eq!(done(&bench.drain()), None);
+}
+
+#[test]
+fn a_vehicle_that_comes_back_unknown_is_a_new_one() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, PX4);
+    let before = bench.look().epoch;
+    bench.wait(6);
+    bench.beat(1, 1, 1, PX4);
+    assert_ne!(bench.look().epoch, before);
+}
+
+#[test]
+fn a_vehicle_that_proves_who_it_is_keeps_what_was_cached() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, PX4);
+    bench.identify(42);
+    let before = bench.look().epoch;
+    bench.wait(6);
+    bench.beat(1, 1, 1, PX4);
+    let asked = bench.drain();
+    assert!(asked.iter().any(|output| matches!(output, HubOutput::Send(_, Frame::AskIdentity(_)))));
+    bench.identify(42);
+    assert_eq!(bench.look().epoch, before);
+    bench.identify(43);
+    assert_ne!(bench.look().epoch, before);
+}
+
+#[test]
+fn heartbeats_go_to_everybody_who_is_up_and_else_to_the_default() {
+    let mut bench = Bench::new();
+    let beats = |outputs: Vec<HubOutput<u8>>| -> Vec<Option<u8>> {
+        let mut to: Vec<_> = outputs
+            .into_iter()
+            .filter_map(|output| match output {
+                HubOutput::Send(to, Frame::Heartbeat) => Some(to),
+                _ => None,
+            })
+            .collect();
+        to.sort_unstable();
+        to
+    };
+    assert_eq!(beats(bench.drain()), [None]);
+    bench.beat(1, 1, 1, PX4);
+    bench.beat(1, 1, 100, CAMERA);
+    bench.beat(2, 2, 1, PX4);
+    bench.drain();
+    bench.wait(1);
+    assert_eq!(beats(bench.drain()), [Some(1), Some(2)]);
+    bench.wait(9);
+    assert_eq!(beats(bench.drain()), [None]);
+}

@@ -1,0 +1,199 @@
+//! What is known of one component out there: where it is, whether it is heard, who it is.
+
+use std::time::{Duration, Instant};
+
+use crate::mavftp::client::{Client, Traits};
+
+use super::{Heartbeat, Identity, Target};
+
+/// `MAV_MODE_FLAG_SAFETY_ARMED` of a heartbeat's base mode.
+const ARMED: u8 = 128;
+/// The component id of an autopilot.
+const AUTOPILOT: u8 = 1;
+/// `MAV_TYPE_GCS`: a ground station has no files for us.
+const GROUND_STATION: u8 = 6;
+/// `MAV_AUTOPILOT_INVALID`: a component that is no autopilot.
+const NO_AUTOPILOT: u8 = 8;
+/// How often an identity is asked for before it counts as unknown.
+const IDENTITY_TRIES: u32 = 3;
+/// Between two questions for an identity.
+const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
+/// ArduPilot queues five requests and loses the rest silently.
+const ARDUPILOT_QUEUE: usize = 5;
+/// Other servers answer as fast as requests come; this covers Wi-Fi at 2 MB/s and 20 ms.
+const OPEN_QUEUE: usize = 256;
+
+/// Server families, by the autopilot field of the heartbeat (`MAV_AUTOPILOT`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// ArduPilot.
+    ArduPilot,
+    /// PX4.
+    Px4,
+    /// Anything else: MAVSDK components, cameras, our own server.
+    Other,
+}
+
+impl Family {
+    fn of(autopilot: u8) -> Family {
+        match autopilot {
+            3 => Family::ArduPilot,
+            12 => Family::Px4,
+            _ => Family::Other,
+        }
+    }
+
+    /// What such a server is known to take.
+    pub fn traits(self) -> Traits {
+        match self {
+            Family::ArduPilot => Traits { queue: ARDUPILOT_QUEUE, keeps_content: true },
+            Family::Px4 => Traits { queue: OPEN_QUEUE, keeps_content: true },
+            Family::Other => Traits { queue: OPEN_QUEUE, keeps_content: false },
+        }
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Family::ArduPilot => Some("ArduPilot"),
+            Family::Px4 => Some("PX4"),
+            Family::Other => None,
+        }
+    }
+}
+
+/// One component out there, and our client of it.
+#[derive(Debug)]
+pub struct Vehicle<P> {
+    /// Its system and component id.
+    pub target: Target,
+    /// Where it is.
+    pub address: P,
+    /// Our client of it, once something has been asked.
+    pub client: Option<Client>,
+    /// Grows when what was cached may belong to another vehicle.
+    pub epoch: u64,
+    heartbeat: Heartbeat,
+    heard: Instant,
+    identity: Option<Identity>,
+    identity_tries: u32,
+    identity_due: Option<Instant>,
+    warned_of: Option<P>,
+}
+
+impl<P: Copy + Eq> Vehicle<P> {
+    /// A component whose first heartbeat came from `address`.
+    pub fn new(now: Instant, target: Target, address: P, heartbeat: Heartbeat) -> Vehicle<P> {
+        Vehicle {
+            target,
+            address,
+            client: None,
+            epoch: 0,
+            heartbeat,
+            heard: now,
+            identity: None,
+            identity_tries: 0,
+            identity_due: None,
+            warned_of: None,
+        }
+    }
+
+    /// Whether it may have files for us.
+    pub fn is_candidate(&self) -> bool {
+        self.heartbeat.vehicle_type != GROUND_STATION
+    }
+
+    /// Whether it is an autopilot.
+    pub fn is_autopilot(&self) -> bool {
+        self.target.component == AUTOPILOT && self.heartbeat.autopilot != NO_AUTOPILOT
+    }
+
+    /// Whether writes could upset it in flight.
+    pub fn is_armed(&self) -> bool {
+        self.target.component == AUTOPILOT && self.heartbeat.base_mode & ARMED != 0
+    }
+
+    /// Its server's family.
+    pub fn family(&self) -> Family {
+        Family::of(self.heartbeat.autopilot)
+    }
+
+    /// How long nothing has been heard of it.
+    pub fn silence(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard)
+    }
+
+    /// Notes a frame of it, from where it is.
+    pub fn heard(&mut self, now: Instant, link_timeout: Duration) {
+        if self.silence(now) >= link_timeout {
+            self.returned(now);
+        }
+        self.heard = now;
+    }
+
+    /// Notes a heartbeat of it. A new address is believed only when the old one has gone silent.
+    pub fn beat(&mut self, now: Instant, from: P, heartbeat: Heartbeat, link_timeout: Duration) {
+        if from != self.address && self.silence(now) < link_timeout {
+            if self.warned_of != Some(from) {
+                self.warned_of = Some(from);
+                tracing::warn!(target = %self.target, "the same ids are live at two addresses; the first is kept");
+            }
+            return;
+        }
+        self.heartbeat = heartbeat;
+        let moved = from != self.address;
+        self.address = from;
+        self.heard(now, link_timeout);
+        if moved {
+            tracing::info!(target = %self.target, "heard from another address now");
+        }
+    }
+
+    /// Notes who it says it is.
+    pub fn identify(&mut self, identity: Identity) {
+        self.identity_due = None;
+        if identity.is_unknown() {
+            return;
+        }
+        if self.identity.as_ref().is_some_and(|known| *known != identity) {
+            tracing::warn!(target = %self.target, "another vehicle answers under the same ids");
+            self.epoch += 1;
+        }
+        self.identity = Some(identity);
+    }
+
+    /// Begins to ask who it is, unless that is known.
+    pub fn wonder(&mut self, now: Instant) {
+        if self.identity.is_none() && self.identity_tries == 0 {
+            self.identity_due = Some(now);
+        }
+    }
+
+    /// Whether to ask now who it is.
+    pub fn asks_identity(&mut self, now: Instant) -> bool {
+        if self.identity_due.is_none_or(|due| due > now) {
+            return false;
+        }
+        self.identity_tries += 1;
+        let again = self.identity_tries < IDENTITY_TRIES;
+        self.identity_due = again.then(|| now + IDENTITY_PAUSE);
+        true
+    }
+
+    /// When to ask next who it is.
+    pub fn identity_due(&self) -> Option<Instant> {
+        self.identity_due
+    }
+
+    /// It is back from a silence: what was open is lost, and it may be another one.
+    fn returned(&mut self, now: Instant) {
+        if let Some(client) = &mut self.client {
+            client.server_returned();
+        }
+        if self.identity.is_none() {
+            self.epoch += 1;
+        }
+        self.identity_tries = 0;
+        self.identity_due = Some(now);
+    }
+}

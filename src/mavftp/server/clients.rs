@@ -1,0 +1,204 @@
+//! The clients a server knows: who has which sessions and answers, who may have one more session,
+//! and whose burst is next. Knows nothing of what requests ask for.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::time::Instant;
+
+use super::replies::Replies;
+use super::sessions::{Session, Sessions};
+
+/// Most clients known at once; a further one takes the place of the one not heard for longest.
+pub(super) const CLIENTS_MAX: usize = 64;
+/// Most open files of all clients.
+pub(super) const SESSIONS_MAX: usize = 64;
+/// Most open files of one client, so that one cannot take them all.
+pub(super) const CLIENT_SESSIONS_MAX: usize = 16;
+
+/// What is kept of one client.
+pub(super) struct Client<H> {
+    pub(super) sessions: Sessions<H>,
+    pub(super) replies: Replies,
+    heard: Instant,
+}
+
+impl<H> Client<H> {
+    /// Closes a session and forgets what was answered about it.
+    pub(super) fn close(&mut self, number: u8) -> bool {
+        self.replies.forget_session(number);
+        self.sessions.close(number)
+    }
+
+    /// Closes all sessions and forgets all answers.
+    pub(super) fn reset(&mut self) {
+        self.replies.clear();
+        self.sessions.close_all();
+    }
+}
+
+/// All clients, by the key that tells them apart.
+pub(super) struct Clients<C, H> {
+    all: BTreeMap<C, Client<H>>,
+    seed: u64,
+    last_burst: Option<C>,
+}
+
+impl<C: Copy + Ord, H> Clients<C, H> {
+    /// None yet. The seed decides which session numbers are given out first.
+    pub(super) fn new(seed: u64) -> Clients<C, H> {
+        Clients { all: BTreeMap::new(), seed, last_burst: None }
+    }
+
+    /// Makes place for a client that is not known: who had to go for it. One without open files
+    /// goes first.
+    pub(super) fn make_place(&mut self, from: C) -> Option<C> {
+        if self.all.contains_key(&from) || self.all.len() < CLIENTS_MAX {
+            return None;
+        }
+        let gone = self
+            .all
+            .iter()
+            .min_by_key(|(_, client)| (client.sessions.len() > 0, client.heard))
+            .map(|(key, _)| *key)?;
+        self.all.remove(&gone);
+        Some(gone)
+    }
+
+    /// The client, who was just heard.
+    pub(super) fn hear(&mut self, now: Instant, from: C) -> &mut Client<H> {
+        let seed = &mut self.seed;
+        let client = self.all.entry(from).or_insert_with(|| Client {
+            sessions: Sessions::new(next_random(seed)),
+            replies: Replies::default(),
+            heard: now,
+        });
+        client.heard = now;
+        client
+    }
+
+    /// Makes room for one more session, under the number asked for: what the client had open there
+    /// is closed (its answer was lost, or it begins anew), and an idle session where all are taken.
+    /// Whether there is room.
+    pub(super) fn make_room(&mut self, now: Instant, from: C, asked: u8) -> bool {
+        let Some(client) = self.all.get_mut(&from) else { return false };
+        client.close(client.sessions.resolve(asked));
+        if client.sessions.len() >= CLIENT_SESSIONS_MAX {
+            match client.sessions.most_idle(now) {
+                Some((_, number)) => client.close(number),
+                None => return false,
+            };
+        }
+        self.sessions() < SESSIONS_MAX || self.close_most_idle(now)
+    }
+
+    fn close_most_idle(&mut self, now: Instant) -> bool {
+        let idle = self.all.values_mut().filter_map(|client| {
+            let (used, number) = client.sessions.most_idle(now)?;
+            Some((used, number, client))
+        });
+        match idle.min_by_key(|(used, number, _)| (*used, *number)) {
+            Some((_, number, client)) => client.close(number),
+            None => false,
+        }
+    }
+
+    /// Open sessions of all clients.
+    pub(super) fn sessions(&self) -> usize {
+        self.all.values().map(|client| client.sessions.len()).sum()
+    }
+
+    /// Whether any client's session is in use.
+    pub(super) fn any_busy(&self, now: Instant) -> bool {
+        self.all.values().any(|client| client.sessions.any_busy(now))
+    }
+
+    /// Whether any session sends a burst.
+    pub(super) fn any_burst(&self) -> bool {
+        self.all.values().any(|client| client.sessions.any_burst())
+    }
+
+    /// The session whose burst is next: clients take turns, and so do the sessions of each.
+    pub(super) fn next_burst(&mut self) -> Option<(C, &mut Session<H>)> {
+        let after = match self.last_burst {
+            Some(last) => (Bound::Excluded(last), Bound::Unbounded),
+            None => (Bound::Unbounded, Bound::Unbounded),
+        };
+        let key = *self
+            .all
+            .range(after)
+            .chain(self.all.iter())
+            .find(|(_, client)| client.sessions.any_burst())?
+            .0;
+        self.last_burst = Some(key);
+        let session = self.all.get_mut(&key)?.sessions.next_burst()?;
+        Some((key, session))
+    }
+
+    /// Forgets all clients.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+}
+
+fn next_random(seed: &mut u64) -> u8 {
+    // Knuth's MMIX generator; the high bits are the good ones.
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 56) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mavftp::server::sessions::{IDLE_TIME, Mode};
+    use std::time::Duration;
+
+    fn open(clients: &mut Clients<u8, ()>, now: Instant, from: u8, number: u8) -> bool {
+        clients.hear(now, from);
+        let room = clients.make_room(now, from, number);
+        if room {
+            let session = Session { file: (), mode: Mode::Read, used: now, burst: None };
+            clients.hear(now, from).sessions.insert(number, session);
+        }
+        room
+    }
+
+    #[test]
+    fn one_client_cannot_take_all_sessions() {
+        let now = Instant::now();
+        let mut clients = Clients::new(0);
+        let opened = (1..=100).filter(|number| open(&mut clients, now, 1, *number)).count();
+        assert_eq!(opened, CLIENT_SESSIONS_MAX);
+        assert!(open(&mut clients, now, 2, 1));
+    }
+
+    #[test]
+    fn an_idle_session_gives_way_only_when_all_are_taken() {
+        let start = Instant::now();
+        let mut clients = Clients::new(0);
+        for from in 0..4 {
+            for number in 1..=16 {
+                assert!(open(&mut clients, start, from, number));
+            }
+        }
+        assert_eq!(clients.sessions(), SESSIONS_MAX);
+        assert!(!open(&mut clients, start + IDLE_TIME, 9, 1));
+        assert!(open(&mut clients, start + IDLE_TIME + Duration::from_millis(1), 9, 1));
+        assert_eq!(clients.sessions(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn a_further_client_takes_the_place_of_the_longest_silent_one() {
+        let start = Instant::now();
+        let mut clients: Clients<u8, ()> = Clients::new(0);
+        assert!(open(&mut clients, start, 0, 1));
+        for from in 1..CLIENTS_MAX as u8 {
+            clients.hear(start + Duration::from_secs(u64::from(from)), from);
+        }
+        assert_eq!(clients.make_place(5), None, "who is known needs no place");
+        assert_eq!(
+            clients.make_place(200),
+            Some(1),
+            "0 was silent for longer, but has a file open"
+        );
+    }
+}

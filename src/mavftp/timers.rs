@@ -1,0 +1,88 @@
+//! How long to wait for an answer: the round-trip estimator of RFC 6298, with Karn's rule left to
+//! the caller (no sample from a request that was sent twice).
+
+use std::time::Duration;
+
+/// Before the first sample: enough for a radio, so that nothing is sent twice needlessly.
+const TIMEOUT_FIRST: Duration = Duration::from_secs(1);
+/// Servers answer on ticks and radios in lumps; a shorter wait repeats what is already on its way.
+const TIMEOUT_MIN: Duration = Duration::from_millis(200);
+/// Doubling goes on to here, or to twice the round trip where that is more: a link that lost much
+/// is asked again while the operation's patience lasts.
+const TIMEOUT_MAX: Duration = Duration::from_secs(2);
+/// Doublings after which the wait grows no more.
+const DOUBLINGS_MAX: u32 = 5;
+
+/// Smoothed round trip and its variation.
+#[derive(Debug, Default, Clone)]
+pub struct RoundTrip {
+    smoothed: Option<Duration>,
+    variation: Duration,
+    least: Option<Duration>,
+}
+
+impl RoundTrip {
+    /// Takes in one measured round trip.
+    pub fn sample(&mut self, sample: Duration) {
+        self.least = Some(self.least.map_or(sample, |least| least.min(sample)));
+        match self.smoothed {
+            None => {
+                self.smoothed = Some(sample);
+                self.variation = sample / 2;
+            }
+            Some(smoothed) => {
+                let deviation = smoothed.abs_diff(sample);
+                self.variation = (self.variation * 3 + deviation) / 4;
+                self.smoothed = Some((smoothed * 7 + sample) / 8);
+            }
+        }
+    }
+
+    /// The wait for the answer to a request sent `tries` times, at least `floor` (servers take
+    /// their time over some requests).
+    pub fn timeout(&self, tries: u32, floor: Duration) -> Duration {
+        let base = match self.smoothed {
+            None => TIMEOUT_FIRST,
+            Some(smoothed) => smoothed + self.variation * 4,
+        };
+        let doubled = base.max(TIMEOUT_MIN) * (1 << tries.saturating_sub(1).min(DOUBLINGS_MAX));
+        doubled.min(TIMEOUT_MAX.max(base * 2)).max(floor)
+    }
+
+    /// The smoothed round trip, once there is a sample.
+    pub fn smoothed(&self) -> Option<Duration> {
+        self.smoothed
+    }
+
+    /// The shortest round trip seen.
+    pub fn least(&self) -> Option<Duration> {
+        self.least
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_follows_the_round_trip_and_doubles() {
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(round_trip.timeout(1, Duration::ZERO), TIMEOUT_FIRST);
+        for _ in 0..50 {
+            round_trip.sample(Duration::from_millis(480));
+        }
+        let first = round_trip.timeout(1, Duration::ZERO);
+        assert!((480..600).contains(&first.as_millis()), "{first:?}");
+        assert_eq!(round_trip.timeout(2, Duration::ZERO), first * 2);
+        assert_eq!(round_trip.timeout(99, Duration::ZERO), TIMEOUT_MAX);
+    }
+
+    #[test]
+    fn a_fast_link_keeps_the_least_wait_and_slow_requests_their_floor() {
+        let mut round_trip = RoundTrip::default();
+        round_trip.sample(Duration::from_micros(100));
+        assert_eq!(round_trip.timeout(1, Duration::ZERO), TIMEOUT_MIN);
+        let floor = Duration::from_secs(10);
+        assert_eq!(round_trip.timeout(1, floor), floor);
+    }
+}

@@ -1,0 +1,212 @@
+//! A mount from beginning to end: joins link, remote, cache, filesystem and kernel, and stays until
+//! it is told to go or is unmounted. One of the few places where layers are joined.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::api::{self, Found, Vehicle};
+use crate::cache::{self, Cache, Clock};
+use crate::fs::{DiskStore, Fs, FsOptions};
+use crate::fuse::{self, Access, Mounted};
+use crate::link::address::{Address, FtpAddress};
+use crate::remote::{self, Remote, RemotePath};
+
+mod daemon;
+mod device;
+mod end;
+mod error;
+mod mountpoint;
+
+pub use error::Error;
+
+/// Longest write request on a MAVLink mount, in bytes. Any of them may be a radio, even one behind
+/// a UDP port, and a program that writes can be stopped only between two requests.
+const MAVLINK_WRITE_BYTES: u32 = 4 << 10;
+/// The kernel's read-ahead on a MAVLink mount, in bytes; the speed comes from our own.
+const MAVLINK_READ_AHEAD_BYTES: u32 = 16 << 10;
+/// Both, for FTP servers.
+const FTP_REQUEST_BYTES: u32 = 128 << 10;
+/// How far our own read-ahead goes, in bytes.
+const READ_AHEAD_BYTES: u64 = 256 << 10;
+/// How long the kernel may remember that a name does not exist.
+const NEGATIVE_TIME: Duration = Duration::from_secs(1);
+
+/// What to mount, where and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The vehicle or server.
+    pub address: Address,
+    /// The directory there that becomes the mount's root.
+    pub path: RemotePath,
+    /// The local directory.
+    pub mountpoint: PathBuf,
+    /// Ids, target, time limits, login.
+    pub connection: api::Options,
+    /// Stay in the foreground.
+    pub foreground: bool,
+    /// Where a background mount's last words on stderr go; else nowhere.
+    pub log_file: Option<PathBuf>,
+    /// Refuse every change.
+    pub read_only: bool,
+    /// Who may look inside.
+    pub access: Access,
+    /// Mount over a directory that is not empty.
+    pub nonempty: bool,
+    /// Owner of every file; else who mounts.
+    pub uid: Option<u32>,
+    /// Group of every file; else that of who mounts.
+    pub gid: Option<u32>,
+    /// Permission bits that no file has.
+    pub umask: u16,
+    /// Most bytes of file content kept in memory.
+    pub cache_bytes: usize,
+    /// How long a listing is believed.
+    pub directory_time: Duration,
+}
+
+/// Mounts, and stays. In the background form the calling process returns once the mount answers,
+/// with the exit code, and another one stays; must be called before the process has threads.
+///
+/// # Errors
+/// Why nothing was mounted, in words that say what to do.
+pub fn run(options: &Options) -> Result<u8, Error> {
+    let mountpoint = mountpoint::prepare(&options.mountpoint, options.nonempty)?;
+    device::check()?;
+    if options.foreground {
+        return mount(options, &mountpoint, || Ok(()));
+    }
+    let log = daemon::open_log(options.log_file.as_deref())?;
+    match daemon::fork().map_err(Error::Daemon)? {
+        daemon::Side::Parent(child) => child.wait().map_err(Error::Daemon),
+        daemon::Side::Child(parent) => mount(options, &mountpoint, || parent.detach(log)),
+    }
+}
+
+/// Joins the layers, mounts, says so by `ready`, and stays.
+fn mount(
+    options: &Options,
+    mountpoint: &Path,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> Result<u8, Error> {
+    let remote = api::connect(&options.address, &options.connection, &mut |missing| {
+        let _ = writeln!(io::stderr(), "{missing}");
+    })?;
+    check_root(&remote, options)?;
+    let label = remote.status().label;
+    let fs = Arc::new(filesystem(remote, options));
+    // From here on a signal unmounts instead of killing.
+    let signals = end::watch_signals().map_err(Error::Daemon)?;
+    let mounted = fuse::mount(fs.clone(), mountpoint, &fuse_options(options))
+        .map_err(|error| Error::mount(mountpoint, error))?;
+    let announced = announce(options, mountpoint, &label).and_then(|()| ready());
+    if let Err(error) = announced {
+        end::unmount(mounted, mountpoint, &signals);
+        return Err(Error::NoAnswer(error));
+    }
+    Ok(stay(mounted, fs, mountpoint, &signals))
+}
+
+fn stay(mounted: Mounted, fs: Arc<Fs>, mountpoint: &Path, signals: &end::Signals) -> u8 {
+    tracing::info!(mountpoint = %mountpoint.display(), "mounted");
+    let code = end::wait(mounted, &fs, mountpoint, signals);
+    tracing::info!(mountpoint = %mountpoint.display(), "unmounted");
+    code
+}
+
+/// A root other than `/` must be there, or every later error would be a riddle.
+fn check_root(remote: &Arc<dyn Remote>, options: &Options) -> Result<(), Error> {
+    if options.path.is_root() {
+        return Ok(());
+    }
+    let vehicle = Vehicle::over(remote.clone(), options.connection.mavlink.op_timeout);
+    match vehicle.find(&options.path)? {
+        Found::Directory => Ok(()),
+        Found::File(_) => {
+            Err(api::Error::remote(&options.path, remote::Error::NotADirectory).into())
+        }
+    }
+}
+
+fn filesystem(remote: Arc<dyn Remote>, options: &Options) -> Fs {
+    let cache_options = cache::Options {
+        bytes_max: options.cache_bytes,
+        directory_time: options.directory_time,
+        patience: options.connection.mavlink.op_timeout,
+        read_ahead_bytes: READ_AHEAD_BYTES,
+    };
+    let cache = Cache::new(Arc::new(MonotonicClock(Instant::now())), cache_options);
+    let volume = cache.add_volume(remote, options.path.clone());
+    // SAFETY: these calls take nothing, cannot fail and touch no memory of ours.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let fs_options = FsOptions {
+        uid: options.uid.unwrap_or(uid),
+        gid: options.gid.unwrap_or(gid),
+        file_mode: 0o666 & !options.umask,
+        directory_mode: 0o777 & !options.umask,
+        read_only: options.read_only,
+        mount_time: wall_seconds(),
+    };
+    let store = Arc::new(DiskStore::from_environment());
+    Fs::new(cache, volume, store, fs_options, Box::new(wall_seconds))
+}
+
+fn fuse_options(options: &Options) -> fuse::Options {
+    let (write_bytes_max, read_ahead_bytes_max) = match options.address {
+        Address::Ftp(_) => (FTP_REQUEST_BYTES, FTP_REQUEST_BYTES),
+        Address::UdpListen { .. }
+        | Address::UdpOut(_)
+        | Address::UdpBroadcast(_)
+        | Address::TcpOut(_)
+        | Address::TcpListen { .. }
+        | Address::Serial { .. } => (MAVLINK_WRITE_BYTES, MAVLINK_READ_AHEAD_BYTES),
+    };
+    fuse::Options {
+        source_name: source_name(options),
+        read_only: options.read_only,
+        access: options.access,
+        write_bytes_max,
+        read_ahead_bytes_max,
+        negative_time: NEGATIVE_TIME,
+    }
+}
+
+/// What stands for the source in the success line and in `findmnt`; never a user's name.
+fn source_name(options: &Options) -> String {
+    let name = match &options.address {
+        Address::Ftp(server) => {
+            Address::Ftp(FtpAddress { user: None, ..server.clone() }).to_string()
+        }
+        link @ (Address::UdpListen { .. }
+        | Address::UdpOut(_)
+        | Address::UdpBroadcast(_)
+        | Address::TcpOut(_)
+        | Address::TcpListen { .. }
+        | Address::Serial { .. }) => format!("mavlink:{link}"),
+    };
+    if options.path.is_root() { name } else { format!("{name}#{}", options.path) }
+}
+
+/// Asks the mount through the kernel, as any program would, and says that it is there.
+fn announce(options: &Options, mountpoint: &Path, label: &str) -> io::Result<()> {
+    mountpoint::ask_statistics(mountpoint)?;
+    let line = format!("{} ({label}) mounted on {}", source_name(options), mountpoint.display());
+    // Somebody who does not listen to the line may still want the mount.
+    let _ = writeln!(io::stdout(), "{line}");
+    Ok(())
+}
+
+/// Seconds since 1970 UTC.
+fn wall_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+struct MonotonicClock(Instant);
+
+impl Clock for MonotonicClock {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

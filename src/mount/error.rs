@@ -1,0 +1,114 @@
+//! Why a mount did not come about. Every text says what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::api;
+
+/// Why nothing was mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The vehicle or server.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+    /// No such directory.
+    #[error("the mount point {0} does not exist; create it with: mkdir -p {0}", .path.display())]
+    Missing {
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// Something else than a directory.
+    #[error("the mount point {} is not a directory; name an empty directory", .path.display())]
+    NotADirectory {
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// Files would be hidden.
+    #[error(
+        "the mount point {} is not empty; name an empty directory, or hide its content with \
+         -o nonempty",
+        .path.display()
+    )]
+    NotEmpty {
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// Something is mounted there.
+    #[error(
+        "{0} is mounted on {1} already; unmount it with: umount {1}", .what, .path.display()
+    )]
+    AlreadyMounted {
+        /// Source and type of the other mount.
+        what: String,
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// The system does not let us look at the mount point.
+    #[error("cannot use the mount point {}: {error}", .path.display())]
+    Unusable {
+        /// The mount point.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// `/dev/fuse` cannot be used.
+    #[error("{0}")]
+    Device(String),
+    /// The kernel or `fusermount3` refused.
+    #[error("cannot mount on {}: {reason}", .path.display())]
+    Refused {
+        /// The mount point.
+        path: PathBuf,
+        /// What was said, and what to do.
+        reason: String,
+    },
+    /// The mount was there and did not answer, or nobody waited for it any more.
+    #[error("the mount was undone: {0}")]
+    NoAnswer(io::Error),
+    /// The log file cannot be written.
+    #[error("cannot write the log file {}: {error}", .path.display())]
+    LogFile {
+        /// The log file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The process cannot go to the background, or cannot take signals.
+    #[error("cannot start: {0}; -f stays in the foreground")]
+    Daemon(io::Error),
+}
+
+impl Error {
+    /// The kernel or `fusermount3` refused to mount.
+    pub(super) fn mount(path: &Path, error: io::Error) -> Error {
+        let reason = match error.kind() {
+            // It was looked for because mount(2) had said EPERM.
+            io::ErrorKind::NotFound => "the kernel does not permit it to this user, and there is \
+                no fusermount3; run as root, or install the package fuse3"
+                .into(),
+            io::ErrorKind::PermissionDenied if error.to_string().contains("user_allow_other") => {
+                "--allow-other and --allow-root need the line user_allow_other in /etc/fuse.conf"
+                    .into()
+            }
+            _ => error.to_string().trim().replace('\n', "; "),
+        };
+        Error::Refused { path: path.to_owned(), reason }
+    }
+
+    /// The exit code: 1 failed, 3 no vehicle, 4 no FTP, 5 login.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Api(error) => error.exit_code(),
+            Error::Missing { .. }
+            | Error::NotADirectory { .. }
+            | Error::NotEmpty { .. }
+            | Error::AlreadyMounted { .. }
+            | Error::Unusable { .. }
+            | Error::Device(_)
+            | Error::Refused { .. }
+            | Error::NoAnswer(_)
+            | Error::LogFile { .. }
+            | Error::Daemon(_) => 1,
+        }
+    }
+}

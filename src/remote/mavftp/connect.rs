@@ -1,0 +1,260 @@
+//! Finding a vehicle with files: wait for heartbeats, choose, ask for FTP.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::link::Peer;
+use crate::link::address::Address;
+use crate::link::node::Node;
+use crate::mavftp::client::{Class, Error, Event, Op, RequestId};
+use crate::mavftp::hub::{self, Hub, HubOutput, Known, Target, Wish};
+use crate::mavftp::wire::PATH_BYTES_MAX;
+use crate::remote::{OpId, Remote, Status};
+
+use super::driver::Driver;
+use super::{MavftpRemote, Options, translate};
+
+/// After the first heartbeat, so long is waited for an autopilot before a component will do.
+const AUTOPILOT_GRACE: Duration = Duration::from_millis(1500);
+/// How long a component may take to answer its first FTP request.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// The first word about what is missing comes after this; fast mounts say nothing.
+const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
+
+/// Why no vehicle could be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The link itself failed.
+    #[error("the link failed: {0}")]
+    Io(#[from] io::Error),
+    /// Nobody fitting was heard.
+    #[error("{0}")]
+    NoVehicle(String),
+    /// Somebody was heard, who answers no FTP.
+    #[error("{0}")]
+    NoFtp(String),
+}
+
+/// Blocks until a vehicle with FTP is found, or the mount timeout has passed. `waiting` gets a line
+/// each time that what is missing changes.
+pub fn connect(
+    node: Node,
+    address: &Address,
+    options: &Options,
+    waiting: &mut dyn FnMut(&str),
+) -> Result<Arc<dyn Remote>, ConnectError> {
+    let now = Instant::now();
+    let hub_options = hub::Options {
+        own_system: options.own_system,
+        own_component: options.own_component,
+        link_timeout: options.link_timeout,
+        seed: seed(),
+    };
+    let search = Search {
+        node,
+        hub: Hub::new(now, hub_options),
+        wish: Wish {
+            system: options.target.map(|(system, _)| system),
+            component: options.target.and_then(|(_, component)| component),
+        },
+        place: address.to_string(),
+        started: now,
+        end: now + options.mount_timeout,
+        first_heard: None,
+        mute: HashSet::new(),
+        said: String::new(),
+        waiting,
+    };
+    search.run(options)
+}
+
+struct Search<'a> {
+    node: Node,
+    hub: Hub<Peer>,
+    wish: Wish,
+    place: String,
+    started: Instant,
+    end: Instant,
+    first_heard: Option<Instant>,
+    /// Who answered no FTP.
+    mute: HashSet<Target>,
+    said: String,
+    waiting: &'a mut dyn FnMut(&str),
+}
+
+impl Search<'_> {
+    fn run(mut self, options: &Options) -> Result<Arc<dyn Remote>, ConnectError> {
+        loop {
+            let now = Instant::now();
+            if let Some(known) = self.choose(now) {
+                let target = known.target;
+                self.say(now, &format!("asking system {target} for its files"));
+                match self.probe(target, options)? {
+                    true => return self.finish(known),
+                    false => self.mute.insert(target),
+                };
+            }
+            if now >= self.end {
+                return Err(self.failure(now));
+            }
+            self.say_missing(now);
+            self.turn(None)?;
+        }
+    }
+
+    /// The best candidate that has not failed to answer; components wait for autopilots.
+    fn choose(&mut self, now: Instant) -> Option<Known> {
+        let mut candidates = self.hub.candidates(now, self.wish);
+        candidates.retain(|known| known.up && !self.mute.contains(&known.target));
+        if candidates.is_empty() {
+            return None;
+        }
+        let first_heard = *self.first_heard.get_or_insert(now);
+        let exact = self.wish.component.is_some();
+        let patient = now < first_heard + AUTOPILOT_GRACE;
+        candidates.into_iter().find(|known| known.autopilot || exact || !patient)
+    }
+
+    /// Whether a target answers an FTP request at all; a refusal is an answer.
+    fn probe(&mut self, target: Target, options: &Options) -> Result<bool, ConnectError> {
+        let id = RequestId(OpId::fresh().0);
+        let patience = PROBE_PATIENCE.min(options.op_timeout);
+        let op = Op::List { path: b"/".to_vec() };
+        self.hub.request(Instant::now(), target, id, op, Class::Metadata, patience);
+        let mut answered = None;
+        loop {
+            for event in self.turn(Some(id))? {
+                match event {
+                    Event::Page(..) => {
+                        answered = Some(true);
+                        if let Some(client) = self.hub.client(id) {
+                            client.cancel(id);
+                        }
+                    }
+                    Event::Done(_, result) => {
+                        let silent = matches!(result, Err(Error::TimedOut | Error::LinkDown));
+                        return Ok(answered.unwrap_or(!silent));
+                    }
+                    Event::Opened(..)
+                    | Event::Data(..)
+                    | Event::Want(..)
+                    | Event::Acknowledged(..) => {}
+                }
+            }
+        }
+    }
+
+    /// Sends what is due and waits for what comes; events of `wanted` are handed out.
+    fn turn(&mut self, wanted: Option<RequestId>) -> io::Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let wake = loop {
+            match self.hub.poll(Instant::now()) {
+                HubOutput::Send(to, frame) => {
+                    if let Err(error) = self.node.send(to, &translate::message(&frame)) {
+                        tracing::debug!(%error, "a frame could not be sent");
+                    }
+                }
+                HubOutput::Event(event) => events.push(event),
+                HubOutput::Wait(at) => break at,
+            }
+        };
+        if !events.is_empty() && wanted.is_some() {
+            return Ok(events);
+        }
+        let wake = wake.map_or(self.end, |wake| wake.min(self.end));
+        if let Some(received) = self.node.receive(Some(wake))? {
+            let (source, incoming) = translate::incoming(&received);
+            self.hub.receive(Instant::now(), received.peer, source, incoming);
+        }
+        Ok(events)
+    }
+
+    fn say_missing(&mut self, now: Instant) {
+        if now >= self.started + SILENT_AT_FIRST {
+            let missing = self.missing(now);
+            self.say(now, &missing);
+        }
+    }
+
+    fn say(&mut self, now: Instant, line: &str) {
+        if line != self.said && now >= self.started + SILENT_AT_FIRST {
+            self.said = line.to_owned();
+            (self.waiting)(line);
+        }
+    }
+
+    fn missing(&self, now: Instant) -> String {
+        let place = &self.place;
+        let heard: Vec<String> =
+            self.hub.known(now).iter().map(|known| known.target.to_string()).collect();
+        let wish = match (self.wish.system, self.wish.component) {
+            (Some(system), Some(component)) => format!("system {system} component {component}"),
+            (Some(system), None) => format!("system {system}"),
+            (None, _) => "another vehicle".into(),
+        };
+        match heard.as_slice() {
+            [] => format!("no HEARTBEAT on {place} yet"),
+            heard => format!("heard {} on {place}; waiting for {wish}", heard.join(", ")),
+        }
+    }
+
+    fn failure(&self, now: Instant) -> ConnectError {
+        let seconds = now.saturating_duration_since(self.started).as_secs();
+        let mut mute: Vec<String> = self.mute.iter().map(Target::to_string).collect();
+        mute.sort();
+        if !mute.is_empty() {
+            return ConnectError::NoFtp(format!(
+                "{} on {} answers no FTP request; check that FTP is enabled there, or name \
+                 another component with --target SYS:COMP",
+                mute.join(", "),
+                self.place
+            ));
+        }
+        let missing = self.missing(now);
+        let missing = missing.strip_suffix(" yet").unwrap_or(&missing);
+        ConnectError::NoVehicle(format!(
+            "{missing} within {seconds} s; check that the vehicle is on, that it sends MAVLink to \
+             this address and port, and that no firewall is between"
+        ))
+    }
+
+    fn finish(self, known: Known) -> Result<Arc<dyn Remote>, ConnectError> {
+        let status = Arc::new(Mutex::new(Status {
+            up: true,
+            epoch: known.epoch,
+            path_bytes_max: PATH_BYTES_MAX,
+            appends: known.family.traits().keeps_content,
+            label: label(&known),
+        }));
+        let (sender, commands) = crossbeam_channel::unbounded();
+        let waker = self.node.waker();
+        let driver = Driver {
+            node: self.node,
+            hub: self.hub,
+            target: known.target,
+            status: status.clone(),
+            commands,
+            running: HashMap::new(),
+        };
+        let thread = std::thread::Builder::new().name("link".into()).spawn(move || driver.run())?;
+        Ok(Arc::new(MavftpRemote { commands: sender, waker, status, thread: Some(thread) }))
+    }
+}
+
+fn label(known: &Known) -> String {
+    let Target { system, component } = known.target;
+    let family = known.family.name().map(|name| format!(", {name}")).unwrap_or_default();
+    let armed = if known.armed { ", armed" } else { "" };
+    match known.autopilot {
+        true => format!("system {system}{family}, FTP ok{armed}"),
+        false => format!("system {system} component {component}{family}, FTP ok"),
+    }
+}
+
+/// Differs from run to run: a server may remember the sequence numbers of the last one.
+fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as u64 ^ u64::from(std::process::id()) << 32
+}

@@ -1,0 +1,255 @@
+//! Tests of serving, with sockets of the loopback.
+
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use super::*;
+use crate::mavftp::wire::{Opcode, parse_entries};
+
+/// A server in its thread, stopped when dropped.
+struct Running {
+    stop: Stop,
+    thread: Option<JoinHandle<Result<(), ServeError>>>,
+    there: Option<SocketAddr>,
+    line: String,
+}
+
+impl Running {
+    fn start(options: Options) -> Running {
+        let mut serving = Serving::open(&options).unwrap();
+        let (stop, there) = (serving.stop_handle(), serving.local_address());
+        let line = serving.description();
+        let thread = std::thread::spawn(move || serving.run());
+        Running { stop, thread: Some(thread), there, line }
+    }
+
+    fn on_loopback(directory: &Path) -> Running {
+        let endpoint = "udp:127.0.0.1:0".parse().unwrap();
+        Running::start(Options::new(endpoint, directory.to_path_buf()))
+    }
+
+    fn client(&self) -> Station {
+        let address = format!("udpout:{}", self.there.unwrap());
+        Station(Node::new(address.parse::<Address>().unwrap().open().unwrap(), 255, 190))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+        self.thread.take().unwrap().join().unwrap().unwrap();
+    }
+}
+
+/// A ground station.
+struct Station(Node);
+
+impl Station {
+    /// The next message that `wanted` wants, within some time.
+    fn await_message<T>(&mut self, wanted: impl Fn(&Message) -> Option<T>) -> Option<T> {
+        self.await_for(Duration::from_secs(5), wanted)
+    }
+
+    fn await_for<T>(
+        &mut self,
+        time: Duration,
+        wanted: impl Fn(&Message) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            let Some(received) = self.0.receive(Some(deadline)).unwrap() else { continue };
+            if let Some(wanted) = wanted(&received.message) {
+                assert_eq!((received.system, received.component), (SYSTEM_ID, COMPONENT_ID));
+                return Some(wanted);
+            }
+        }
+        None
+    }
+
+    fn send_ftp(&mut self, target: (u8, u8), request: &Payload) {
+        let payload = request.encode();
+        let message = Message::Ftp { target_system: target.0, target_component: target.1, payload };
+        self.0.send(None, &message).unwrap();
+    }
+
+    fn ask(&mut self, request: &Payload) -> Payload {
+        self.send_ftp((SYSTEM_ID, COMPONENT_ID), request);
+        self.await_message(ftp).expect("no answer")
+    }
+
+    fn command(&mut self, target: (u8, u8), command: u16, param1: f32) {
+        let (target_system, target_component) = target;
+        let message = Message::Command { target_system, target_component, command, param1 };
+        self.0.send(None, &message).unwrap();
+    }
+}
+
+fn ftp(message: &Message) -> Option<Payload> {
+    match message {
+        Message::Ftp { target_system: 255, target_component: 190, payload } => {
+            Payload::decode(payload).ok()
+        }
+        _ => None,
+    }
+}
+
+fn acknowledgement(message: &Message) -> Option<(u16, u8)> {
+    match message {
+        Message::CommandAck { command, result, target_system: 255, target_component: 190 } => {
+            Some((*command, *result))
+        }
+        _ => None,
+    }
+}
+
+fn heartbeat(message: &Message) -> Option<(u8, u8)> {
+    match message {
+        Message::Heartbeat { vehicle_type, autopilot, .. } => Some((*vehicle_type, *autopilot)),
+        _ => None,
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("log.bin"), b"0123456789").unwrap();
+    folder
+}
+
+#[test]
+fn a_station_lists_and_reads_a_served_folder() {
+    let folder = folder();
+    let running = Running::on_loopback(folder.path());
+    let mut station = running.client();
+    let listed = station.ask(&Payload::request(Opcode::ListDirectory).with_data(b"/"));
+    assert_eq!(parse_entries(listed.data(), false).entries[0].name, b"log.bin");
+    let request = Payload { sequence: 2, ..Payload::request(Opcode::OpenFileRo) };
+    let opened = station.ask(&request.with_data(b"/log.bin"));
+    assert_eq!(opened.data_u32(), Some(10));
+    let request = Payload { sequence: 4, size: 239, ..Payload::request(Opcode::ReadFile) };
+    let read = station.ask(&Payload { session: opened.session, ..request });
+    assert_eq!(read.data(), b"0123456789");
+}
+
+#[test]
+fn a_folder_is_read_only_unless_told_otherwise() {
+    let folder = folder();
+    let request = Payload::request(Opcode::CreateDirectory).with_data(b"/new");
+    let running = Running::on_loopback(folder.path());
+    assert!(running.line.contains("(read-only) as system 1, component 191 on udp:127.0.0.1:"));
+    assert_eq!(running.client().ask(&request).command(), Some(Opcode::Nak));
+    drop(running);
+    let endpoint = "udp:127.0.0.1:0".parse().unwrap();
+    let options = Options::new(endpoint, folder.path().to_path_buf());
+    let running = Running::start(Options { writable: true, ..options });
+    assert_eq!(running.client().ask(&request).command(), Some(Opcode::Ack));
+    assert!(folder.path().join("new").is_dir());
+}
+
+#[test]
+fn a_station_that_speaks_is_answered_with_heartbeats() {
+    let folder = folder();
+    let running = Running::on_loopback(folder.path());
+    let mut station = running.client();
+    let silent =
+        Message::Heartbeat { vehicle_type: 6, autopilot: 8, base_mode: 0, system_status: 4 };
+    station.0.send(None, &silent).unwrap();
+    for _ in 0..2 {
+        assert_eq!(station.await_message(heartbeat), Some((TYPE_ONBOARD_CONTROLLER, 8)));
+    }
+}
+
+#[test]
+fn an_outgoing_server_is_found_by_a_listening_station() {
+    let folder = folder();
+    let listening = "udp:127.0.0.1:0".parse::<Address>().unwrap().open().unwrap();
+    let there = listening.local_address().unwrap();
+    let mut station = Station(Node::new(listening, 255, 190));
+    let endpoint = format!("udpout:{there}").parse().unwrap();
+    let _running = Running::start(Options::new(endpoint, folder.path().to_path_buf()));
+    let found = loop {
+        let deadline = Some(Instant::now() + Duration::from_secs(5));
+        let received = station.0.receive(deadline).unwrap().expect("no heartbeat");
+        if heartbeat(&received.message).is_some() {
+            break received.peer;
+        }
+    };
+    let payload = Payload::request(Opcode::ListDirectory).with_data(b"/").encode();
+    let message = Message::Ftp { target_system: 0, target_component: 0, payload };
+    station.0.send(Some(found), &message).unwrap();
+    assert_eq!(station.await_message(ftp).unwrap().command(), Some(Opcode::Ack));
+}
+
+#[test]
+fn requests_to_others_and_answers_of_others_get_no_answer() {
+    let folder = folder();
+    let running = Running::on_loopback(folder.path());
+    let mut station = running.client();
+    let request = Payload::request(Opcode::ListDirectory).with_data(b"/");
+    for target in [(2, COMPONENT_ID), (SYSTEM_ID, 1), (2, 0)] {
+        station.send_ftp(target, &request);
+    }
+    for opcode in [Opcode::Ack, Opcode::Nak] {
+        station.send_ftp((SYSTEM_ID, COMPONENT_ID), &Payload::request(opcode));
+    }
+    assert_eq!(station.await_for(Duration::from_millis(200), ftp), None);
+    for target in [(0, 0), (SYSTEM_ID, 0), (0, COMPONENT_ID)] {
+        station.send_ftp(target, &request);
+        assert!(station.await_message(ftp).is_some());
+    }
+}
+
+#[test]
+fn the_version_is_told_on_request() {
+    let folder = folder();
+    let running = Running::on_loopback(folder.path());
+    let mut station = running.client();
+    for (target, command, param1) in
+        [((SYSTEM_ID, COMPONENT_ID), 512, 148.0), ((0, 0), 512, 148.0), ((SYSTEM_ID, 0), 520, 1.0)]
+    {
+        station.command(target, command, param1);
+        assert_eq!(station.await_message(acknowledgement), Some((command, RESULT_ACCEPTED)));
+        let capabilities = station.await_message(|message| match message {
+            Message::AutopilotVersion { capabilities, uid, uid2, .. } => {
+                assert!(*uid != 0 && *uid2 != [0; 18]);
+                Some(*capabilities)
+            }
+            _ => None,
+        });
+        assert_eq!(capabilities, Some(32 | 8192));
+    }
+}
+
+#[test]
+fn other_commands_are_refused_only_when_meant_for_us_alone() {
+    let folder = folder();
+    let running = Running::on_loopback(folder.path());
+    let mut station = running.client();
+    const ARM: u16 = 400;
+    station.command((SYSTEM_ID, 0), ARM, 1.0);
+    station.command((0, 0), ARM, 1.0);
+    station.command((SYSTEM_ID, COMPONENT_ID), 512, 30.0);
+    assert_eq!(station.await_message(acknowledgement), Some((512, RESULT_UNSUPPORTED)));
+    station.command((SYSTEM_ID, COMPONENT_ID), ARM, 1.0);
+    assert_eq!(station.await_message(acknowledgement), Some((ARM, RESULT_UNSUPPORTED)));
+}
+
+#[test]
+fn what_cannot_be_served_is_named() {
+    let endpoint: Address = "udp:127.0.0.1:0".parse().unwrap();
+    let options = Options::new(endpoint, PathBuf::from("/no/such/folder"));
+    let error = run(&options, |_, _| {}).unwrap_err().to_string();
+    assert!(error.starts_with("/no/such/folder: "), "{error}");
+    let endpoint: Address = "serial:/dev/ttyUSB0".parse().unwrap();
+    let error = run(&Options::new(endpoint, PathBuf::from("/")), |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("not built yet"), "{error}");
+}
+
+#[test]
+fn a_stopped_server_returns_and_frees_its_port() {
+    let folder = folder();
+    let running = Running::on_loopback(folder.path());
+    let endpoint: Address = format!("udp:{}", running.there.unwrap()).parse().unwrap();
+    assert!(endpoint.open().is_err());
+    drop(running);
+    assert!(endpoint.open().is_ok());
+}

@@ -1,0 +1,236 @@
+//! The program as it is typed: usage errors, bad places, exit codes, and the verbs against a served
+//! directory. Nothing here needs a kernel mount.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use assert_cmd::cargo::CommandCargoExt;
+
+/// Ends a search for a vehicle soon.
+const SHORT: [&str; 2] = ["--mount-timeout", "500ms"];
+
+fn program() -> Command {
+    let mut command = Command::cargo_bin("mavftp-mount").expect("the program is built");
+    command.env_remove("RUST_LOG").env_remove("MAVFTP_PASSWORD");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().expect("the program runs")
+}
+
+/// Checks the exit code and that all of stderr is one line; returns it.
+fn one_line(output: &Output, code: i32) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("error: "), "{text}");
+    text
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn help_goes_to_stdout_and_is_no_failure() {
+    for argument in ["-h", "--help", "--version"] {
+        let output = run(&[argument]);
+        assert!(output.status.success());
+        assert!(output.stderr.is_empty());
+        assert!(String::from_utf8_lossy(&output.stdout).contains("mavftp-mount"));
+    }
+    let long = run(&["--help"]);
+    assert!(String::from_utf8_lossy(&long.stdout).contains("udpout:"));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
+    for (arguments, part) in [
+        (&["udq:1", "/mnt"][..], "udp:"),
+        (&["udp:99999", "/mnt"], "udp:"),
+        (&["udp:14550"], "MOUNTPOINT"),
+        (&["udp:14550", "/mnt", "-o", "ro,bogus"], "`bogus`"),
+        (&["udp:14550", "/mnt", "--op-timeout", "10"], "unit"),
+        (&["ls", "udp:14550", "--target", "1:999"], "1 to 255"),
+        (&["get", "udp:14550#log"], "#/path"),
+    ] {
+        let output = run(arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        assert!(text.contains(part), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn a_mount_point_that_will_not_do_is_told_before_anybody_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = |path: &Path| path.to_str().unwrap().to_owned();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let missing = name(&folder.path().join("missing"));
+    assert!(one_line(&run(&["udp:14550", &missing]), 1).contains("mkdir -p"));
+    assert!(one_line(&run(&["udp:14550", &name(&file)]), 1).contains("not a directory"));
+    assert!(one_line(&run(&["udp:14550", &name(folder.path())]), 1).contains("-o nonempty"));
+    assert!(one_line(&run(&["udp:14550", "/proc"]), 1).contains("mounted on /proc already"));
+}
+
+#[test]
+fn a_silent_port_is_exit_code_3_and_says_what_to_check() {
+    let source = format!("udp:127.0.0.1:{}", free_port());
+    let output = run(&["ls", &source, SHORT[0], SHORT[1]]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("no HEARTBEAT") && text.contains(&source), "{text}");
+}
+
+#[test]
+fn a_port_in_use_names_the_likely_holder() {
+    let holder = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let source = format!("udp:{}", holder.local_addr().unwrap().port());
+    let text = one_line(&run(&["ls", &source]), 1);
+    assert!(text.contains("in use") && text.contains("forward"), "{text}");
+}
+
+#[test]
+fn what_is_not_built_yet_says_so() {
+    let text = one_line(&run(&["ls", "/dev/ttyACM0"]), 1);
+    assert!(text.contains("not built yet"), "{text}");
+    assert!(one_line(&run(&["ls", "ftps://localhost"]), 1).contains("not built yet"));
+}
+
+#[test]
+fn a_local_file_that_is_not_there_is_told_before_anybody_waits() {
+    let text = one_line(&run(&["put", "/nowhere/x", "udp:14550"]), 1);
+    assert!(text.contains("/nowhere/x"), "{text}");
+    assert!(one_line(&run(&["put", "/", "udp:14550"]), 1).contains("regular file"));
+}
+
+/// A served directory and how to reach it.
+struct Served {
+    folder: tempfile::TempDir,
+    server: Child,
+    port: u16,
+}
+
+impl Served {
+    /// Serves an empty directory, sending to a port where the verbs will listen.
+    fn start() -> Served {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut server = program()
+            .args(["serve", "--writable", "--component-id", "1"])
+            .arg(format!("udpout:127.0.0.1:{port}"))
+            .arg(folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("serving "), "{line}");
+        Served { folder, server, port }
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("udp:127.0.0.1:{}#{path}", self.port)
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn done(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn some_bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|i| (i * 31 % 251) as u8).collect()
+}
+
+#[test]
+fn ls_shows_names_sorted_and_a_file_its_own_entry() {
+    let served = Served::start();
+    fs::create_dir(served.file("sub")).unwrap();
+    fs::write(served.file("b"), "12345").unwrap();
+    fs::write(served.file("a c"), "").unwrap();
+    assert_eq!(done(run(&["ls", &served.at("/")])), "a c\nb\nsub\n");
+    assert_eq!(done(run(&["ls", &served.at("/b")])), "b\n");
+    let long = done(run(&["ls", "-l", &served.at("/")]));
+    assert!(long.lines().any(|line| line.starts_with("-          5 ") && line.ends_with(" b")));
+    let missing = run(&["ls", &served.at("/none")]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/none: no such file"));
+}
+
+#[test]
+fn a_file_goes_there_and_comes_back_with_every_byte() {
+    let served = Served::start();
+    let here = tempfile::tempdir().unwrap();
+    let bytes = some_bytes(100_003);
+    let local = here.path().join("data.bin");
+    fs::write(&local, &bytes).unwrap();
+    let local = local.to_str().unwrap();
+    fs::create_dir(served.file("logs")).unwrap();
+    done(run(&["put", local, &served.at("/logs")]));
+    assert!(fs::read(served.file("logs/data.bin")).unwrap() == bytes);
+    done(run(&["put", local, &served.at("/other")]));
+    assert!(fs::read(served.file("other")).unwrap() == bytes);
+    let mut get = program();
+    done(get.args(["get", &served.at("/other")]).current_dir(here.path()).output().unwrap());
+    assert!(fs::read(here.path().join("other")).unwrap() == bytes);
+    let output = run(&["cat", &served.at("/logs/data.bin")]);
+    assert!(output.status.success() && output.stdout == bytes);
+    let names: Vec<_> = fs::read_dir(served.file("logs")).unwrap().collect();
+    assert_eq!(names.len(), 1, "nothing unfinished is left: {names:?}");
+}
+
+#[test]
+fn a_get_that_fails_leaves_nothing_under_the_name_or_beside_it() {
+    let served = Served::start();
+    let here = tempfile::tempdir().unwrap();
+    let target = here.path().join("x");
+    let output = run(&["get", &served.at("/none"), target.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
+    fs::create_dir(served.file("folder")).unwrap();
+    let output = run(&["get", &served.at("/folder"), target.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is a directory"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let served = Served::start();
+    fs::write(served.file("long"), some_bytes(1 << 20)).unwrap();
+    let mut cat = program()
+        .args(["cat", &served.at("/long")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(cat.stdout.take());
+    let output = cat.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(!text.contains("panic") && !text.contains("error:"), "{text}");
+}
+
+#[test]
+fn a_device_takes_the_bytes_and_stays_a_device() {
+    let served = Served::start();
+    fs::write(served.file("f"), "x").unwrap();
+    done(run(&["get", &served.at("/f"), "/dev/null"]));
+    assert!(!fs::metadata("/dev/null").unwrap().is_file());
+}

@@ -1,0 +1,279 @@
+//! Our hub and our server with a network between them, stepped in virtual time by one thread.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId};
+use mavftp_mount::mavftp::hub::{Frame, Heartbeat, Hub, HubOutput, Incoming, Options, Target};
+use mavftp_mount::mavftp::server::{MemoryFiles, Server, ServerOutput};
+use mavftp_mount::mavftp::wire::{Payload, WireEntry};
+
+use crate::network::{Faults, Network, Way};
+
+pub const TARGET: Target = Target { system: 1, component: 1 };
+pub const PATIENCE: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_secs(1);
+/// Far more steps than any run here needs; a run that needs more does not end.
+const STEPS_MAX: usize = 20_000_000;
+
+#[derive(Debug, Clone)]
+pub enum Packet {
+    Heartbeat,
+    Ftp(Payload),
+}
+
+impl Packet {
+    /// Bytes on the wire: header, checksum, addresses, and the payload without trailing zeros.
+    fn bytes(&self) -> u32 {
+        match self {
+            Packet::Heartbeat => 21,
+            Packet::Ftp(payload) => {
+                let encoded = payload.encode();
+                let end = encoded.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+                12 + 3 + end as u32
+            }
+        }
+    }
+}
+
+/// What has come of one request.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub bytes: BTreeMap<u32, Vec<u8>>,
+    pub entries: Vec<WireEntry>,
+    pub opened: Option<u32>,
+    pub acknowledged: u32,
+    pub results: Vec<Result<Reply, Error>>,
+    source: Vec<u8>,
+    /// How many bytes the source has for now.
+    available: usize,
+}
+
+impl Outcome {
+    /// What was read from `start` on, in one piece.
+    pub fn joined(&self, start: u32) -> Vec<u8> {
+        let mut joined = Vec::new();
+        for (offset, bytes) in &self.bytes {
+            let at = (offset - start) as usize;
+            assert!(at <= joined.len(), "a hole before {offset}");
+            let known = (joined.len() - at).min(bytes.len());
+            assert_eq!(joined[at..at + known], bytes[..known], "two answers differ at {offset}");
+            joined.extend_from_slice(&bytes[known..]);
+        }
+        joined
+    }
+}
+
+pub struct World {
+    pub now: Instant,
+    pub start: Instant,
+    pub hub: Hub<u8>,
+    pub files: MemoryFiles,
+    pub network: Network<Packet>,
+    pub outcomes: BTreeMap<RequestId, Outcome>,
+    /// Where the vehicle is.
+    pub address: u8,
+    pub armed: bool,
+    /// FTP frames sent to the vehicle.
+    pub sent: u64,
+    server: Server<u8, MemoryFiles>,
+    beat_due: Instant,
+    ids: u64,
+}
+
+impl World {
+    pub fn new(seed: u64, faults: Faults) -> World {
+        let now = Instant::now();
+        let options = Options {
+            own_system: 245,
+            own_component: 191,
+            link_timeout: Duration::from_secs(5),
+            seed,
+        };
+        let files = MemoryFiles::new();
+        let mut world = World {
+            now,
+            start: now,
+            hub: Hub::new(now, options),
+            server: Server::new(files.clone(), seed),
+            files,
+            network: Network::new(faults, seed),
+            outcomes: BTreeMap::new(),
+            address: 7,
+            armed: false,
+            sent: 0,
+            beat_due: now,
+            ids: 0,
+        };
+        world.run_until(|world| world.hub.look(world.now, TARGET).is_some());
+        world
+    }
+
+    /// Begins a request.
+    pub fn ask(&mut self, op: Op, class: Class) -> RequestId {
+        self.ids += 1;
+        let id = RequestId(self.ids);
+        self.outcomes.insert(id, Outcome::default());
+        self.hub.request(self.now, TARGET, id, op, class, PATIENCE);
+        id
+    }
+
+    /// Begins an upload of `bytes`.
+    pub fn upload(&mut self, path: &str, bytes: &[u8]) -> RequestId {
+        let id = self.ask(Op::Write { path: path.into(), append: None }, Class::Write);
+        self.outcomes.insert(
+            id,
+            Outcome { source: bytes.to_vec(), available: bytes.len(), ..Outcome::default() },
+        );
+        id
+    }
+
+    /// Begins a read.
+    pub fn read(&mut self, path: &str, offset: u32, length: u32) -> RequestId {
+        self.ask(Op::Read { path: path.into(), offset, length }, Class::Demand)
+    }
+
+    /// Runs a request to its end.
+    pub fn finish(&mut self, id: RequestId) -> Result<Reply, Error> {
+        self.run_until(|world| !world.outcomes[&id].results.is_empty());
+        self.outcomes[&id].results[0]
+    }
+
+    /// Asks and waits for the end.
+    pub fn perform(&mut self, op: Op) -> Result<Reply, Error> {
+        let id = self.ask(op, Class::Metadata);
+        self.finish(id)
+    }
+
+    /// The vehicle loses all it remembers, its files excepted.
+    pub fn reboot(&mut self) {
+        self.server = Server::new(self.files.clone(), 99);
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.run_until(|world| world.now >= end);
+    }
+
+    pub fn run_until(&mut self, reached: impl Fn(&World) -> bool) {
+        for _ in 0..STEPS_MAX {
+            if reached(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("no end after {:?} of virtual time", self.elapsed());
+    }
+
+    /// Every request ended once, and nothing is left open.
+    pub fn check_quiet(&mut self) {
+        self.run_for(Duration::from_secs(30));
+        for (id, outcome) in &self.outcomes {
+            assert_eq!(outcome.results.len(), 1, "{id:?} ended {} times", outcome.results.len());
+        }
+        assert!(!self.hub.holds_sessions(), "a session is left open");
+        assert_eq!(self.server.open_sessions(), 0, "the server has a file open");
+    }
+
+    fn step(&mut self) {
+        let hub_wakes = self.drain_hub();
+        let server_wakes = self.drain_server();
+        let wakes = [hub_wakes, server_wakes, self.network.next_arrival(), Some(self.beat_due)];
+        let next = wakes.into_iter().flatten().min().unwrap_or(self.now);
+        assert!(hub_wakes.is_none_or(|at| at > self.now), "the hub asks to be polled for ever");
+        self.now = self.now.max(next);
+        if self.now >= self.beat_due {
+            self.beat_due = self.now + BEAT;
+            let packet = Packet::Heartbeat;
+            self.network.send(self.now, Way::Down, packet.bytes(), packet);
+        }
+        while let Some((way, packet)) = self.network.arrived(self.now) {
+            self.deliver(way, packet);
+        }
+    }
+
+    fn deliver(&mut self, way: Way, packet: Packet) {
+        match (way, packet) {
+            (Way::Up, Packet::Ftp(payload)) => self.server.receive(self.now, 0, &payload),
+            (Way::Up, Packet::Heartbeat) => {}
+            (Way::Down, Packet::Heartbeat) => {
+                let base_mode = if self.armed { 128 } else { 0 };
+                let heartbeat = Heartbeat { vehicle_type: 18, autopilot: 8, base_mode };
+                let incoming = Incoming::Heartbeat(heartbeat);
+                self.hub.receive(self.now, self.address, TARGET, incoming);
+            }
+            (Way::Down, Packet::Ftp(payload)) => {
+                let incoming = Incoming::Ftp {
+                    target_system: 245,
+                    target_component: 191,
+                    payload: payload.encode(),
+                };
+                self.hub.receive(self.now, self.address, TARGET, incoming);
+            }
+        }
+    }
+
+    fn drain_hub(&mut self) -> Option<Instant> {
+        loop {
+            match self.hub.poll(self.now) {
+                HubOutput::Send(_, Frame::Ftp(target, payload)) => {
+                    assert_eq!(target, TARGET);
+                    self.sent += 1;
+                    let packet = Packet::Ftp(payload);
+                    self.network.send(self.now, Way::Up, packet.bytes(), packet);
+                }
+                HubOutput::Send(_, Frame::Heartbeat | Frame::AskIdentity(_)) => {}
+                HubOutput::Event(event) => self.record(event),
+                HubOutput::Wait(at) => return at,
+            }
+        }
+    }
+
+    fn drain_server(&mut self) -> Option<Instant> {
+        loop {
+            match self.server.poll(self.now) {
+                ServerOutput::Send(_, payload) => {
+                    let packet = Packet::Ftp(payload);
+                    self.network.send(self.now, Way::Down, packet.bytes(), packet);
+                }
+                ServerOutput::Wait(at) => return at.filter(|at| *at > self.now),
+            }
+        }
+    }
+
+    fn record(&mut self, event: Event) {
+        match event {
+            Event::Opened(id, size) => self.outcome(id).opened = Some(size),
+            Event::Data(id, offset, payload, count) => {
+                let bytes = payload.data()[..count].to_vec();
+                self.outcome(id).bytes.insert(offset, bytes);
+            }
+            Event::Page(id, mut entries) => self.outcome(id).entries.append(&mut entries),
+            Event::Acknowledged(id, offset) => self.outcome(id).acknowledged = offset,
+            Event::Done(id, result) => self.outcome(id).results.push(result),
+            Event::Want(id, offset, length) => {
+                self.yield_source(id, offset as usize, length as usize)
+            }
+        }
+    }
+
+    fn yield_source(&mut self, id: RequestId, offset: usize, length: usize) {
+        let outcome = &self.outcomes[&id];
+        let (all, there) = (outcome.source.len(), outcome.available);
+        let bytes = outcome.source[offset.min(there)..(offset + length).min(there)].to_vec();
+        let Some(client) = self.hub.client(id) else { return };
+        match bytes.is_empty() {
+            false => client.supply(id, offset as u32, &bytes),
+            true if offset >= all => client.finish_source(id, all as u32),
+            true => client.starve(id),
+        }
+    }
+
+    fn outcome(&mut self, id: RequestId) -> &mut Outcome {
+        self.outcomes.get_mut(&id).expect("an event of a request that was never made")
+    }
+}

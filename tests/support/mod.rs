@@ -1,0 +1,10 @@
+//! What the integration tests share. Must not know what any of them tests.
+
+// Each test program takes what it needs; the rest looks dead to it.
+#![allow(dead_code)]
+
+pub mod mounted;
+pub mod ordinary;
+pub mod program;
+pub mod python;
+pub mod remotes;

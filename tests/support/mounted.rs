@@ -1,0 +1,194 @@
+//! A vehicle, and our program mounted on it through the kernel, for as long as a test lasts.
+//! Everything on loopback, on a port of its own. Must not know what a test does with the mount.
+
+use std::ffi::{CString, OsString};
+use std::net::UdpSocket;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::program::{Program, eventually};
+use super::python::{self, Peer};
+
+/// No operation of a test waits longer without progress.
+pub const OP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Heartbeats come once a second: less than three of them would take a hiccup for a lost link.
+pub const LINK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Until a mount answers, on a busy machine.
+pub const MOUNT_TIME: Duration = Duration::from_secs(20);
+/// Until a mount is gone that was asked to go.
+pub const UNMOUNT_TIME: Duration = Duration::from_secs(10);
+
+/// Which server plays the vehicle.
+#[derive(Debug, Clone, Copy)]
+pub enum Server {
+    /// `mavftp-mount serve --writable`.
+    Embedded,
+    /// MAVSDK's FtpServer as an autopilot.
+    Mavsdk,
+    /// MAVSDK's FtpServer as a companion computer: no autopilot in sight.
+    MavsdkCompanion,
+}
+
+/// A running server that sends to a port of this machine, from a port of its own choice.
+pub enum Vehicle {
+    /// Our own program.
+    Embedded(Program),
+    /// A peer in Python.
+    Foreign(Peer),
+}
+
+impl Vehicle {
+    /// Starts serving `directory` towards `port`.
+    pub fn start(server: Server, port: u16, directory: &Path) -> Vehicle {
+        let directory = directory.to_str().unwrap();
+        match server {
+            Server::Embedded => {
+                let endpoint = format!("udpout:127.0.0.1:{port}");
+                Vehicle::Embedded(Program::start(&["serve", &endpoint, directory, "--writable"]))
+            }
+            Server::Mavsdk => mavsdk(port, directory, "autopilot"),
+            Server::MavsdkCompanion => mavsdk(port, directory, "companion"),
+        }
+    }
+
+    /// Ends it at once, in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        match self {
+            Vehicle::Embedded(program) => program.kill(),
+            Vehicle::Foreign(peer) => peer.kill(),
+        }
+    }
+}
+
+fn mavsdk(port: u16, directory: &str, kind: &str) -> Vehicle {
+    let endpoint = format!("udpout://127.0.0.1:{port}");
+    let mut peer = Peer::start("mavsdk_server.py", &[&endpoint, directory, "--type", kind]);
+    peer.lines_until(python::START_TIME, |line| line == "ready");
+    Vehicle::Foreign(peer)
+}
+
+/// Our program in the foreground, mounted on a directory of its own. Gone when dropped, whatever
+/// waits inside.
+pub struct Mounted {
+    program: Program,
+    point: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// Mounts `source` with short timeouts and these further options; waits until it answers.
+    pub fn new(source: &str, options: &[&str]) -> Mounted {
+        let directory = tempfile::tempdir().unwrap();
+        let point = directory.path().join("mount");
+        std::fs::create_dir(&point).unwrap();
+        let mut arguments: Vec<OsString> = vec!["-f".into()];
+        arguments.extend(default_options(options).iter().map(OsString::from));
+        arguments.extend(options.iter().map(OsString::from));
+        arguments.extend([source.into(), point.clone().into()]);
+        let mut mounted =
+            Mounted { program: Program::start(&arguments), point, _directory: directory };
+        let point = mounted.point.clone();
+        mounted.program.wait_until(MOUNT_TIME, |_| is_mounted(&point));
+        mounted
+    }
+
+    /// The mount point.
+    pub fn path(&self) -> &Path {
+        &self.point
+    }
+
+    /// The program behind it.
+    pub fn program(&mut self) -> &mut Program {
+        &mut self.program
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the mount printed:\n{}", self.program.printed());
+        }
+        detach(&self.point);
+        self.program.kill();
+    }
+}
+
+/// The timeouts of every test mount, but for those that `given` sets itself.
+fn default_options(given: &[&str]) -> Vec<String> {
+    let defaults = [
+        ("--op-timeout", OP_TIMEOUT),
+        ("--link-timeout", LINK_TIMEOUT),
+        ("--mount-timeout", MOUNT_TIME),
+    ];
+    let missing = defaults.iter().filter(|(name, _)| !given.contains(name));
+    missing.flat_map(|(name, time)| [name.to_string(), format!("{}s", time.as_secs())]).collect()
+}
+
+/// A directory, a vehicle that serves it, and a mount of that vehicle. Dropped in that order's
+/// reverse: the mount goes first.
+pub struct Scene {
+    /// The mount.
+    pub mounted: Mounted,
+    /// The far side.
+    pub vehicle: Vehicle,
+    server: Server,
+    port: u16,
+    served: tempfile::TempDir,
+}
+
+impl Scene {
+    /// Serves what `fill` puts into the directory, and mounts it.
+    pub fn new(server: Server, options: &[&str], fill: impl FnOnce(&Path)) -> Scene {
+        let served = tempfile::tempdir().unwrap();
+        fill(served.path());
+        let port = free_port();
+        let vehicle = Vehicle::start(server, port, served.path());
+        let mounted = Mounted::new(&format!("udp:127.0.0.1:{port}"), options);
+        Scene { mounted, vehicle, server, port, served }
+    }
+
+    /// The path of `name` as programs see it, through the mount.
+    pub fn near(&self, name: &str) -> PathBuf {
+        self.mounted.path().join(name)
+    }
+
+    /// The path of `name` in the served directory.
+    pub fn far(&self, name: &str) -> PathBuf {
+        self.served.path().join(name)
+    }
+
+    /// The port the mount listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A new vehicle in the place of the old one, sending from another port.
+    pub fn restart_vehicle(&mut self) {
+        self.vehicle.kill();
+        self.vehicle = Vehicle::start(self.server, self.port, self.served.path());
+    }
+}
+
+/// A UDP port of loopback that nobody used a moment ago.
+pub fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Whether the kernel lists something mounted there. Asks nothing of the mount itself.
+pub fn is_mounted(point: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    mounts.lines().any(|line| line.split(' ').nth(1) == point.to_str())
+}
+
+/// Waits until nothing is mounted there.
+pub fn wait_unmounted(point: &Path) {
+    eventually("unmounted", UNMOUNT_TIME, || !is_mounted(point));
+}
+
+/// Takes a mount out of the tree at once, busy or not. Nothing happens when there is none.
+pub fn detach(point: &Path) {
+    let path = CString::new(point.as_os_str().as_bytes()).unwrap();
+    // SAFETY: a NUL-terminated path that outlives the call.
+    unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) };
+}
