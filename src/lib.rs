@@ -8,14 +8,22 @@
 //!
 //! The modules stand in the order of a read. Who may know whom is held by `tests/architecture.rs`.
 
-pub mod api;
-pub mod cache;
+// The program.
 pub mod cli;
 pub mod commands;
-pub mod fs;
-pub mod fuse;
-pub mod link;
-pub mod mavftp;
 pub mod mount;
-pub mod remote;
 pub mod serve;
+
+// What it is made of, in the order of a read.
+pub mod api;
+pub mod fuse;
+// The kernel's requests end here.
+pub mod fs;
+// Names and bytes.
+pub mod cache;
+// Far sides.
+pub mod remote;
+// The protocol.
+pub mod mavftp;
+// Sockets.
+pub mod link;

@@ -32,6 +32,8 @@ pub(super) struct Flight {
 struct State {
     /// The file's size as this flight knows it.
     size: u64,
+    /// What the far side told this flight last.
+    told: Option<u64>,
     slots: Vec<Slot>,
     end: Option<Result<(), Error>>,
     /// Somebody waits for it.
@@ -54,7 +56,7 @@ impl Flight {
         ahead: bool,
     ) -> Arc<Flight> {
         let slots = blocks.clone().map(|_| Slot::Empty).collect();
-        let state = State { size, slots, end: None, wanted: !ahead, submitted: false };
+        let state = State { size, told: None, slots, end: None, wanted: !ahead, submitted: false };
         Arc::new(Flight {
             id: OpId::fresh(),
             file,
@@ -135,6 +137,10 @@ impl Flight {
     }
 
     fn learn_size(&self, size: u64) {
+        // Told again, it is no news: the file may have grown since it was opened for this.
+        if self.state.lock().told.replace(size) == Some(size) {
+            return;
+        }
         let Some(shared) = self.shared.upgrade() else { return };
         let size = shared.with(|known| known.file_opened(self, size));
         if let Some(size) = size {

@@ -209,6 +209,11 @@ impl Listings {
         Listings { slots: LruCache::unbounded(), entries: 0, entries_max: ENTRIES_MAX }
     }
 
+    #[cfg(test)]
+    pub fn bound_to(&mut self, entries_max: usize) {
+        self.entries_max = entries_max;
+    }
+
     /// The listing to answer with now: one under way, or a whole one of at most `age_max`.
     pub fn current(
         &mut self,

@@ -109,7 +109,8 @@ impl Cache {
     ) -> Result<Vec<u8>, Error> {
         let result = self.read_in_passes(file, offset, length).await;
         if let Err(error) = &result {
-            file.ahead.lock().policy.stop();
+            // Also cancels the fetches that the error made useless.
+            self.with(|_| file.ahead.lock().policy.stop());
             tracing::debug!(%path, offset, length, %error, "a read failed");
         }
         result

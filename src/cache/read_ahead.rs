@@ -47,7 +47,7 @@ impl ReadAhead {
             0 => CHUNK_BYTES.min(self.limit),
             window => (window * 2).min(self.limit),
         };
-        let position = read.end.div_ceil(BLOCK_BYTES) * BLOCK_BYTES;
+        let position = read.end / BLOCK_BYTES * BLOCK_BYTES;
         if !(position..=position + self.limit).contains(&self.issued) {
             self.issued = position;
         }
@@ -60,6 +60,7 @@ impl ReadAhead {
     pub fn stop(&mut self) {
         self.adjacent = None;
         self.window = 0;
+        self.issued = 0;
     }
 
     fn chunks(&mut self, wanted: u64, end: u64) -> Vec<Range<u64>> {

@@ -2,13 +2,10 @@
 
 use super::handles::Handle;
 use super::inodes::{FarTime, Ino, OwnTime, Place, Standing};
-use super::saving::Unsent;
-use super::staged::{FILE_BYTES_MAX, Staged};
+use super::staged::Staged;
 use super::{Found, Fs, FsError, State};
-use crate::remote::{Entry, Error, Kind, Name};
+use crate::remote::{Entry, Kind, Name};
 
-/// From this size on it is tried to cut a file where it lies; smaller ones are sent again.
-const CUT_IN_PLACE_BYTES: u64 = 4 << 10;
 /// Size of a block in [`Statfs`], and what programs should read at once.
 const BLOCK_BYTES: u32 = 4096;
 /// 1 TiB: large enough that no file manager refuses to copy. The protocol cannot tell the truth.
@@ -187,72 +184,6 @@ impl Fs {
             Kind::Directory => self.options.directory_mode,
         };
         Attr { ino, kind, size, mtime, mode, uid: self.options.uid, gid: self.options.gid, nlink }
-    }
-
-    async fn resize(&self, ino: Ino, handle: Option<Handle>, size: u64) -> Result<(), FsError> {
-        if size > FILE_BYTES_MAX {
-            return Err(FsError::TooLarge);
-        }
-        let staged = self.state.lock().staged.get(&ino).cloned();
-        if let Some(staged) = staged {
-            if staged.length() != size {
-                let turn = staged.take_turn().await;
-                staged.set_length(&turn, size, self.now()).await?;
-            }
-            // Who has the file open sends it with the rest, and learns of an error.
-            return match handle {
-                Some(_) => Ok(()),
-                None => self.save_if_dirty(&staged).await,
-            };
-        }
-        let place = self.place(ino)?;
-        let entry = self.cache.entry(place.volume, &place.path).await?;
-        match entry.kind {
-            Kind::Directory => Err(FsError::IsADirectory),
-            Kind::File if entry.size == size => Ok(()),
-            Kind::File if self.cut_in_place(ino, &place, &entry, size).await? => Ok(()),
-            Kind::File => self.replace_length(ino, size).await,
-        }
-    }
-
-    /// Cuts a large file where it lies; false where the server cannot.
-    async fn cut_in_place(
-        &self,
-        ino: Ino,
-        place: &Place,
-        entry: &Entry,
-        size: u64,
-    ) -> Result<bool, FsError> {
-        // Emptying is cheap for any server, and not every server that cuts can also lengthen.
-        if size == 0 || size > entry.size || entry.size < CUT_IN_PLACE_BYTES {
-            return Ok(false);
-        }
-        match self.cache.truncate(place.volume, &place.path, size).await {
-            Ok(()) => {}
-            Err(Error::Unsupported) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        }
-        let now = self.now();
-        let mut state = self.state.lock();
-        state.inodes.content_changed(ino);
-        state.inodes.set_own_time(ino, OwnTime { mtime: now, size, far: FarTime::Told(now) });
-        state.name_changed(place);
-        Ok(true)
-    }
-
-    /// Stages, cuts or lengthens, and sends a file that nobody has open for writing.
-    async fn replace_length(&self, ino: Ino, size: u64) -> Result<(), FsError> {
-        let staged = self.stage(ino).await?;
-        let result = async {
-            let turn = staged.take_turn().await;
-            staged.set_length(&turn, size, self.now()).await?;
-            drop(turn);
-            self.save_if_dirty(&staged).await
-        };
-        let result = result.await;
-        // On an error the vehicle still has the whole file, and the caller is told: nothing to keep.
-        self.end_writing(&staged, Unsent::Discard).await;
-        result
     }
 
     async fn set_mtime(&self, ino: Ino, mtime: i64) -> Result<(), FsError> {

@@ -10,8 +10,10 @@ mod files;
 mod handles;
 mod inodes;
 mod intervals;
+mod moving;
 mod names;
 mod rename;
+mod resize;
 mod saving;
 mod staged;
 mod staging;
@@ -26,6 +28,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use event_listener::Event;
 use parking_lot::Mutex;
 
 use crate::cache::{Cache, VolumeId};
@@ -41,6 +44,7 @@ pub use staging::{DiskStore, Later, StagedBytes, Store};
 
 use handles::Handles;
 use inodes::{Inodes, Place, Standing};
+use moving::Moves;
 use staged::Staged;
 
 /// How the files look.
@@ -83,12 +87,15 @@ pub struct Fs {
     options: FsOptions,
     wall_clock: WallClock,
     state: Mutex<State>,
+    /// Names have been changed that uploads may wait for.
+    rested: Event,
 }
 
 struct State {
     inodes: Inodes,
     handles: Handles,
     staged: BTreeMap<Ino, Arc<Staged>>,
+    moves: Moves,
 }
 
 /// What stands at a place.
@@ -113,8 +120,9 @@ impl Fs {
             inodes: Inodes::new(root),
             handles: Handles::default(),
             staged: BTreeMap::new(),
+            moves: Moves::default(),
         };
-        Fs { cache, store, options, wall_clock, state: Mutex::new(state) }
+        Fs { cache, store, options, wall_clock, state: Mutex::new(state), rested: Event::new() }
     }
 
     fn now(&self) -> i64 {

@@ -31,6 +31,7 @@ impl Fs {
     /// dropped at the end.
     pub async fn unlink(&self, parent: Ino, name: &[u8]) -> Result<(), FsError> {
         let place = self.existing(parent, name)?;
+        let _moving = self.begin_moving(&[&place]);
         match self.find(&place).await?.ok_or(FsError::NotFound)? {
             Found::Staged(staged) => self.remove_staged(&staged).await,
             Found::Entry(entry) if entry.kind == Kind::Directory => Err(FsError::IsADirectory),

@@ -24,6 +24,7 @@ impl Fs {
     ) -> Result<(), FsError> {
         let from = self.existing(parent, name)?;
         let to = self.target(new_parent, new_name)?;
+        let _moving = self.begin_moving(&[&from, &to]);
         let source = self.find(&from).await?.ok_or(FsError::NotFound)?;
         let target = self.find(&to).await?;
         if no_replace && target.is_some() {

@@ -60,7 +60,7 @@ impl Fs {
     /// Sends a file if the vehicle lacks something of it. Two at once send once. A file whose name
     /// was removed has nowhere to go, and no error.
     pub(super) async fn save_if_dirty(&self, staged: &Staged) -> Result<(), FsError> {
-        let turn = staged.take_turn().await;
+        let turn = self.take_turn_at_rest(staged).await;
         let Ok(place) = self.place(staged.ino) else { return Ok(()) };
         let Some(sending) = staged.begin_sending(&turn) else { return Ok(()) };
         if staged.is_base_outdated() {

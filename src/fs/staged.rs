@@ -136,6 +136,11 @@ impl Staged {
         content.generation != content.saved
     }
 
+    /// A number that grows with every change.
+    pub fn generation(&self) -> u64 {
+        self.content.lock().generation
+    }
+
     /// Whether there are changes which nobody has tried to send.
     pub fn is_untried(&self) -> bool {
         let content = self.content.lock();
@@ -221,6 +226,18 @@ impl Staged {
             base.length = base.length.min(length);
         }
         content.changed(now);
+        Ok(())
+    }
+
+    /// The vehicle cut its file, of which this is a copy without changes: `base` is what it has
+    /// now. The caller has the turn.
+    pub async fn cut_to(&self, _turn: &Holding, base: Base, mtime: i64) -> Result<(), FsError> {
+        self.bytes.set_length(base.size).await?;
+        let mut content = self.content.lock();
+        content.here.clip(base.size);
+        content.length = base.size;
+        content.mtime = mtime;
+        content.base = Some(base);
         Ok(())
     }
 

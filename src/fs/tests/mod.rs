@@ -16,6 +16,7 @@ use crate::cache::{Cache, Clock, Options};
 use crate::remote::memory::{Bytes, MemoryRemote};
 use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
 
+mod crowd;
 mod directories;
 mod names;
 mod reading;

@@ -165,6 +165,24 @@ fn a_rename_waits_for_the_upload_of_the_file() {
 }
 
 #[test]
+fn an_upload_does_not_bring_back_a_name_that_is_being_changed() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let ino = world.ino("/a");
+    let mut rename = Box::pin(world.fs.rename(Ino::ROOT, b"a", Ino::ROOT, b"b", false));
+    assert!(poll(&mut rename).is_none());
+    let handle = poll(&mut Box::pin(world.fs.open(ino, WRONLY | libc::O_TRUNC))).unwrap().unwrap();
+    let handle = handle.handle;
+    poll(&mut Box::pin(world.fs.write(handle, 0, b"new".to_vec()))).unwrap().unwrap();
+    let mut flush = Box::pin(world.fs.flush(handle));
+    assert!(poll(&mut flush).is_none());
+    world.run(rename).unwrap();
+    world.run(flush).unwrap();
+    world.release(handle);
+    assert_eq!(world.remote.names("/"), ["b"]);
+    assert_eq!(world.remote.content("/b").unwrap(), b"new");
+}
+
+#[test]
 fn a_rename_checks_what_it_replaces() {
     let world = World::with([("/a", &b"a"[..]), ("/d/b", b"b"), ("/e/c", b"c")]);
     assert_eq!(errno(world.rename("/a", "/d")), libc::EISDIR);

@@ -102,6 +102,7 @@ fn without_a_reset_too_an_open_begins_the_next_run() {
         accepted(desk.ask_again(1, &numbered(2, write.with_data(b"abc"))));
         let close = Payload { session: 5, ..Payload::request(Opcode::TerminateSession) };
         accepted(desk.ask_again(1, &numbered(3, close)));
+        assert_eq!(desk.files.content("/a").unwrap(), b"abc");
         accepted(desk.ask_again(1, &numbered(4, with_path(Opcode::RemoveFile, 0, "/a"))));
         assert_eq!(desk.files.content("/a"), None);
     }

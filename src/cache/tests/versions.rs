@@ -1,0 +1,173 @@
+//! What makes another content of a file, and who notices.
+
+use super::*;
+
+#[test]
+fn a_listing_with_another_mtime_makes_another_version() {
+    let world = World::with(&[("/a", &content(5000, 1))], small());
+    let file = world.open("/a");
+    world.read(&file, 0, 5000).unwrap();
+    let other = content(5000, 2);
+    world.remote.put_at("/a", &other, Some(1_700_000_001));
+    assert_ne!(world.read(&file, 0, 5000).unwrap(), other, "unseen until the listing expires");
+    world.wait(11);
+    world.entry("/a").unwrap();
+    assert_eq!(world.read(&file, 0, 5000), Err(Error::Changed));
+    assert_eq!(file.version(), Err(Error::Changed));
+    assert_eq!(world.read(&world.open("/a"), 0, 5000).unwrap(), other);
+}
+
+#[test]
+fn without_an_mtime_a_file_is_read_again_once_the_listing_has_expired() {
+    let world = World::with(&[], small());
+    world.remote.put_at("/a", &content(5000, 1), None);
+    world.read(&world.open("/a"), 0, 5000).unwrap();
+    let other = content(5000, 2);
+    world.remote.put_at("/a", &other, None);
+    world.wait(9);
+    assert_ne!(world.read(&world.open("/a"), 0, 5000).unwrap(), other);
+    world.wait(2);
+    assert_eq!(world.read(&world.open("/a"), 0, 5000).unwrap(), other);
+}
+
+#[test]
+fn without_an_mtime_an_open_file_goes_on() {
+    let all = content(50_000, 1);
+    let world = World::with(&[], small());
+    world.remote.put_at("/a", &all, None);
+    let file = world.open("/a");
+    world.read(&file, 0, 5000).unwrap();
+    world.wait(3600);
+    let other = world.open("/a");
+    assert_eq!(world.read(&file, 0, 50_000).unwrap(), all);
+    assert_eq!(world.read(&other, 0, 50_000).unwrap(), all);
+}
+
+#[test]
+fn without_an_mtime_cached_blocks_are_served_while_the_link_is_lost() {
+    let all = content(5000, 1);
+    let world = World::with(&[], small());
+    world.remote.put_at("/a", &all, None);
+    world.read(&world.open("/a"), 0, 5000).unwrap();
+    world.remote.change_status(|status| status.up = false);
+    world.wait(3600);
+    assert_eq!(world.read(&world.open("/a"), 0, 5000).unwrap(), all);
+}
+
+#[test]
+fn a_file_replaced_by_a_larger_one_while_nobody_has_it_open_is_read_anew() {
+    let world = World::with(&[("/a", &content(9000, 1))], small());
+    world.read(&world.open("/a"), 0, 9000).unwrap();
+    let other = content(12_000, 2);
+    world.remote.put_at("/a", &other, Some(1_700_000_001));
+    world.wait(11);
+    assert_eq!(world.read(&world.open("/a"), 0, 12_000).unwrap(), other);
+}
+
+#[test]
+fn a_file_gone_from_its_listing_leaves_its_reader_the_cached_blocks() {
+    let all = content(10_000, 1);
+    let world = World::with(&[("/a", &all)], small());
+    let file = world.open("/a");
+    world.read(&file, 0, 100).unwrap();
+    world.remote.take_away("/a");
+    world.wait(11);
+    assert_eq!(world.entry("/a"), Err(Error::NotFound));
+    assert_eq!(world.read(&file, 0, 4096).unwrap(), all[..4096]);
+    assert_eq!(world.read(&file, 4096, 1), Err(Error::Changed));
+}
+
+#[test]
+fn a_file_that_became_a_directory_is_gone() {
+    let world = World::with(&[("/a", &content(10_000, 1))], small());
+    let file = world.open("/a");
+    world.remote.take_away("/a");
+    world.remote.put_directory("/a");
+    world.wait(11);
+    world.entry("/a").unwrap();
+    assert_eq!(world.read(&file, 0, 1), Err(Error::Changed));
+}
+
+#[test]
+fn after_a_save_readers_of_the_old_content_are_told_and_new_ones_get_the_new() {
+    let world = World::with(&[("/a", &content(10_000, 1))], small());
+    let file = world.open("/a");
+    world.read(&file, 0, 10_000).unwrap();
+    let new = content(10_000, 2);
+    world.save("/a", &new, 5_000).unwrap();
+    assert_eq!(world.read(&file, 0, 100), Err(Error::Changed));
+    assert_eq!(world.read(&world.open("/a"), 0, 10_000).unwrap(), new);
+}
+
+#[test]
+fn the_mtime_given_to_a_save_stays_until_the_far_side_tells_another() {
+    let world = World::new(&[("/a", b"old")]);
+    world.entry("/a").unwrap();
+    world.save("/a", b"new!", 5_000).unwrap();
+    let shown = |world: &World| {
+        let entry = world.entry("/a").unwrap();
+        (entry.size, entry.mtime)
+    };
+    assert_eq!(shown(&world), (4, Some(5_000)));
+    world.wait(11);
+    assert_eq!(shown(&world), (4, Some(5_000)));
+    world.wait(11);
+    assert_eq!(shown(&world), (4, Some(5_000)));
+    world.remote.put_at("/a", b"else", Some(42));
+    world.wait(11);
+    assert_eq!(shown(&world), (4, Some(42)));
+}
+
+#[test]
+fn a_read_during_the_replacement_waits_and_never_mixes_old_and_new() {
+    let old = content(10_000, 1);
+    let new = content(10_000, 2);
+    let world = World::with(&[("/a", &old)], small());
+    let file = world.open("/a");
+    assert_eq!(world.read(&file, 0, 4096).unwrap(), old[..4096]);
+    let (at, source) = (path("/a"), Arc::new(Bytes(new.clone())));
+    let observer = Arc::new(Nobody);
+    let cache = &world.cache;
+    let save = cache.save(world.volume, &at, 10_000, 1, source, observer, &|_| {});
+    let mut save = std::pin::pin!(save);
+    let mut context = Context::from_waker(Waker::noop());
+    // Upload, and the question for its size.
+    for _ in 0..2 {
+        assert!(save.as_mut().poll(&mut context).is_pending());
+        world.remote.step();
+    }
+    assert!(save.as_mut().poll(&mut context).is_pending());
+    let renaming = world.take();
+    assert!(format!("{:?}", renaming.op).starts_with("Rename"));
+    // The vehicle renames; before its answer comes, a block of the new content is read.
+    let mut read = world.begin_read(&file, 0, 10_000);
+    assert!(read.poll().is_none());
+    let reading = world.take();
+    deliver(&reading, &new, 4096, 10_000);
+    reading.sink.done(Ok(Reply::Size(10_000)));
+    assert!(read.poll().is_none(), "half of it is of the other content");
+    world.remote.answer(&renaming);
+    assert!(save.as_mut().poll(&mut context).is_ready());
+    assert_eq!(read.poll(), Some(Err(Error::Changed)));
+    assert_eq!(world.read(&world.open("/a"), 0, 10_000).unwrap(), new);
+}
+
+#[test]
+fn a_read_during_a_change_that_fails_is_answered() {
+    let old = content(10_000, 1);
+    let world = World::with(&[("/a", &old)], small());
+    let file = world.open("/a");
+    let at = path("/a");
+    let removal = world.cache.remove(world.volume, &at);
+    let mut removal = std::pin::pin!(removal);
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(removal.as_mut().poll(&mut context).is_pending());
+    let asked = world.take();
+    let mut read = world.begin_read(&file, 0, 10_000);
+    assert!(read.poll().is_none());
+    world.settle();
+    assert!(read.poll().is_none());
+    asked.sink.done(Err(Error::Denied));
+    assert!(removal.as_mut().poll(&mut context).is_ready());
+    assert_eq!(read.poll(), Some(Ok(old)));
+}
