@@ -176,7 +176,7 @@ impl Sink for Flight {
             return;
         }
         if let Some(shared) = self.shared.upgrade() {
-            shared.with(|known| known.publish(self.file, self.generation, completed));
+            shared.with(|known| known.publish(self, completed));
         }
         self.wake();
     }
@@ -276,8 +276,12 @@ impl Flights {
 }
 
 impl Flight {
-    fn keys(&self) -> impl Iterator<Item = BlockKey> + use<> {
-        let (file, generation) = (self.file, self.generation);
-        self.blocks.clone().map(move |index| BlockKey { file, generation, index })
+    /// The key of one of its blocks.
+    pub fn key(&self, index: u64) -> BlockKey {
+        BlockKey { file: self.file, generation: self.generation, index }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = BlockKey> {
+        self.blocks.clone().map(|index| self.key(index))
     }
 }

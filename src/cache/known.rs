@@ -173,19 +173,21 @@ impl Known {
         }
     }
 
-    /// Takes complete blocks.
-    pub fn publish(&mut self, file: FileId, generation: u32, blocks: Vec<(u64, Block)>) {
-        let Some(record) = self.files.get(file) else { return };
+    /// Takes a flight's complete blocks.
+    pub fn publish(&mut self, flight: &Flight, blocks: Vec<(u64, Block)>) {
+        let Some(record) = self.files.get(flight.file) else { return };
         let (version, volume, path) = (record.version, record.volume, record.path.clone());
         // While we replace the file, bytes may be of the old content or the new; and what a path
         // holds after its file was orphaned is another file's.
         let certain = path.is_some_and(|path| !self.is_changing(volume, &path));
-        if version.generation != generation || !certain {
+        if version.generation != flight.generation || !certain {
             return;
         }
         for (index, block) in blocks {
-            if block.len() == length_within(index, version.size) {
-                self.blocks.insert(BlockKey { file, generation, index }, block);
+            let key = flight.key(index);
+            let current = self.flights.get(&key).is_some_and(|current| current.id == flight.id);
+            if current && block.len() == length_within(index, version.size) {
+                self.blocks.insert(key, block);
             }
         }
     }
@@ -205,6 +207,13 @@ impl Known {
                 if let (Some(generation), 1..) = (generation, from % BLOCK_BYTES) {
                     let index = from / BLOCK_BYTES;
                     self.blocks.remove(&BlockKey { file: id, generation, index });
+                }
+            }
+            Evidence::Doubtful => {
+                self.blocks.forget(id);
+                // Who waits for them may have their blocks, nobody else.
+                for flight in self.flights.of_file(id) {
+                    self.flights.remove(&flight);
                 }
             }
             Evidence::Changed => {

@@ -11,8 +11,8 @@ use super::read_ahead::ReadAhead;
 use super::reading::{Failed, Plan, Reading, Then};
 use super::record::Seen;
 use super::{Cache, Volume, VolumeId};
-use crate::remote::ask::ask;
-use crate::remote::{Class, Entry, Error, Op, Remote, RemotePath, Reply, Version};
+use crate::remote::ask::ask_with;
+use crate::remote::{Class, Entry, Error, Op, Remote, RemotePath, Reply, Sink, Version};
 
 /// How often a read begins again because the file grew, moved or was being changed under it.
 const PASSES_MAX: usize = 16;
@@ -169,13 +169,12 @@ impl Cache {
         path: &RemotePath,
     ) -> Result<(), Error> {
         let op = Op::Size { path: path.below(&volume.root) };
-        let size = match ask(&volume.remote, op, Class::Metadata, self.options.patience).await {
-            Ok(Reply::Size(size)) => Some(size),
-            Ok(Reply::Done | Reply::Checksum(_)) | Err(Error::Unsupported) => None,
-            Err(error) => return Err(error),
-        };
-        self.with(|known| known.size_told(file.id, file.generation, size));
-        Ok(())
+        let (shared, id, generation) = (file.shared.clone(), file.id, file.generation);
+        let size = Arc::new(SizeTold { shared, id, generation });
+        match ask_with(&volume.remote, op, Class::Metadata, self.options.patience, size).await {
+            Ok(_) | Err(Error::Unsupported) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a reader tries by itself once more: it had joined a read-ahead, or the file was
@@ -187,5 +186,24 @@ impl Cache {
             *error == Error::NotFound && path.is_some_and(|path| path != flight.path)
         };
         *error != Error::Changed && (flight.ahead || moved())
+    }
+}
+
+/// Takes the answer to a question for a file's size when it comes, and not when its asker is polled:
+/// by then a listing may know better.
+struct SizeTold {
+    shared: Arc<Shared>,
+    id: FileId,
+    generation: u32,
+}
+
+impl Sink for SizeTold {
+    fn done(&self, result: Result<Reply, Error>) {
+        let size = match result {
+            Ok(Reply::Size(size)) => Some(size),
+            Ok(Reply::Done | Reply::Checksum(_)) | Err(Error::Unsupported) => None,
+            Err(_) => return,
+        };
+        self.shared.with(|known| known.size_told(self.id, self.generation, size));
     }
 }

@@ -31,6 +31,8 @@ pub(super) enum Evidence {
         /// The size before.
         from: u64,
     },
+    /// Nobody can tell; the next fetch will. Blocks are not good, handles are.
+    Doubtful,
     /// It is another content: a new generation has begun.
     Changed,
 }
@@ -47,7 +49,8 @@ pub(super) enum Evidence {
 /// generation as well, because a longer file may also be another one.
 ///
 /// A listing that repeats what the one before said is no evidence, though opening told another size
-/// since: some servers list a growing file late, and some list a size that is no size.
+/// since: some servers list a growing file late, and some list a size that is no size. One that
+/// tells a size between the two while the file is open costs the blocks, not the handles.
 #[derive(Debug)]
 pub(super) struct Record {
     pub volume: VolumeId,
@@ -86,12 +89,14 @@ impl Record {
         match self.listed.replace(seen) {
             Some(before) if before == seen => return Evidence::Same,
             // The listing comes to what opening had told before.
-            Some(before)
-                if before.size != size
-                    && (seen.size == size || (before.size..size).contains(&seen.size)) =>
-            {
+            Some(before) if before.size != size && seen.size == size && self.opens > 0 => {
                 self.version.mtime = seen.mtime;
                 return Evidence::Same;
+            }
+            // It is on its way there, or the file was written anew.
+            Some(before) if (before.size..size).contains(&seen.size) && self.opens > 0 => {
+                self.version.mtime = seen.mtime;
+                return Evidence::Doubtful;
             }
             Some(before) if seen.size == size => {
                 if before.mtime.is_none() || seen.mtime.is_none() {
@@ -193,16 +198,24 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_that_comes_to_what_opening_told_is_no_evidence() {
+    fn a_listing_that_comes_to_what_opening_told_leaves_the_handles() {
         let mut grown = record(100, 1);
         grown.opened(150, NOW);
-        assert_eq!(grown.observe(seen(120, 2), NOW), Evidence::Same);
+        assert_eq!(grown.observe(seen(120, 2), NOW), Evidence::Doubtful);
         assert_eq!(grown.version.size, 150);
         assert_eq!(grown.observe(seen(150, 3), NOW), Evidence::Same);
         let mut shrunk = record(100, 1);
         assert_eq!(shrunk.opened(50, NOW), Evidence::Changed);
         assert_eq!(shrunk.observe(seen(50, 2), NOW), Evidence::Same);
         assert_eq!(shrunk.version.mtime, Some(2));
+    }
+
+    #[test]
+    fn with_no_handle_to_keep_a_listing_is_believed_against_what_opening_told() {
+        let mut closed = Record { opens: 0, ..record(100, 1) };
+        closed.opened(150, NOW);
+        assert_eq!(closed.observe(seen(120, 2), NOW), Evidence::Changed);
+        assert_eq!(closed.version.size, 120);
     }
 
     #[test]

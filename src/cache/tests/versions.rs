@@ -65,6 +65,61 @@ fn a_file_replaced_by_a_larger_one_while_nobody_has_it_open_is_read_anew() {
 }
 
 #[test]
+fn a_file_that_grew_and_was_then_written_anew_is_not_read_from_old_blocks() {
+    let all = content(308, 1);
+    let world = World::with(&[("/a", &all[..200])], small());
+    let file = world.open("/a");
+    world.remote.put("/a", &all);
+    world.read(&file, 0, 308).unwrap();
+    let mut late = world.begin_read(&file, 0, 308);
+    assert_eq!(late.poll().unwrap().unwrap(), all);
+    let other = content(200, 2);
+    world.remote.put_at("/a", &other, Some(1_700_000_001));
+    world.wait(11);
+    world.entry("/a").unwrap();
+    assert_eq!(world.read(&file, 0, 308), Err(Error::Changed));
+    assert_eq!(world.read(&world.open("/a"), 0, 308).unwrap(), other);
+}
+
+#[test]
+fn a_fetch_that_a_doubtful_listing_overtook_is_not_kept() {
+    let all = content(308, 1);
+    let world = World::with(&[("/a", &all[..200])], small());
+    let file = world.open("/a");
+    let mut read = world.begin_read(&file, 0, 308);
+    assert!(read.poll().is_none());
+    let asked = world.take();
+    asked.sink.opened(308);
+    let other = content(200, 2);
+    world.remote.put_at("/a", &other, Some(1_700_000_001));
+    world.wait(11);
+    world.entry("/a").unwrap();
+    deliver(&asked, &all, 0, 308);
+    asked.sink.done(Ok(Reply::Size(308)));
+    assert_eq!(read.poll().unwrap().unwrap(), all, "one version, if the old one");
+    assert_eq!(world.read(&file, 0, 308), Err(Error::Changed));
+}
+
+#[test]
+fn a_size_that_was_asked_for_counts_from_when_it_was_told() {
+    let world = World::with(&[("/a", b"")], small());
+    let file = world.open("/a");
+    let mut read = world.begin_read(&file, 0, 10);
+    assert!(read.poll().is_none());
+    world.settle();
+    world.remote.put_at("/a", b"more", Some(1_700_000_001));
+    world.wait(11);
+    assert_eq!(world.entry("/a").unwrap().size, 4);
+    let bytes = loop {
+        match read.poll() {
+            Some(result) => break result,
+            None => assert!(world.remote.step()),
+        }
+    };
+    assert_eq!(bytes.unwrap(), b"more");
+}
+
+#[test]
 fn a_file_gone_from_its_listing_leaves_its_reader_the_cached_blocks() {
     let all = content(10_000, 1);
     let world = World::with(&[("/a", &all)], small());
