@@ -195,14 +195,16 @@ fn place(text: &OsStr, far: FarArguments) -> Result<Place, clap::Error> {
     Ok(Place { address: source.address, path, options: api::Options { mavlink, login } })
 }
 
-/// Never repeats the text, which may hold a password.
 fn source(text: &OsStr) -> Result<Source, clap::Error> {
-    let verb = arguments::command().get_subcommands().any(|verb| text == verb.get_name());
-    if verb {
-        let verb = text.display();
-        return Err(usage(format!("a command comes first: mavftp-mount {verb} [OPTIONS] …")));
+    let shown = text.display();
+    if arguments::command().get_subcommands().any(|verb| text == verb.get_name()) {
+        return Err(usage(format!("a command comes first: mavftp-mount {shown} [OPTIONS] …")));
     }
-    Source::parse(text.as_bytes()).map_err(|error| usage(format!("SOURCE: {error}")))
+    Source::parse(text.as_bytes()).map_err(|error| {
+        // What has a user's name in it may have a password in it too.
+        let secret = text.as_bytes().contains(&b'@');
+        usage(if secret { format!("SOURCE: {error}") } else { format!("{shown}: {error}") })
+    })
 }
 
 fn password(file: Option<&Path>) -> Result<Option<String>, clap::Error> {
@@ -213,6 +215,7 @@ fn password(file: Option<&Path>) -> Result<Option<String>, clap::Error> {
     Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
 }
 
+/// One line, as our other errors.
 fn usage(message: String) -> clap::Error {
-    arguments::command().error(ErrorKind::ValueValidation, message)
+    clap::Error::raw(ErrorKind::ValueValidation, message + "\n")
 }

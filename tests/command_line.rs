@@ -12,6 +12,9 @@ use assert_cmd::cargo::CommandCargoExt;
 /// Ends a search for a vehicle soon.
 const SHORT: [&str; 2] = ["--mount-timeout", "500ms"];
 
+/// The served vehicle by its ids: nobody waits whether an autopilot comes as well.
+const TARGET: [&str; 2] = ["--target", "1:1"];
+
 fn program() -> Command {
     let mut command = Command::cargo_bin("mavftp-mount").expect("the program is built");
     command.env_remove("RUST_LOG").env_remove("MAVFTP_PASSWORD");
@@ -166,11 +169,11 @@ fn ls_shows_names_sorted_and_a_file_its_own_entry() {
     fs::create_dir(served.file("sub")).unwrap();
     fs::write(served.file("b"), "12345").unwrap();
     fs::write(served.file("a c"), "").unwrap();
-    assert_eq!(done(run(&["ls", &served.at("/")])), "a c\nb\nsub\n");
-    assert_eq!(done(run(&["ls", &served.at("/b")])), "b\n");
-    let long = done(run(&["ls", "-l", &served.at("/")]));
+    assert_eq!(done(run(&["ls", TARGET[0], TARGET[1], &served.at("/")])), "a c\nb\nsub\n");
+    assert_eq!(done(run(&["ls", TARGET[0], TARGET[1], &served.at("/b")])), "b\n");
+    let long = done(run(&["ls", TARGET[0], TARGET[1], "-l", &served.at("/")]));
     assert!(long.lines().any(|line| line.starts_with("-          5 ") && line.ends_with(" b")));
-    let missing = run(&["ls", &served.at("/none")]);
+    let missing = run(&["ls", TARGET[0], TARGET[1], &served.at("/none")]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/none: no such file"));
 }
@@ -184,14 +187,19 @@ fn a_file_goes_there_and_comes_back_with_every_byte() {
     fs::write(&local, &bytes).unwrap();
     let local = local.to_str().unwrap();
     fs::create_dir(served.file("logs")).unwrap();
-    done(run(&["put", local, &served.at("/logs")]));
+    done(run(&["put", TARGET[0], TARGET[1], local, &served.at("/logs")]));
     assert!(fs::read(served.file("logs/data.bin")).unwrap() == bytes);
-    done(run(&["put", local, &served.at("/other")]));
+    done(run(&["put", TARGET[0], TARGET[1], local, &served.at("/other")]));
     assert!(fs::read(served.file("other")).unwrap() == bytes);
     let mut get = program();
-    done(get.args(["get", &served.at("/other")]).current_dir(here.path()).output().unwrap());
+    done(
+        get.args(["get", TARGET[0], TARGET[1], &served.at("/other")])
+            .current_dir(here.path())
+            .output()
+            .unwrap(),
+    );
     assert!(fs::read(here.path().join("other")).unwrap() == bytes);
-    let output = run(&["cat", &served.at("/logs/data.bin")]);
+    let output = run(&["cat", TARGET[0], TARGET[1], &served.at("/logs/data.bin")]);
     assert!(output.status.success() && output.stdout == bytes);
     let names: Vec<_> = fs::read_dir(served.file("logs")).unwrap().collect();
     assert_eq!(names.len(), 1, "nothing unfinished is left: {names:?}");
@@ -202,11 +210,12 @@ fn a_get_that_fails_leaves_nothing_under_the_name_or_beside_it() {
     let served = Served::start();
     let here = tempfile::tempdir().unwrap();
     let target = here.path().join("x");
-    let output = run(&["get", &served.at("/none"), target.to_str().unwrap()]);
+    let output = run(&["get", TARGET[0], TARGET[1], &served.at("/none"), target.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
     fs::create_dir(served.file("folder")).unwrap();
-    let output = run(&["get", &served.at("/folder"), target.to_str().unwrap()]);
+    let output =
+        run(&["get", TARGET[0], TARGET[1], &served.at("/folder"), target.to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("is a directory"));
 }
 
@@ -215,7 +224,7 @@ fn a_reader_that_goes_away_is_no_panic() {
     let served = Served::start();
     fs::write(served.file("long"), some_bytes(1 << 20)).unwrap();
     let mut cat = program()
-        .args(["cat", &served.at("/long")])
+        .args(["cat", TARGET[0], TARGET[1], &served.at("/long")])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -231,6 +240,6 @@ fn a_reader_that_goes_away_is_no_panic() {
 fn a_device_takes_the_bytes_and_stays_a_device() {
     let served = Served::start();
     fs::write(served.file("f"), "x").unwrap();
-    done(run(&["get", &served.at("/f"), "/dev/null"]));
+    done(run(&["get", TARGET[0], TARGET[1], &served.at("/f"), "/dev/null"]));
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
 }

@@ -1,14 +1,23 @@
 //! From an address to a far side: the one place that picks the protocol.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Error;
 use crate::link::address::{Address, FtpAddress, OpenError};
 use crate::link::node::Node;
 use crate::remote::{self, Remote, ftp, mavftp};
 
+/// What is missing is told when it has been so for this long.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 /// Who logs in where nobody is named.
 const ANONYMOUS: &str = "anonymous";
+
+/// Told, while a vehicle is looked for, what is still missing. Called from another thread.
+pub type Waiting<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 /// How to reach a vehicle or server.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +45,7 @@ impl std::fmt::Debug for Login {
 }
 
 /// Opens the link and waits for a vehicle with FTP, or logs in at an FTP server. `waiting` is told
-/// what is missing each time that changes.
+/// what is missing, in a line for people, when that has been so for a second.
 ///
 /// # Errors
 /// [`Error::Link`], [`Error::Io`], [`Error::NoVehicle`], [`Error::NoFtp`], [`Error::Login`],
@@ -44,7 +53,7 @@ impl std::fmt::Debug for Login {
 pub fn connect(
     address: &Address,
     options: &Options,
-    waiting: &mut dyn FnMut(&str),
+    waiting: Waiting<'_>,
 ) -> Result<Arc<dyn Remote>, Error> {
     match address {
         Address::Ftp(server) => {
@@ -61,8 +70,42 @@ pub fn connect(
         | Address::Serial { .. } => {
             let link = address.open()?;
             let node = Node::new(link, options.mavlink.own_system, options.mavlink.own_component);
-            Ok(mavftp::connect(node, address, &options.mavlink, waiting)?)
+            find(node, address, &options.mavlink, waiting)
         }
+    }
+}
+
+/// Tells only what lasts: a vehicle that answers at once leaves no line.
+fn find(
+    node: Node,
+    address: &Address,
+    options: &mavftp::Options,
+    waiting: Waiting<'_>,
+) -> Result<Arc<dyn Remote>, Error> {
+    let (sender, missing) = crossbeam_channel::unbounded::<String>();
+    thread::scope(|scope| {
+        let teller = move || tell(&missing, waiting);
+        thread::Builder::new()
+            .name("waiting".into())
+            .spawn_scoped(scope, teller)
+            .map_err(Error::Io)?;
+        // A teller that is gone has panicked, which the scope will say.
+        let mut note = move |line: &str| drop(sender.send(line.to_owned()));
+        Ok(mavftp::connect(node, address, options, &mut note)?)
+    })
+}
+
+fn tell(missing: &Receiver<String>, waiting: Waiting<'_>) {
+    let mut line = missing.recv();
+    while let Ok(now) = line {
+        line = match missing.recv_timeout(TELL_AFTER) {
+            Ok(next) => Ok(next),
+            Err(RecvTimeoutError::Timeout) => {
+                waiting(&now);
+                missing.recv()
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
     }
 }
 
@@ -86,5 +129,25 @@ fn refused(address: &Address, error: remote::Error) -> Error {
             error: remote::Error::Failed("the server cannot be reached".into()),
         },
         error => Error::Server { place: address.to_string(), error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lasts_is_told() {
+        let (sender, missing) = crossbeam_channel::unbounded();
+        let mut told = Vec::new();
+        thread::scope(|scope| {
+            scope.spawn(|| tell(&missing, &mut |line: &str| told.push(line.to_owned())));
+            sender.send("nobody is heard".to_owned()).unwrap();
+            sender.send("nobody answers".to_owned()).unwrap();
+            thread::sleep(TELL_AFTER * 2);
+            sender.send("nearly there".to_owned()).unwrap();
+            drop(sender);
+        });
+        assert_eq!(told, ["nobody answers"]);
     }
 }

@@ -52,6 +52,9 @@ pub enum Error {
     /// The local file that gives the bytes failed.
     #[error("cannot read the local file: {0}")]
     Input(io::Error),
+    /// Ended by [`super::Interrupt::raise`].
+    #[error("interrupted")]
+    Interrupted,
     /// The writer that gets the bytes failed.
     #[error("cannot write the output: {0}")]
     Output(io::Error),
@@ -68,7 +71,8 @@ impl Error {
         Error::Local { path: path.to_owned(), error }
     }
 
-    /// The exit code of a command that ends with this: 1 failed, 3 no vehicle, 4 no FTP, 5 login.
+    /// The exit code of a command that ends with this: 1 failed, 3 no vehicle, 4 no FTP, 5 login,
+    /// 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Link(_)
@@ -81,6 +85,7 @@ impl Error {
             Error::NoVehicle(_) => 3,
             Error::NoFtp(_) => 4,
             Error::Login(_) => 5,
+            Error::Interrupted => 130,
         }
     }
 }

@@ -7,19 +7,19 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_lite::future::block_on;
-
 use crate::link::address::Address;
 use crate::remote::{self, Entry, Kind, Name, Remote, RemotePath, ask, save};
 
 mod connect;
 mod error;
+mod interrupt;
 mod intervals;
 mod read;
 mod upload;
 
-pub use connect::{Login, Options, connect};
+pub use connect::{Login, Options, Waiting, connect};
 pub use error::Error;
+pub use interrupt::Interrupt;
 
 /// Told while bytes move: how many so far, and of how many where that is known.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
@@ -29,6 +29,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 pub struct Vehicle {
     remote: Arc<dyn Remote>,
     patience: Duration,
+    interrupt: Interrupt,
 }
 
 /// What stands at a path.
@@ -48,7 +49,7 @@ impl Vehicle {
     pub fn connect(
         address: &Address,
         options: &Options,
-        waiting: &mut dyn FnMut(&str),
+        waiting: Waiting<'_>,
     ) -> Result<Vehicle, Error> {
         let remote = connect(address, options, waiting)?;
         Ok(Vehicle::over(remote, options.mavlink.op_timeout))
@@ -57,7 +58,12 @@ impl Vehicle {
     /// The verbs over a far side that is connected already. `patience` is the longest time that an
     /// operation may go without progress.
     pub fn over(remote: Arc<dyn Remote>, patience: Duration) -> Vehicle {
-        Vehicle { remote, patience }
+        Vehicle { remote, patience, interrupt: Interrupt::default() }
+    }
+
+    /// What ends the calls of this vehicle from another thread.
+    pub fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
     }
 
     /// What it is, for people.
@@ -70,7 +76,7 @@ impl Vehicle {
     /// # Errors
     /// [`remote::Error::NotFound`] and what else can happen on the way, with the path.
     pub fn find(&self, path: &RemotePath) -> Result<Found, Error> {
-        match block_on(ask::find(&self.remote, path, self.patience)) {
+        match self.interrupt.block_on(ask::find(&self.remote, path, self.patience))? {
             Ok(None) => Ok(Found::Directory),
             Ok(Some(entry)) => Ok(match entry.kind {
                 Kind::Directory => Found::Directory,
@@ -90,7 +96,8 @@ impl Vehicle {
         match self.find(path)? {
             Found::File(entry) => Ok(vec![entry]),
             Found::Directory => {
-                let listing = block_on(ask::list(&self.remote, path, self.patience));
+                let asked = ask::list(&self.remote, path, self.patience);
+                let listing = self.interrupt.block_on(asked)?;
                 let mut entries = listing.map_err(|error| Error::remote(path, error))?;
                 entries.retain(|entry| !save::is_temporary(&entry.name));
                 entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -111,7 +118,7 @@ impl Vehicle {
         progress: Progress<'_>,
     ) -> Result<u64, Error> {
         self.refuse_directory(path)?;
-        read::in_order(&self.remote, self.patience, path, out, progress)
+        read::in_order(&self.reading(path), out, progress)
     }
 
     /// Copies a file into an empty local one, at the engine's full speed; returns its size. Every
@@ -126,7 +133,7 @@ impl Vehicle {
         progress: Progress<'_>,
     ) -> Result<u64, Error> {
         self.refuse_directory(path)?;
-        read::whole(&self.remote, self.patience, path, local, progress)
+        read::whole(&self.reading(path), local, progress)
     }
 
     /// Stores a local file's content at `path`, which keeps its old content until all has arrived;
@@ -140,7 +147,8 @@ impl Vehicle {
         local: File,
         progress: Progress<'_>,
     ) -> Result<u64, Error> {
-        upload::store(&self.remote, self.patience, path, local, progress)
+        let Vehicle { remote, patience, interrupt } = self;
+        upload::store(remote, *patience, interrupt, path, local, progress)
     }
 
     /// Where `store` shall put a file named `name` when it is told `path`: into it when that is a
@@ -166,6 +174,11 @@ impl Vehicle {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn reading<'a>(&'a self, path: &'a RemotePath) -> read::Reading<'a> {
+        let Vehicle { remote, patience, interrupt } = self;
+        read::Reading { remote, patience: *patience, interrupt, path }
     }
 
     fn refuse_directory(&self, path: &RemotePath) -> Result<(), Error> {

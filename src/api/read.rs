@@ -7,10 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, select};
 
 use super::intervals::Intervals;
-use super::{Error, Progress};
+use super::{Error, Interrupt, Progress};
 use crate::remote::{self, Class, Op, OpId, Remote, RemotePath, Reply, Sink};
 
 /// How much is asked for at once when the bytes must leave in order: what waits in memory for a
@@ -21,31 +21,34 @@ const TO_THE_END: u64 = i64::MAX as u64;
 /// Progress is told this often, in bytes.
 const PROGRESS_STEP: u64 = 64 << 10;
 
+/// What is read, and how long.
+pub(super) struct Reading<'a> {
+    pub(super) remote: &'a Arc<dyn Remote>,
+    pub(super) patience: Duration,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) path: &'a RemotePath,
+}
+
 /// Copies a file into a local one at each piece's own offset; returns the size.
 pub(super) fn whole(
-    remote: &Arc<dyn Remote>,
-    patience: Duration,
-    path: &RemotePath,
+    reading: &Reading<'_>,
     local: &File,
     progress: Progress<'_>,
 ) -> Result<u64, Error> {
     let mut told = 0;
-    let mut place = |step: Step<'_>| {
+    reading.range(0, TO_THE_END, &mut |step| {
         let Step { offset, bytes, arrived, size } = step;
         if arrived >= told + PROGRESS_STEP || Some(arrived) == size {
             told = arrived;
             progress(arrived, size);
         }
         local.write_all_at(bytes, offset).map_err(Error::Output)
-    };
-    read(remote, patience, path, 0, TO_THE_END, &mut place)
+    })
 }
 
 /// Writes a file's bytes to `out` in order; returns how many.
 pub(super) fn in_order(
-    remote: &Arc<dyn Remote>,
-    patience: Duration,
-    path: &RemotePath,
+    reading: &Reading<'_>,
     out: &mut dyn Write,
     progress: Progress<'_>,
 ) -> Result<u64, Error> {
@@ -54,19 +57,18 @@ pub(super) fn in_order(
     loop {
         let start = written;
         let mut waiting = Ordered::starting_at(start);
-        let mut place = |step: Step<'_>| {
+        let size = reading.range(start, ORDERED_BYTES, &mut |step| {
             waiting.put(step.offset, step.bytes);
             let ready = waiting.take();
             if !ready.is_empty() {
-                out.write_all(&ready).map_err(Error::Output)?;
+                out.write_all(ready).map_err(Error::Output)?;
                 written += ready.len() as u64;
                 progress(written, step.size);
             }
             Ok(())
-        };
-        let size = read(remote, patience, path, start, ORDERED_BYTES, &mut place)?;
+        })?;
         if size_before.is_some_and(|before| before != size) {
-            return Err(Error::remote(path, remote::Error::Changed));
+            return Err(reading.failed(remote::Error::Changed));
         }
         size_before = Some(size);
         if written >= size {
@@ -74,7 +76,7 @@ pub(super) fn in_order(
             return Ok(written);
         }
         if written == start {
-            return Err(Error::remote(path, short(written, size)));
+            return Err(reading.failed(short(written, size)));
         }
     }
 }
@@ -89,53 +91,60 @@ struct Step<'a> {
     size: Option<u64>,
 }
 
-/// Reads `offset .. offset + length`, or up to the end of the file; returns the file's size. Ends
-/// well only when every byte was placed.
-fn read(
-    remote: &Arc<dyn Remote>,
-    patience: Duration,
-    path: &RemotePath,
-    offset: u64,
-    length: u64,
-    place: &mut dyn FnMut(Step<'_>) -> Result<(), Error>,
-) -> Result<u64, Error> {
-    let (sender, events) = crossbeam_channel::unbounded();
-    let op = Op::Read { path: path.clone(), offset, length };
-    let id = OpId::fresh();
-    remote.submit(id, op, Class::Demand, patience, Arc::new(Pieces(sender)));
-    // Cancels what still runs when `place` fails; after the end that does nothing.
-    let _running = Running { remote, id };
-    let mut arrived = Intervals::default();
-    let size = take(&events, path, &mut arrived, place)?;
-    let end = offset.saturating_add(length).min(size);
-    if arrived.covers(offset, end) {
-        Ok(size)
-    } else {
-        Err(Error::remote(path, short(arrived.total(), end.saturating_sub(offset))))
-    }
-}
+/// Takes the pieces as they come.
+type Place<'a> = &'a mut dyn FnMut(Step<'_>) -> Result<(), Error>;
 
-fn take(
-    events: &Receiver<Event>,
-    path: &RemotePath,
-    arrived: &mut Intervals,
-    place: &mut dyn FnMut(Step<'_>) -> Result<(), Error>,
-) -> Result<u64, Error> {
-    let mut size = None;
-    for event in events {
-        match event {
-            Event::Opened(bytes) => size = Some(bytes),
-            Event::Data(offset, bytes) => {
-                arrived.add(offset, offset.saturating_add(bytes.len() as u64));
-                place(Step { offset, bytes: &bytes, arrived: arrived.total(), size })?;
-            }
-            Event::Done(Ok(Reply::Size(size))) => return Ok(size),
-            Event::Done(Ok(Reply::Done | Reply::Checksum(_))) => break,
-            Event::Done(Err(error)) => return Err(Error::remote(path, error)),
+impl Reading<'_> {
+    /// Reads `offset .. offset + length`, or up to the end of the file; returns the file's size.
+    /// Ends well only when every byte was placed.
+    fn range(&self, offset: u64, length: u64, place: Place<'_>) -> Result<u64, Error> {
+        let (sender, events) = crossbeam_channel::unbounded();
+        let op = Op::Read { path: self.path.clone(), offset, length };
+        let id = OpId::fresh();
+        self.remote.submit(id, op, Class::Demand, self.patience, Arc::new(Pieces(sender)));
+        // Cancels what still runs when `place` fails; after the end that does nothing.
+        let _running = Running { remote: self.remote, id };
+        let mut arrived = Intervals::default();
+        let size = self.take(&events, &mut arrived, place)?;
+        let end = offset.saturating_add(length).min(size);
+        if arrived.covers(offset, end) {
+            Ok(size)
+        } else {
+            Err(self.failed(short(arrived.total(), end.saturating_sub(offset))))
         }
     }
-    let error = remote::Error::Failed("the read ended without an answer".into());
-    Err(Error::remote(path, error))
+
+    fn take(
+        &self,
+        events: &Receiver<Event>,
+        arrived: &mut Intervals,
+        place: Place<'_>,
+    ) -> Result<u64, Error> {
+        let mut size = None;
+        loop {
+            let event = select! {
+                recv(events) -> event => event,
+                recv(self.interrupt.channel()) -> _ => return Err(Error::Interrupted),
+            };
+            match event {
+                Ok(Event::Opened(bytes)) => size = Some(bytes),
+                Ok(Event::Data(offset, bytes)) => {
+                    arrived.add(offset, offset.saturating_add(bytes.len() as u64));
+                    place(Step { offset, bytes: &bytes, arrived: arrived.total(), size })?;
+                }
+                Ok(Event::Done(Ok(Reply::Size(size)))) => return Ok(size),
+                Ok(Event::Done(Err(error))) => return Err(self.failed(error)),
+                Ok(Event::Done(Ok(Reply::Done | Reply::Checksum(_)))) | Err(_) => {
+                    let what = "the read ended without an answer";
+                    return Err(self.failed(remote::Error::Failed(what.into())));
+                }
+            }
+        }
+    }
+
+    fn failed(&self, error: remote::Error) -> Error {
+        Error::remote(self.path, error)
+    }
 }
 
 fn short(arrived: u64, wanted: u64) -> remote::Error {
@@ -202,10 +211,10 @@ impl Ordered {
     }
 
     /// What is complete from where it was taken last.
-    fn take(&mut self) -> Vec<u8> {
+    fn take(&mut self) -> &[u8] {
         let end = self.arrived.end_from(self.taken);
         let range = (self.taken - self.start) as usize..(end - self.start) as usize;
         self.taken = end;
-        self.bytes[range].to_vec()
+        &self.bytes[range]
     }
 }

@@ -160,6 +160,26 @@ fn a_directory_as_destination_takes_the_local_name() {
 }
 
 #[test]
+fn an_interrupt_ends_what_runs_and_what_comes_after() {
+    // Nobody steps this one: it never answers.
+    let memory = MemoryRemote::with([("/log", &b"x"[..])]);
+    let vehicle = Vehicle::over(memory.clone(), Duration::from_secs(10));
+    let interrupt = vehicle.interrupt();
+    let raising = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        interrupt.raise();
+    });
+    assert!(matches!(vehicle.list(&path("/")), Err(Error::Interrupted)));
+    raising.join().unwrap();
+    let log = path("/log");
+    let read = vehicle.reading(&log);
+    assert!(matches!(read::whole(&read, &local(b""), &mut |_, _| {}), Err(Error::Interrupted)));
+    let store = vehicle.store(&path("/log"), local(b"new"), &mut |_, _| {});
+    assert!(matches!(store, Err(Error::Interrupted)));
+    assert_eq!(memory.waiting(), 0, "what was asked is cancelled");
+}
+
+#[test]
 fn every_error_has_its_exit_code() {
     assert_eq!(Error::NoVehicle(String::new()).exit_code(), 3);
     assert_eq!(Error::NoFtp(String::new()).exit_code(), 4);

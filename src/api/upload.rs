@@ -9,9 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use futures_lite::future::block_on;
 
-use super::{Error, Progress};
+use super::{Error, Interrupt, Progress};
 use crate::remote::{self, Pull, Remote, RemotePath, Reply, Sink, Source, save};
 
 /// Uploads a file's content as it is now, through [`save::save`]; returns the size.
@@ -20,6 +19,7 @@ use crate::remote::{self, Pull, Remote, RemotePath, Reply, Sink, Source, save};
 pub(super) fn store(
     remote: &Arc<dyn Remote>,
     patience: Duration,
+    interrupt: &Interrupt,
     path: &RemotePath,
     local: File,
     progress: Progress<'_>,
@@ -30,7 +30,8 @@ pub(super) fn store(
     let pulled: Arc<dyn Source> = source.clone();
     let work = move || {
         let observer = Arc::new(Acknowledged(sender));
-        block_on(save::save(remote, path, length, pulled, patience, observer, &|_| {}))
+        let saving = save::save(remote, path, length, pulled, patience, observer, &|_| {});
+        interrupt.block_on(saving)
     };
     let result = thread::scope(|scope| {
         let upload = thread::Builder::new().name("upload".into()).spawn_scoped(scope, work)?;
@@ -41,7 +42,7 @@ pub(super) fn store(
     if let Some(error) = source.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(Error::Input(error));
     }
-    match result.map_err(Error::Input)? {
+    match result.map_err(Error::Input)?? {
         Ok(()) => Ok(length),
         Err(error) => Err(Error::remote(path, error)),
     }

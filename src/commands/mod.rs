@@ -2,8 +2,12 @@
 //! how a far place is reached, and how it fails.
 
 use std::io::{self, Write};
+use std::thread;
 
-use crate::api::{self, Vehicle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::api::{self, Interrupt, Vehicle};
 use crate::link::address::Address;
 use crate::remote::RemotePath;
 
@@ -26,10 +30,28 @@ pub struct Place {
 impl Place {
     /// Connects; what is missing meanwhile goes to stderr.
     fn connect(&self) -> Result<Vehicle, api::Error> {
-        Vehicle::connect(&self.address, &self.options, &mut |missing| {
+        let vehicle = Vehicle::connect(&self.address, &self.options, &mut |missing| {
             let _ = writeln!(io::stderr(), "{missing}");
-        })
+        })?;
+        end_by_signal(vehicle.interrupt()).map_err(api::Error::Io)?;
+        Ok(vehicle)
     }
+}
+
+/// From here on a first Ctrl-C closes what is open on the vehicle, which may have but one session;
+/// a second one leaves at once.
+fn end_by_signal(interrupt: Interrupt) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let wait = move || {
+        let mut signals = signals.forever();
+        if signals.next().is_some() {
+            interrupt.raise();
+        }
+        if signals.next().is_some() {
+            std::process::exit(i32::from(api::Error::Interrupted.exit_code()));
+        }
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
 }
 
 /// Why a command failed.
@@ -47,7 +69,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The exit code: 1 failed, 3 no vehicle, 4 no FTP, 5 login.
+    /// The exit code: 1 failed, 3 no vehicle, 4 no FTP, 5 login, 130
+    /// interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Api(error) => error.exit_code(),
@@ -70,7 +93,8 @@ impl Failure {
                 | api::Error::Server { .. }
                 | api::Error::Remote { .. }
                 | api::Error::Local { .. }
-                | api::Error::Input(_),
+                | api::Error::Input(_)
+                | api::Error::Interrupted,
             )
             | Failure::Refused(_) => false,
         }

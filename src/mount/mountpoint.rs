@@ -121,7 +121,7 @@ impl Mount {
 /// The topmost mount on a directory.
 fn mounted_on(place: &Path) -> Option<Mount> {
     let lines = fs::read(MOUNTS).ok()?;
-    lines.split(|&byte| byte == b'\n').filter_map(parse).rfind(|mount| mount.place == place)
+    lines.rsplit(|&byte| byte == b'\n').filter_map(parse).find(|mount| mount.place == place)
 }
 
 /// One line of proc(5)'s mountinfo: `36 35 98:0 /root /place options [optional…] - type source …`.
