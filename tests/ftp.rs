@@ -49,7 +49,7 @@ impl World {
 
     fn read(&self, name: &str, offset: u64, length: u64) -> Result<(Reply, Vec<u8>), Error> {
         let sink = Arc::new(Data::default());
-        let op = Op::Read { path: path(name), offset, length };
+        let op = Op::Read { path: path(name), offset, length, expected: None };
         let reply = end(ask_with(&self.remote, op, Class::Demand, PATIENCE, sink.clone()))?;
         Ok((reply, sink.from(offset)))
     }
@@ -271,7 +271,7 @@ fn a_cancelled_operation_ends_once_whether_it_waits_or_runs() {
 }
 
 fn read_all(name: &str) -> Op {
-    Op::Read { path: path(name), offset: 0, length: u64::MAX }
+    Op::Read { path: path(name), offset: 0, length: u64::MAX, expected: None }
 }
 
 /// A file too large for the buffers between server and reader; takes no disk.

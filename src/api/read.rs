@@ -99,7 +99,7 @@ impl Reading<'_> {
     /// Ends well only when every byte was placed.
     fn range(&self, offset: u64, length: u64, place: Place<'_>) -> Result<u64, Error> {
         let (sender, events) = crossbeam_channel::unbounded();
-        let op = Op::Read { path: self.path.clone(), offset, length };
+        let op = Op::Read { path: self.path.clone(), offset, length, expected: None };
         let id = OpId::fresh();
         self.remote.submit(id, op, Class::Demand, self.patience, Arc::new(Pieces(sender)));
         // Cancels what still runs when `place` fails; after the end that does nothing.

@@ -70,6 +70,11 @@ impl Flight {
         })
     }
 
+    /// The file's size as this flight knows it.
+    pub fn size(&self) -> u64 {
+        self.state.lock().size
+    }
+
     /// The first byte asked for, and how many.
     pub fn range(&self) -> (u64, u64) {
         (self.blocks.start * BLOCK_BYTES, (self.blocks.end - self.blocks.start) * BLOCK_BYTES)

@@ -146,7 +146,8 @@ impl Cache {
     fn send(&self, volume: &Volume, plan: &Plan) {
         for flight in &plan.submit {
             let (offset, length) = flight.range();
-            let op = Op::Read { path: flight.path.below(&volume.root), offset, length };
+            let path = flight.path.below(&volume.root);
+            let op = Op::Read { path, offset, length, expected: Some(flight.size()) };
             let class = flight.class();
             volume.remote.submit(flight.id, op, class, self.options.patience, flight.clone());
             if flight.submitted_as(class) {

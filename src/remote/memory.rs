@@ -214,7 +214,7 @@ impl MemoryRemote {
                 entries.chunks(PAGE_ENTRIES).for_each(|page| sink.page(page.to_vec()));
                 Ok(Reply::Done)
             }
-            Op::Read { path, offset, length } => {
+            Op::Read { path, offset, length, .. } => {
                 let bytes = state.file(path)?.clone();
                 drop(state);
                 sink.opened(bytes.len() as u64);

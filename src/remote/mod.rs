@@ -87,6 +87,9 @@ pub enum Op {
         offset: u64,
         /// Number of bytes wanted.
         length: u64,
+        /// The file's size as the caller knows it. A file that the implementation holds open with
+        /// another size is opened anew, for what it holds may be an older state.
+        expected: Option<u64>,
     },
     /// The size of a file, asked of the file itself and not of its listing; [`Reply::Size`].
     Size {
@@ -324,7 +327,7 @@ impl fmt::Debug for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::List { path } => write!(f, "List {path:?}"),
-            Op::Read { path, offset, length } => write!(f, "Read {path:?} {offset}+{length}"),
+            Op::Read { path, offset, length, .. } => write!(f, "Read {path:?} {offset}+{length}"),
             Op::Size { path } => write!(f, "Size {path:?}"),
             Op::Write { path, mode, .. } => write!(f, "Write {path:?} {mode:?}"),
             Op::Remove { path } => write!(f, "Remove {path:?}"),

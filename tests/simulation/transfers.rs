@@ -204,8 +204,10 @@ fn readers_and_a_writer_of_other_files_share_the_one_session() {
         let up = world.upload("/new", &content);
         let one = world.read("/log", 0, u32::MAX);
         let two = world.read("/other", 10, 30_000);
-        let three = world
-            .ask(Op::Read { path: b"/log".to_vec(), offset: 5, length: 9000 }, Class::ReadAhead);
+        let three = world.ask(
+            Op::Read { path: b"/log".to_vec(), offset: 5, length: 9000, expected: None },
+            Class::ReadAhead,
+        );
         for id in [up, one, two, three] {
             assert!(world.finish(id).is_ok());
         }
@@ -233,4 +235,29 @@ fn a_cancelled_transfer_ends_once_and_leaves_nothing_open() {
         assert!(matches!(world.finish(up), Err(Error::Cancelled) | Ok(_)));
         world.check_quiet();
     });
+}
+
+#[test]
+fn a_file_that_grew_is_opened_anew_for_whoever_knows_its_size() {
+    let (mut world, mut content) = world(1, Faults::NONE);
+    let first = world.read("/log", 0, 1000);
+    world.finish(first).unwrap();
+    content.extend_from_slice(b"and more");
+    world.files.insert("/log", &content);
+    let size = content.len() as u32;
+    let op = Op::Read {
+        path: b"/log".to_vec(),
+        offset: SIZE as u32,
+        length: 100,
+        expected: Some(size),
+    };
+    let second = world.ask(op, Class::Demand);
+    assert_eq!(world.finish(second), Ok(Reply::Size(size)));
+    assert_eq!(world.outcomes[&second].opened, Some(size));
+    assert_eq!(world.outcomes[&second].joined(SIZE as u32), b"and more");
+    content.push(b'!');
+    world.files.insert("/log", &content);
+    let asked = world.perform(Op::Size { path: b"/log".to_vec() });
+    assert_eq!(asked, Ok(Reply::Size(size + 1)), "a size is asked of the file as it is now");
+    world.check_quiet();
 }

@@ -130,7 +130,7 @@ impl World {
 
     /// Begins a read.
     pub fn read(&mut self, path: &str, offset: u32, length: u32) -> RequestId {
-        self.ask(Op::Read { path: path.into(), offset, length }, Class::Demand)
+        self.ask(Op::Read { path: path.into(), offset, length, expected: None }, Class::Demand)
     }
 
     /// Runs a request to its end.

@@ -213,7 +213,7 @@ impl Client {
     pub(super) fn tell_readers(&mut self, file: &File, size: u32, reopened: bool) {
         for id in self.users(file) {
             let Some(Job { kind: Kind::Read(read), .. }) = self.jobs.get_mut(&id) else { continue };
-            if read.is_begun() && !reopened {
+            if !reopened && (read.is_begun() || !read.accepts(size)) {
                 continue;
             }
             let begun = read.is_begun();

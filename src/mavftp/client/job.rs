@@ -72,7 +72,9 @@ impl Kind {
     /// Whether this works on that open file.
     pub fn uses(&self, id: RequestId, file: &File) -> bool {
         match self {
-            Kind::Read(job) => file.access == Access::Read && job.path == file.path,
+            Kind::Read(job) => {
+                file.access == Access::Read && job.path == file.path && !job.wants_anew()
+            }
             Kind::Write(_) => file.writer == Some(id),
             Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => false,
         }

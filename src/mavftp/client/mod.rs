@@ -54,6 +54,8 @@ pub enum Op {
         offset: u32,
         /// Bytes.
         length: u32,
+        /// The file's size as the caller knows it; a file open with another is opened anew.
+        expected: Option<u32>,
     },
     /// The size of a file, as its Open answer has it.
     Size {
@@ -363,10 +365,11 @@ impl Client {
             Op::List { path } => {
                 Kind::List(ListJob::new(fit(path)?, self.lists_time.unwrap_or(true)))
             }
-            Op::Read { path, offset, length } => {
-                Kind::Read(ReadJob::new(fit(path)?, offset, length))
+            Op::Read { path, offset, length, expected } => {
+                Kind::Read(ReadJob::new(fit(path)?, offset, length).expecting(expected))
             }
-            Op::Size { path } => Kind::Read(ReadJob::new(fit(path)?, 0, 0)),
+
+            Op::Size { path } => Kind::Read(ReadJob::of_size(fit(path)?)),
             Op::Write { path, append } => {
                 let job = WriteJob::new(fit(path)?, append.unwrap_or(0));
                 if append.is_some() && !self.traits.keeps_content {

@@ -174,6 +174,16 @@ impl Client {
             Access::Keep => Opcode::OpenFileWo,
         };
         let request = Payload::request(opcode).with_data(&file.path);
+        for job in self.jobs.values_mut() {
+            match &mut job.kind {
+                Kind::Read(read) if read.path == file.path => read.awaits_opening(),
+                Kind::Simple(..)
+                | Kind::Confirm(_)
+                | Kind::List(_)
+                | Kind::Read(_)
+                | Kind::Write(_) => {}
+            }
+        }
         self.slot = Slot::Opening(file);
         Some(self.send(now, Owner::Open, request, Duration::ZERO))
     }

@@ -27,6 +27,20 @@ pub struct ReadJob {
     wanted_again: BTreeSet<u32>,
     asked: BTreeSet<u32>,
     reopenings: u32,
+    known: Known,
+    /// The file must be opened anew before this begins.
+    anew: bool,
+}
+
+/// What the caller knows of the file's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nothing, and any state of the file will do.
+    Nothing,
+    /// This many bytes; a file open with another size is in an older state.
+    Size(u32),
+    /// Nothing; it is what this asks.
+    Asked,
 }
 
 /// What an answer to a block request means.
@@ -55,7 +69,41 @@ impl ReadJob {
             wanted_again: BTreeSet::new(),
             asked: BTreeSet::new(),
             reopenings: 0,
+            known: Known::Nothing,
+            anew: false,
         }
+    }
+
+    /// The question for a file's size: a read of nothing, of a file opened for it.
+    pub fn of_size(path: Vec<u8>) -> ReadJob {
+        ReadJob { known: Known::Asked, ..ReadJob::new(path, 0, 0) }
+    }
+
+    /// The same, with the size that the caller knows.
+    pub fn expecting(mut self, size: Option<u32>) -> ReadJob {
+        self.known = size.map_or(Known::Nothing, Known::Size);
+        self
+    }
+
+    /// The file was open when this arrived, and `size` bytes long: whether it may be used as it is.
+    /// A file that grew since is not; what was opened then knows nothing of the new bytes.
+    pub fn accepts(&mut self, size: u32) -> bool {
+        self.anew = match self.known {
+            Known::Nothing => false,
+            Known::Size(known) => known != size && !self.made_up,
+            Known::Asked => true,
+        };
+        !self.anew
+    }
+
+    /// Whether the file must be opened anew before this begins.
+    pub fn wants_anew(&self) -> bool {
+        self.anew
+    }
+
+    /// The file is about to be opened anew.
+    pub fn awaits_opening(&mut self) {
+        self.anew = false;
     }
 
     /// The file is open and `size` bytes long. An error when it is not the file that was being read.

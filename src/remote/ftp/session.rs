@@ -103,7 +103,7 @@ impl Session {
         let done = |()| Reply::Done;
         let result = match &job.op {
             Op::List { path } => self.list(job, path),
-            Op::Read { path, offset, length } => self.read(job, path, *offset, *length),
+            Op::Read { path, offset, length, .. } => self.read(job, path, *offset, *length),
             Op::Size { path } => self.size(job, path).map(Reply::Size),
             Op::Write { path, mode: WriteMode::Replace, source } => {
                 self.write(job, path, &**source)

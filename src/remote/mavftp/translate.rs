@@ -22,10 +22,11 @@ pub fn op(op: &Op) -> Result<client::Op, Error> {
     let fit = |number: u64| u32::try_from(number).map_err(|_| Error::TooLarge);
     Ok(match op {
         Op::List { path } => client::Op::List { path: wire_path(path) },
-        Op::Read { path, offset, length } => client::Op::Read {
+        Op::Read { path, offset, length, expected } => client::Op::Read {
             path: wire_path(path),
             offset: fit(*offset)?,
             length: u32::try_from(*length).unwrap_or(u32::MAX),
+            expected: expected.and_then(|size| u32::try_from(size).ok()),
         },
         Op::Size { path } => client::Op::Size { path: wire_path(path) },
         Op::Write { path, mode, .. } => {
@@ -220,9 +221,9 @@ mod tests {
     #[test]
     fn offsets_beyond_four_gigabytes_are_refused_and_lengths_are_cut() {
         let path = RemotePath::root();
-        let far = Op::Read { path: path.clone(), offset: 1 << 32, length: 1 };
+        let far = Op::Read { path: path.clone(), offset: 1 << 32, length: 1, expected: None };
         assert_eq!(op(&far), Err(Error::TooLarge));
-        let long = Op::Read { path, offset: 0, length: u64::MAX };
+        let long = Op::Read { path, offset: 0, length: u64::MAX, expected: None };
         assert!(matches!(op(&long), Ok(client::Op::Read { length: u32::MAX, .. })));
     }
 }
