@@ -37,6 +37,11 @@ impl Interrupt {
         self.0.event.notify(usize::MAX);
     }
 
+    /// Whether it has been raised.
+    pub(super) fn is_raised(&self) -> bool {
+        self.0.quiet.lock().is_none()
+    }
+
     /// A channel that never carries anything and closes when the interrupt is raised.
     pub(super) fn channel(&self) -> &Receiver<Infallible> {
         &self.0.raised
@@ -55,7 +60,7 @@ impl Interrupt {
     async fn raised(&self) {
         loop {
             let told = self.0.event.listen();
-            if self.0.quiet.lock().is_none() {
+            if self.is_raised() {
                 return;
             }
             told.await;

@@ -174,9 +174,17 @@ fn an_interrupt_ends_what_runs_and_what_comes_after() {
     let log = path("/log");
     let read = vehicle.reading(&log);
     assert!(matches!(read::whole(&read, &local(b""), &mut |_, _| {}), Err(Error::Interrupted)));
-    let store = vehicle.store(&path("/log"), local(b"new"), &mut |_, _| {});
-    assert!(matches!(store, Err(Error::Interrupted)));
     assert_eq!(memory.waiting(), 0, "what was asked is cancelled");
+}
+
+#[test]
+fn an_interrupted_upload_leaves_the_old_file_and_nothing_else() {
+    let bench = Bench::with(&[("/log", b"old")]);
+    bench.vehicle.interrupt().raise();
+    let store = bench.vehicle.store(&path("/log"), local(&some_bytes(5000)), &mut |_, _| {});
+    assert!(matches!(store, Err(Error::Interrupted)));
+    assert_eq!(bench.memory.content("/log").unwrap(), b"old");
+    assert_eq!(bench.memory.names("/"), ["log"]);
 }
 
 #[test]

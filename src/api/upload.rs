@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use futures_lite::future::block_on;
 
 use super::{Error, Interrupt, Progress};
 use crate::remote::{self, Pull, Remote, RemotePath, Reply, Sink, Source, save};
@@ -25,13 +26,13 @@ pub(super) fn store(
     progress: Progress<'_>,
 ) -> Result<u64, Error> {
     let length = local.metadata().map_err(Error::Input)?.len();
-    let source = Arc::new(LocalFile { file: local, length, failure: Mutex::new(None) });
+    let failure = Mutex::new(None);
+    let source = Arc::new(LocalFile { file: local, length, interrupt: interrupt.clone(), failure });
     let (sender, acknowledged) = crossbeam_channel::unbounded();
     let pulled: Arc<dyn Source> = source.clone();
     let work = move || {
         let observer = Arc::new(Acknowledged(sender));
-        let saving = save::save(remote, path, length, pulled, patience, observer, &|_| {});
-        interrupt.block_on(saving)
+        block_on(save::save(remote, path, length, pulled, patience, observer, &|_| {}))
     };
     let result = thread::scope(|scope| {
         let upload = thread::Builder::new().name("upload".into()).spawn_scoped(scope, work)?;
@@ -40,9 +41,9 @@ pub(super) fn store(
         Ok(upload.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     if let Some(error) = source.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(Error::Input(error));
+        return Err(error);
     }
-    match result.map_err(Error::Input)?? {
+    match result.map_err(Error::Input)? {
         Ok(()) => Ok(length),
         Err(error) => Err(Error::remote(path, error)),
     }
@@ -55,7 +56,8 @@ pub(super) fn store(
 struct LocalFile {
     file: File,
     length: u64,
-    failure: Mutex<Option<io::Error>>,
+    interrupt: Interrupt,
+    failure: Mutex<Option<Error>>,
 }
 
 impl Source for LocalFile {
@@ -66,17 +68,24 @@ impl Source for LocalFile {
         if wanted == 0 {
             return Pull::End;
         }
+        if self.interrupt.is_raised() {
+            return self.fail(Error::Interrupted);
+        }
         match self.file.read_at(&mut buffer[..wanted], offset) {
-            Ok(0) => self.fail(io::Error::other("the local file became shorter meanwhile")),
+            Ok(0) => {
+                let shorter = io::Error::other("it became shorter meanwhile");
+                self.fail(Error::Input(shorter))
+            }
             Ok(count) => Pull::Bytes(count),
-            Err(error) => self.fail(error),
+            Err(error) => self.fail(Error::Input(error)),
         }
     }
 }
 
 impl LocalFile {
-    /// Ends the upload early, which its size check notices; nothing is renamed then.
-    fn fail(&self, error: io::Error) -> Pull {
+    /// Ends the upload early, which its size check notices: nothing is renamed then, and what was
+    /// sent is removed again.
+    fn fail(&self, error: Error) -> Pull {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         Pull::End
     }
