@@ -212,7 +212,7 @@ fn a_wrong_password_is_a_refused_login() {
     let wrong = Options { password: "guess".into(), ..options(world.port) };
     assert!(matches!(connect(&wrong), Err(Error::Login(_))));
     assert!(!format!("{wrong:?}").contains("guess"));
-    assert_eq!(world.remote.status().label, "ftp 127.0.0.1 (pilot)");
+    assert_eq!(world.remote.status().label, "FTP server, user pilot");
 }
 
 #[test]
