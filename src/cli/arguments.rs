@@ -113,11 +113,15 @@ pub(super) enum Verb {
         #[arg(long)]
         writable: bool,
         /// Our MAVLink system id
-        #[arg(long, value_name = "ID", default_value_t = serve::SYSTEM_ID, value_parser = values::id)]
+        #[arg(
+            long, value_name = "ID", default_value_t = serve::SYSTEM_ID,
+            value_parser = values::id
+        )]
         system_id: u8,
         /// Our MAVLink component id; 1 is what clients ask that know only autopilots
         #[arg(
-            long, value_name = "ID", default_value_t = serve::COMPONENT_ID, value_parser = values::id
+            long, value_name = "ID", default_value_t = serve::COMPONENT_ID,
+            value_parser = values::id
         )]
         component_id: u8,
         #[command(flatten)]
@@ -140,7 +144,10 @@ pub(super) enum Verb {
         log: LogArguments,
     },
     /// Print a file
-    #[command(override_usage = "mavftp-mount cat [OPTIONS] SOURCE#/PATH", after_help = help_of(CAT_HELP))]
+    #[command(
+        override_usage = "mavftp-mount cat [OPTIONS] SOURCE#/PATH",
+        after_help = help_of(CAT_HELP)
+    )]
     Cat {
         /// A vehicle or server, and the file there
         #[arg(value_name = "SOURCE#/PATH")]
@@ -151,7 +158,10 @@ pub(super) enum Verb {
         log: LogArguments,
     },
     /// Copy a file from the vehicle
-    #[command(override_usage = "mavftp-mount get [OPTIONS] SOURCE#/PATH [LOCAL]", after_help = help_of(GET_HELP))]
+    #[command(
+        override_usage = "mavftp-mount get [OPTIONS] SOURCE#/PATH [LOCAL]",
+        after_help = help_of(GET_HELP)
+    )]
     Get {
         /// A vehicle or server, and the file there
         #[arg(value_name = "SOURCE#/PATH")]
