@@ -216,9 +216,10 @@ fn a_wrong_password_is_a_refused_login() {
 }
 
 #[test]
-fn nobody_at_the_port_is_a_link_that_is_down() {
+fn nobody_at_the_port_is_told_with_the_reason() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    assert!(matches!(connect(&options(port)), Err(Error::LinkDown)));
+    let Err(Error::Failed(reason)) = connect(&options(port)) else { panic!("it is connected") };
+    assert!(reason.contains("Connection refused"), "{reason}");
 }
 
 #[test]
