@@ -30,7 +30,7 @@ pub(super) const MOUNT_FORM: &str = "mavftp-mount [OPTIONS] SOURCE MOUNTPOINT";
 
 const EXAMPLES: &str = "\
 Examples:
-  mavftp-mount udp:14550 /mnt/drone           mount who sends to port 14550
+  mavftp-mount udp:14550 /mnt/drone           mount the vehicle heard there
   mavftp-mount udp:14550#/fs/microsd /mnt/sd  only its SD card
   umount /mnt/drone                           end a mount
   mavftp-mount ls -l udp:14550#/fs/microsd    list without mounting
