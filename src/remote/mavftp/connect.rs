@@ -220,6 +220,12 @@ impl Search<'_> {
         let place = &self.place;
         let heard: Vec<String> =
             self.hub.known(now).iter().map(|known| known.target.to_string()).collect();
+        if self.wish.system.is_none() && self.first_heard.is_some() && !self.is_settled(now) {
+            return format!(
+                "heard {} on {place}; waiting a moment for an autopilot",
+                heard.join(", ")
+            );
+        }
         let wish = match (self.wish.system, self.wish.component) {
             (Some(system), Some(component)) => format!("system {system} component {component}"),
             (Some(system), None) => format!("system {system}"),
