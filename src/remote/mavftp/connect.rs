@@ -203,8 +203,7 @@ impl Search<'_> {
     }
 
     fn say_missing(&mut self, now: Instant) {
-        if now >= self.started + SILENT_AT_FIRST {
-            let missing = self.missing(now);
+        if let Some(missing) = self.missing(now) {
             self.say(now, &missing);
         }
     }
@@ -216,25 +215,33 @@ impl Search<'_> {
         }
     }
 
-    fn missing(&self, now: Instant) -> String {
-        let place = &self.place;
-        let heard: Vec<String> =
-            self.hub.known(now).iter().map(|known| known.target.to_string()).collect();
-        if self.wish.system.is_none() && self.first_heard.is_some() && !self.is_settled(now) {
-            return format!(
-                "heard {} on {place}; waiting a moment for an autopilot",
-                heard.join(", ")
-            );
+    /// What is waited for; nothing while an autopilot may still come before a component is asked.
+    fn missing(&self, now: Instant) -> Option<String> {
+        let (place, heard) = (&self.place, self.heard(now));
+        if heard.is_empty() {
+            return Some(format!("no HEARTBEAT on {place} yet"));
         }
-        let wish = match (self.wish.system, self.wish.component) {
-            (Some(system), Some(component)) => format!("system {system} component {component}"),
-            (Some(system), None) => format!("system {system}"),
-            (None, _) => "another vehicle".into(),
-        };
-        match heard.as_slice() {
-            [] => format!("no HEARTBEAT on {place} yet"),
-            heard => format!("heard {} on {place}; waiting for {wish}", heard.join(", ")),
+        match self.wished() {
+            Some(wish) if self.mute.is_empty() => {
+                Some(format!("{wish} is not heard on {place} yet, only {heard}"))
+            }
+            None if self.mute.is_empty() => None,
+            Some(_) | None => Some(format!("{heard} on {place} answers no FTP request yet")),
         }
+    }
+
+    fn heard(&self, now: Instant) -> String {
+        let known = self.hub.known(now);
+        known.iter().map(|known| known.target.to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whom the user named.
+    fn wished(&self) -> Option<String> {
+        let system = self.wish.system?;
+        Some(match self.wish.component {
+            Some(component) => format!("system {system} component {component}"),
+            None => format!("system {system}"),
+        })
     }
 
     fn failure(&self, now: Instant) -> ConnectError {
@@ -249,12 +256,21 @@ impl Search<'_> {
                 self.place
             ));
         }
-        let missing = self.missing(now);
-        let missing = missing.strip_suffix(" yet").unwrap_or(&missing);
-        ConnectError::NoVehicle(format!(
-            "{missing} within {seconds} s; check that the vehicle is on, that it sends MAVLink to \
-             this address and port, and that no firewall is between"
-        ))
+        let (place, heard) = (&self.place, self.heard(now));
+        ConnectError::NoVehicle(match self.wished() {
+            Some(wish) if !heard.is_empty() => format!(
+                "{wish} was not heard on {place} within {seconds} s, only {heard}; name one of \
+                 these with --target"
+            ),
+            None if !heard.is_empty() => format!(
+                "only {heard} was heard on {place} within {seconds} s, no autopilot; name it with \
+                 --target, or wait longer with --mount-timeout"
+            ),
+            Some(_) | None => format!(
+                "no HEARTBEAT on {place} within {seconds} s; check that the vehicle is on, that it \
+                 sends MAVLink to this address and port, and that no firewall is between"
+            ),
+        })
     }
 
     fn finish(self, known: Known) -> Result<Arc<dyn Remote>, ConnectError> {
