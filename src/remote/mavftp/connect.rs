@@ -20,6 +20,8 @@ use super::{MavftpRemote, Options, translate};
 const AUTOPILOT_GRACE: Duration = Duration::from_millis(1500);
 /// How long a component may take to answer its first FTP request.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// So many of those heard are named; a crowd does not fit in a line.
+const NAMED_MAX: usize = 8;
 /// The first word about what is missing comes after this; fast mounts say nothing.
 const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
 
@@ -147,9 +149,11 @@ impl Search<'_> {
     /// How a target answers its first FTP request.
     fn probe(&mut self, target: Target, options: &Options) -> Result<Answer, ConnectError> {
         let id = RequestId(OpId::fresh().0);
-        let patience = PROBE_PATIENCE.min(options.op_timeout);
+        let now = Instant::now();
+        let rest = self.end.saturating_duration_since(now);
+        let patience = PROBE_PATIENCE.min(options.op_timeout).min(rest);
         let op = Op::List { path: b"/".to_vec() };
-        self.hub.request(Instant::now(), target, id, op, Class::Metadata, patience);
+        self.hub.request(now, target, id, op, Class::Metadata, patience);
         let mut listed = false;
         loop {
             for event in self.turn(Some(id))? {
@@ -218,8 +222,7 @@ impl Search<'_> {
 
     fn missing(&self, now: Instant) -> String {
         let place = &self.place;
-        let heard: Vec<String> =
-            self.hub.known(now).iter().map(|known| known.target.to_string()).collect();
+        let heard: Vec<Target> = self.hub.known(now).iter().map(|known| known.target).collect();
         let wish = match (self.wish.system, self.wish.component) {
             (Some(system), Some(component)) => format!("system {system} component {component}"),
             (Some(system), None) => format!("system {system}"),
@@ -227,19 +230,19 @@ impl Search<'_> {
         };
         match heard.as_slice() {
             [] => format!("no HEARTBEAT on {place} yet"),
-            heard => format!("heard {} on {place}; waiting for {wish}", heard.join(", ")),
+            heard => format!("heard {} on {place}; waiting for {wish}", named(heard)),
         }
     }
 
     fn failure(&self, now: Instant) -> ConnectError {
         let seconds = now.saturating_duration_since(self.started).as_secs();
-        let mut mute: Vec<String> = self.mute.iter().map(Target::to_string).collect();
+        let mut mute: Vec<Target> = self.mute.iter().copied().collect();
         mute.sort();
         if !mute.is_empty() {
             return ConnectError::NoFtp(format!(
                 "{} on {} answers no FTP request; check that FTP is enabled there, or name \
                  another component with --target SYS:COMP",
-                mute.join(", "),
+                named(&mute),
                 self.place
             ));
         }
@@ -271,6 +274,14 @@ impl Search<'_> {
         };
         let thread = std::thread::Builder::new().name("link".into()).spawn(move || driver.run())?;
         Ok(Arc::new(MavftpRemote { commands: sender, waker, status, thread: Some(thread) }))
+    }
+}
+
+fn named(targets: &[Target]) -> String {
+    let names: Vec<String> = targets.iter().take(NAMED_MAX).map(Target::to_string).collect();
+    match targets.len().saturating_sub(NAMED_MAX) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }
 
