@@ -23,6 +23,8 @@ const REMEMBERED: usize = 64;
 const OUTPUTS_MAX: u32 = 50_000;
 /// The longest patience there is, a checksum's, and some more.
 const ALL_PATIENCE: Duration = Duration::from_secs(70);
+/// Until what was open is given up, at the round trips that liars pretend.
+const FAREWELLS: Duration = Duration::from_secs(600);
 
 struct Liars {
     now: Instant,
@@ -131,10 +133,8 @@ impl Liars {
 
     /// A frame comes from somewhere.
     fn lie(&mut self) {
-        let anybody = Target {
-            system: self.random.below(4) as u8,
-            component: self.random.below(4) as u8,
-        };
+        let anybody =
+            Target { system: self.random.below(4) as u8, component: self.random.below(4) as u8 };
         let source = if self.chance(90) { TARGET } else { anybody };
         let from = if self.chance(90) { HOME } else { self.random.next() as u8 };
         match self.random.below(20) {
@@ -178,6 +178,14 @@ impl Liars {
         panic!("the hub does not come to rest");
     }
 
+    /// Nothing comes any more.
+    fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = self.drain();
+        }
+    }
+
     fn take(&mut self, event: Event) {
         match event {
             Event::Data(id, offset, payload, count) => {
@@ -218,13 +226,46 @@ fn no_lie_stops_the_hub_and_every_request_ends() {
             let pause = Duration::from_millis(liars.random.below(300));
             liars.now = wake.min(liars.now + pause).max(liars.now);
         }
-        let end = liars.now + ALL_PATIENCE;
-        while liars.now < end {
-            liars.now = liars.drain();
-        }
+        liars.run_for(ALL_PATIENCE);
         for id in liars.asked.keys() {
             assert!(liars.ended.contains_key(id), "{id:?} never ended");
         }
+        liars.run_for(FAREWELLS);
         assert!(!liars.hub.holds_sessions(), "a session is left open");
     });
+}
+
+/// A server that never says a word about opening `/mute`, and serves any other file of five bytes.
+fn answer_all_but_mute(liars: &mut Liars) {
+    for request in std::mem::take(&mut liars.sent) {
+        let answer = Payload::ack(&request);
+        let payload = match request.command() {
+            Some(Opcode::OpenFileRo) if request.data() == b"/mute" => continue,
+            Some(Opcode::OpenFileRo) => answer.with_data(&5u32.to_le_bytes()),
+            Some(Opcode::ReadFile) => answer.with_data(b"bytes"),
+            _ => answer,
+        };
+        let payload = payload.encode();
+        let ftp = Incoming::Ftp { target_system: 245, target_component: 191, payload };
+        liars.hub.receive(liars.now, HOME, TARGET, ftp);
+    }
+}
+
+#[test]
+fn a_file_whose_opening_is_never_answered_does_not_keep_others_from_theirs() {
+    let mut liars = Liars::new(1);
+    for (number, path) in [(1, &b"/mute"[..]), (2, b"/good")] {
+        let (id, path) = (RequestId(number), path.to_vec());
+        liars.asked.insert(id, Some((0, 5)));
+        let read = Op::Read { path, offset: 0, length: 5, expected: None };
+        liars.hub.request(liars.now, TARGET, id, read, Class::Demand, PATIENCE);
+    }
+    let end = liars.now + ALL_PATIENCE;
+    while liars.now < end {
+        liars.now = liars.drain();
+        answer_all_but_mute(&mut liars);
+    }
+    assert_eq!(liars.ended[&RequestId(2)], Ok(Reply::Size(5)));
+    assert_eq!(liars.ended[&RequestId(1)], Err(Error::TimedOut));
+    assert!(!liars.hub.holds_sessions(), "the opening is repeated for ever");
 }

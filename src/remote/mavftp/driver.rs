@@ -198,7 +198,10 @@ impl Driver {
             Event::Done(id, result) => {
                 if let Some(running) = self.running.remove(&id) {
                     if running.left_out > 1 {
-                        tracing::warn!(left_out = running.left_out, "entries left out of a listing, in all");
+                        tracing::warn!(
+                            left_out = running.left_out,
+                            "entries left out of a listing, in all"
+                        );
                     }
                     let result = result.map(translate::reply).map_err(translate::error);
                     running.sink.done(result);

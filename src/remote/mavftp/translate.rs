@@ -89,6 +89,7 @@ pub fn error(error: client::Error) -> Error {
         client::Error::ShortWrite => Error::NoSpace,
         client::Error::Malformed => Error::Failed("the vehicle's answer makes no sense".into()),
         client::Error::Unsupported => Error::Unsupported,
+        client::Error::TooLarge => Error::TooLarge,
         client::Error::PathTooLong => Error::PathTooLong,
         client::Error::Cancelled => Error::Cancelled,
     }
@@ -226,8 +227,7 @@ mod tests {
 
     #[test]
     fn a_size_no_file_can_have_is_cut() {
-        let wire =
-            WireEntry { name: b"a".to_vec(), directory: false, size: u64::MAX, mtime: None };
+        let wire = WireEntry { name: b"a".to_vec(), directory: false, size: u64::MAX, mtime: None };
         assert_eq!(entries(vec![wire], |_, _| ())[0].size, FILE_BYTES_MAX);
     }
 
