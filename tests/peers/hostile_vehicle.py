@@ -47,6 +47,7 @@ FILES = {
 FILES |= {
     "open-without-size": (7000, None, 7000),
     "open-fails": (7000, None, 0),
+    "open-mute": (7000, None, 0),
     "open-huge": (10, 1 << 30, 100),
     "open-4g": (10, 0xFFFFFFFF, 100),
     "open-larger": (10, 7000, 7000),
@@ -145,9 +146,9 @@ class Vehicle:
     # -- the link's tricks ---------------------------------------------------------------------
 
     def crowd(self):
-        """Every id there is, heartbeat by heartbeat, a few hundred at a time."""
+        """Every id there is but ours, heartbeat by heartbeat, a few hundred at a time."""
         for _ in range(300):
-            number = self.random.randrange(255 * 255)
+            number = self.random.randrange(1, 255 * 255)
             self.beat(self.third, (number // 255 + 1, number % 255 + 1))
 
     def flap(self):
@@ -232,6 +233,8 @@ class Vehicle:
             return self.opened(request, struct.pack("<I", 1))
         if name not in FILES:
             return self.reply(request, request.nak(NOT_FOUND))
+        if name == "open-mute":
+            return
         if name == "open-fails":
             return self.reply(request, request.nak(FAIL))
         size = FILES[name][1]

@@ -15,7 +15,7 @@ use vehicle::Vehicle;
 
 /// Between two of our heartbeats.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
-/// More components than any fleet has; beyond, the one silent for longest gives way.
+/// More components than any fleet has; beyond, who came first gives way.
 const VEHICLES_MAX: usize = 4096;
 
 /// A system and component id.
@@ -320,7 +320,7 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
             return vehicle.beat(now, from, heartbeat, self.options.link_timeout);
         }
         if self.vehicles.len() >= VEHICLES_MAX {
-            self.forget_most_silent(now);
+            self.forget_first();
         }
         self.vehicles.insert(source, Vehicle::new(now, source, from, heartbeat));
         self.arrivals.push(source);
@@ -330,12 +330,13 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
         }
     }
 
-    /// Makes place for a newcomer. One that has been asked for something is in use.
-    fn forget_most_silent(&mut self, now: Instant) {
-        let unused = self.vehicles.values().filter(|vehicle| vehicle.client.is_none());
-        if let Some(gone) = unused.max_by_key(|v| v.silence(now)).map(|vehicle| vehicle.target) {
+    /// Makes place for a newcomer, at little cost, for a crowd is many. Who has been asked for
+    /// something stays.
+    fn forget_first(&mut self) {
+        let unused = |target: &Target| self.vehicles.get(target).is_none_or(|v| v.client.is_none());
+        if let Some(at) = self.arrivals.iter().position(unused) {
+            let gone = self.arrivals.remove(at);
             self.vehicles.remove(&gone);
-            self.arrivals.retain(|target| *target != gone);
             self.strangers += 1;
         }
     }

@@ -13,7 +13,7 @@ use crate::mavftp::hub::{self, Hub, HubOutput, Known, Target, Wish};
 use crate::mavftp::wire::PATH_BYTES_MAX;
 use crate::remote::{OpId, Remote, Status};
 
-use super::driver::Driver;
+use super::driver::{DRAIN_FRAMES_MAX, Driver};
 use super::{MavftpRemote, Options, translate};
 
 /// After the first heartbeat, so long is waited for an autopilot before a component will do.
@@ -104,7 +104,10 @@ impl Search<'_> {
     fn run(mut self, options: &Options) -> Result<Arc<dyn Remote>, ConnectError> {
         loop {
             let now = Instant::now();
-            if let Some(known) = self.choose(now) {
+            // In a crowd there is always somebody more to ask.
+            if now < self.end
+                && let Some(known) = self.choose(now)
+            {
                 let target = known.target;
                 self.say(now, &format!("asking system {target} for its files"));
                 match self.probe(target, options)? {
@@ -199,9 +202,12 @@ impl Search<'_> {
             return Ok(events);
         }
         let wake = wake.map_or(self.end, |wake| wake.min(self.end));
-        if let Some(received) = self.node.receive(Some(wake))? {
+        let mut deadline = wake;
+        for _ in 0..DRAIN_FRAMES_MAX {
+            let Some(received) = self.node.receive(Some(deadline))? else { break };
             let (source, incoming) = translate::incoming(&received);
-            self.hub.receive(Instant::now(), received.peer, source, incoming);
+            deadline = Instant::now();
+            self.hub.receive(deadline, received.peer, source, incoming);
         }
         Ok(events)
     }

@@ -17,7 +17,7 @@ use crate::remote::{Class, Error, Op, OpId, Pull, Sink, Source, Status};
 use super::translate;
 
 /// Frames taken from the link before anything is sent.
-const DRAIN_FRAMES_MAX: usize = 512;
+pub const DRAIN_FRAMES_MAX: usize = 512;
 /// After the last caller has gone, so long is given to closing what is open on the vehicle.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// A link that fails is tried again after this.
