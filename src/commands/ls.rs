@@ -41,12 +41,14 @@ fn write_entry(out: &mut dyn Write, entry: &Entry, style: Style) -> io::Result<(
         let time = entry.mtime.and_then(shown).unwrap_or_else(|| "-".into());
         write!(out, "{kind} {:>SIZE_WIDTH$} {time:<TIME_WIDTH$} ", entry.size)?;
     }
-    let mut name = entry.name.as_bytes().to_vec();
     if style.harmless {
-        name.iter_mut().filter(|byte| byte.is_ascii_control()).for_each(|byte| *byte = b'?');
+        // Terminals obey control characters beyond ASCII too.
+        let harmless = |c: char| if c.is_control() { '?' } else { c };
+        writeln!(out, "{}", entry.name.to_string().chars().map(harmless).collect::<String>())
+    } else {
+        out.write_all(entry.name.as_bytes())?;
+        out.write_all(b"\n")
     }
-    out.write_all(&name)?;
-    out.write_all(b"\n")
 }
 
 /// UTC, to the second; `None` for a time that no vehicle can mean.
@@ -94,6 +96,7 @@ mod tests {
     fn a_name_cannot_steer_a_terminal() {
         let style = Style { long: false, harmless: true };
         assert_eq!(line(file("\x1b[2Jx", None), style), "?[2Jx\n");
+        assert_eq!(line(file("\u{9b}2Jgröße", None), style), "?2Jgröße\n");
         assert_eq!(line(file("\x1b[2Jx", None), SHORT), "\x1b[2Jx\n");
     }
 

@@ -19,6 +19,10 @@ const SIGNATURE_BYTES: usize = 13;
 /// The incompatibility flag of a signed frame.
 const SIGNED: u8 = 1;
 
+/// Starts with a wrong check in one datagram after which the rest of it is garbage: each costs the
+/// check of a whole frame, and a large datagram can be made of nothing else.
+const WRONG_STARTS_MAX: u32 = 64;
+
 /// Bytes a stream's splitter holds at most: a frame, the byte after it, and one large piece.
 const HELD_BYTES_MAX: usize = 4 * super::DATAGRAM_BYTES_MAX;
 
@@ -77,13 +81,16 @@ pub struct Splitter {
     stream: bool,
     bytes: Vec<u8>,
     at: usize,
+    /// Starts with a wrong check in this piece.
+    wrong_starts: u32,
     counters: Counters,
 }
 
 impl Splitter {
     /// For datagrams: each stands alone, so that a damaged one costs nothing but itself.
     pub fn of_datagrams() -> Splitter {
-        Splitter { stream: false, bytes: Vec::new(), at: 0, counters: Counters::default() }
+        let counters = Counters::default();
+        Splitter { stream: false, bytes: Vec::new(), at: 0, wrong_starts: 0, counters }
     }
 
     /// For one stream, cut anywhere.
@@ -96,6 +103,7 @@ impl Splitter {
         let done = if self.stream { self.at } else { self.bytes.len() };
         self.bytes.drain(..done);
         self.at = 0;
+        self.wrong_starts = 0;
         self.bytes.extend_from_slice(piece);
         if self.bytes.len() > HELD_BYTES_MAX {
             // Only a caller that does not take its frames gets here.
@@ -146,7 +154,9 @@ impl Splitter {
             }
             Some(_) => {
                 self.counters.bad_check += 1;
-                Step::Skip(1)
+                self.wrong_starts += 1;
+                let hopeless = !self.stream && self.wrong_starts >= WRONG_STARTS_MAX;
+                Step::Skip(if hopeless { self.bytes.len() - self.at } else { 1 })
             }
         }
     }

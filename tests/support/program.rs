@@ -60,6 +60,11 @@ impl Program {
         }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, as `kill PID` does.
     pub fn terminate(&self) {
         // SAFETY: a plain system call; the child is not reaped yet, so the id is still its own.

@@ -184,3 +184,14 @@ proptest! {
         prop_assert_eq!(splitter.counters(), whole.counters());
     }
 }
+
+#[test]
+fn a_datagram_made_of_false_starts_is_given_up() {
+    let start = [V1_START, 255, 0, 1, 1, 110];
+    let datagram: Vec<u8> = start.iter().copied().cycle().take(60_000).collect();
+    let mut splitter = Splitter::of_datagrams();
+    splitter.push(&datagram);
+    assert_eq!(splitter.next_frame(), None);
+    let Counters { bad_check, garbage_bytes, .. } = splitter.counters();
+    assert_eq!((bad_check, garbage_bytes), (WRONG_STARTS_MAX.into(), 60_000));
+}

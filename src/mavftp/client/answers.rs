@@ -114,7 +114,10 @@ impl Client {
     fn list_step(&mut self, now: Instant, id: RequestId, step: ListStep, unreadable: u32) {
         match step {
             ListStep::Page(entries) => {
-                self.mark_progress(now, id);
+                // A server may repeat its entries for ever.
+                if !entries.is_empty() {
+                    self.mark_progress(now, id);
+                }
                 self.events.push_back(Event::Page(id, entries));
             }
             ListStep::WithoutTime => self.mark_progress(now, id),

@@ -149,6 +149,9 @@ pub enum Error {
     /// The server does not know the request.
     #[error("the server cannot do this")]
     Unsupported,
+    /// The file has more bytes than the protocol has offsets.
+    #[error("the file is too large")]
+    TooLarge,
     /// The path does not fit in a request.
     #[error("the path is too long")]
     PathTooLong,
@@ -275,8 +278,9 @@ impl Client {
 
     /// Gives an upload the bytes it wanted.
     pub fn supply(&mut self, id: RequestId, offset: u32, bytes: &[u8]) {
-        if let Some(upload) = self.upload(id) {
-            upload.job.supply(offset, bytes);
+        let fits = self.upload(id).is_none_or(|upload| upload.job.supply(offset, bytes));
+        if !fits {
+            self.end(id, Err(Error::TooLarge));
         }
     }
 

@@ -12,6 +12,9 @@ use super::{Class, Client, Error, RequestId};
 
 /// A closing that nobody waits for is not repeated more often.
 const CLOSE_TRIES: u32 = 3;
+/// An opening that nobody waits for, or others wait behind, is not repeated more often: there are
+/// servers that pass over what they cannot open.
+const OPEN_TRIES: u32 = 3;
 /// Servers read on while they list; the next page takes its time on a full card.
 const LIST_FLOOR: Duration = Duration::from_millis(500);
 
@@ -59,10 +62,11 @@ impl Client {
             Some(until) => Some(until),
             None => self.exchange.next_deadline(),
         };
-        let slot = self.slot.open().and_then(|holding| match self.contender(holding).is_some() {
-            true => holding.turn_ends_at(),
-            false => self.users(&holding.file).is_empty().then(|| holding.idle_at()),
-        });
+        let slot =
+            self.slot.open().and_then(|holding| match self.contender(&holding.file).is_some() {
+                true => holding.turn_ends_at(),
+                false => self.users(&holding.file).is_empty().then(|| holding.idle_at()),
+            });
         // A turn that is over ends when its last block is answered, not at a time.
         let slot = slot.filter(|due| *due > now);
         [expiry, sending, slot].into_iter().flatten().min()
@@ -196,7 +200,7 @@ impl Client {
             return Some(self.start_close(now, Some(id)));
         }
         let users = self.users(&file);
-        let due = match self.contender(holding) {
+        let due = match self.contender(&holding.file) {
             Some(_) => users.is_empty() || self.may_give_way(now, holding),
             None => users.is_empty() && now >= holding.idle_at(),
         };
@@ -204,7 +208,12 @@ impl Client {
         if !due || busy {
             return None;
         }
-        // Those who gave way come after those who waited.
+        self.go_behind(users);
+        Some(self.start_close(now, None))
+    }
+
+    /// Those who gave way come after those who waited.
+    fn go_behind(&mut self, users: Vec<RequestId>) {
         for id in users {
             self.turns += 1;
             let turn = self.turns;
@@ -212,15 +221,12 @@ impl Client {
                 job.turn = turn;
             }
         }
-        Some(self.start_close(now, None))
     }
 
-    /// The first job that waits for another file than the open one.
-    fn contender(&self, holding: &Holding) -> Option<RequestId> {
+    /// The first job that waits for another file than this one.
+    fn contender(&self, file: &File) -> Option<RequestId> {
         self.order_for_slot().into_iter().find(|id| {
-            self.jobs
-                .get(id)
-                .is_some_and(|job| job.kind.unfinished() && !job.kind.uses(*id, &holding.file))
+            self.jobs.get(id).is_some_and(|job| job.kind.unfinished() && !job.kind.uses(*id, file))
         })
     }
 
@@ -238,7 +244,7 @@ impl Client {
 
     fn turn_over(&self, now: Instant, holding: &Holding) -> bool {
         let ended = holding.turn_ends_at().is_some_and(|end| now >= end);
-        ended && self.preemptible(holding) && self.contender(holding).is_some()
+        ended && self.preemptible(holding) && self.contender(&holding.file).is_some()
     }
 
     /// Whether the holder's turn is over, or it has nothing to ask or send.
@@ -306,9 +312,12 @@ impl Client {
 
     fn give_up_unheard(&mut self) {
         let awaited = matches!(self.slot, Slot::Closing { finishing: Some(_) });
+        let hopeless = self.opens_in_vain();
         let unheard = self.exchange.forget(|request| {
             let closing = request.owner == Owner::Close && !awaited;
-            let tired = request.tries > CLOSE_TRIES && closing;
+            let opening = request.owner == Owner::Open && hopeless;
+            let tired =
+                (request.tries > CLOSE_TRIES && closing) || (request.tries > OPEN_TRIES && opening);
             let silent = request.tries > SILENT_TRIES
                 && matches!(
                     request.payload.command(),
@@ -319,9 +328,26 @@ impl Client {
         for request in unheard {
             match request.owner {
                 Owner::Close => self.slot = Slot::Free,
-                Owner::Open => {}
+                Owner::Open => self.open_unheard(request.payload.session),
                 Owner::Job(id, _) => self.job_unheard(id),
             }
+        }
+    }
+
+    /// Whether an opening on its way is of no use to anybody, or keeps others from theirs.
+    fn opens_in_vain(&self) -> bool {
+        match &self.slot {
+            Slot::Opening(file) => self.users(file).is_empty() || self.contender(file).is_some(),
+            Slot::Free | Slot::Open(_) | Slot::MustClose { .. } | Slot::Closing { .. } => false,
+        }
+    }
+
+    /// The server may have opened it all the same, and only its answers be lost.
+    fn open_unheard(&mut self, session: u8) {
+        let closing = Slot::MustClose { session, finishing: None };
+        if let Slot::Opening(file) = std::mem::replace(&mut self.slot, closing) {
+            let users = self.users(&file);
+            self.go_behind(users);
         }
     }
 

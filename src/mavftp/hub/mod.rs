@@ -15,7 +15,7 @@ use vehicle::Vehicle;
 
 /// Between two of our heartbeats.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
-/// More components than any fleet has; heartbeats of others are passed over.
+/// More components than any fleet has; beyond, who came first gives way.
 const VEHICLES_MAX: usize = 4096;
 
 /// A system and component id.
@@ -197,7 +197,7 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                     (Err(error), _) => tracing::debug!(%source, %error, "dropped a frame"),
                 }
             }
-            Incoming::Identity(identity) => vehicle.identify(identity),
+            Incoming::Identity(identity) => vehicle.identify(now, identity),
             Incoming::Heartbeat(_) | Incoming::Other => {}
         }
     }
@@ -266,6 +266,18 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
         self.vehicles.get(&target).map(|vehicle| self.describe(now, vehicle))
     }
 
+    /// Frames passed over: from another address than their sender's, or of senders forgotten in a
+    /// crowd.
+    pub fn strangers(&self) -> u64 {
+        self.strangers
+    }
+
+    /// Answers passed over because they answered nothing that was asked.
+    pub fn unmatched(&self) -> u64 {
+        let clients = self.vehicles.values().filter_map(|vehicle| vehicle.client.as_ref());
+        clients.map(Client::unmatched).sum()
+    }
+
     /// Whether a file is open on any server.
     pub fn holds_sessions(&self) -> bool {
         let mut clients = self.vehicles.values().filter_map(|vehicle| vehicle.client.as_ref());
@@ -304,16 +316,28 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
     }
 
     fn beat(&mut self, now: Instant, from: P, source: Target, heartbeat: Heartbeat) {
-        let full = self.vehicles.len() >= VEHICLES_MAX;
-        match self.vehicles.get_mut(&source) {
-            Some(vehicle) => vehicle.beat(now, from, heartbeat, self.options.link_timeout),
-            None if full => self.strangers += 1,
-            None => {
-                self.vehicles.insert(source, Vehicle::new(now, source, from, heartbeat));
-                self.arrivals.push(source);
-                // It may have to hear us before it answers.
-                self.beats.push(Some(from));
-            }
+        if let Some(vehicle) = self.vehicles.get_mut(&source) {
+            return vehicle.beat(now, from, heartbeat, self.options.link_timeout);
+        }
+        if self.vehicles.len() >= VEHICLES_MAX {
+            self.forget_first();
+        }
+        self.vehicles.insert(source, Vehicle::new(now, source, from, heartbeat));
+        self.arrivals.push(source);
+        // It may have to hear us before it answers.
+        if !self.beats.contains(&Some(from)) {
+            self.beats.push(Some(from));
+        }
+    }
+
+    /// Makes place for a newcomer, at little cost, for a crowd is many. Who has been asked for
+    /// something stays.
+    fn forget_first(&mut self) {
+        let unused = |target: &Target| self.vehicles.get(target).is_none_or(|v| v.client.is_none());
+        if let Some(at) = self.arrivals.iter().position(unused) {
+            let gone = self.arrivals.remove(at);
+            self.vehicles.remove(&gone);
+            self.strangers += 1;
         }
     }
 

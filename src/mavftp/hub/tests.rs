@@ -202,3 +202,33 @@ fn heartbeats_go_to_everybody_who_is_up_and_else_to_the_default() {
     bench.wait(9);
     assert_eq!(beats(bench.drain()), [None]);
 }
+
+/// Heartbeats of more components than the hub remembers, one by one.
+fn crowd(bench: &mut Bench) {
+    for system in 2..=40 {
+        for component in 1..=255 {
+            bench.now += Duration::from_millis(1);
+            bench.beat(9, system, component, CAMERA);
+        }
+    }
+}
+
+#[test]
+fn a_vehicle_is_heard_behind_a_crowd() {
+    let mut bench = Bench::new();
+    crowd(&mut bench);
+    bench.beat(1, 1, 1, PX4);
+    assert!(bench.look().up);
+    assert!(bench.hub.known(bench.now).len() <= VEHICLES_MAX);
+    let answers = bench.drain().len();
+    assert!(answers <= 3, "a crowd at one place gets one heartbeat, not {answers}");
+}
+
+#[test]
+fn a_crowd_does_not_push_out_a_vehicle_in_use() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, PX4);
+    bench.request(1, list());
+    crowd(&mut bench);
+    assert!(bench.hub.look(bench.now, TARGET).is_some());
+}

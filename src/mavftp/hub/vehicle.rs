@@ -1,5 +1,6 @@
 //! What is known of one component out there: where it is, whether it is heard, who it is.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::mavftp::client::{Client, Traits};
@@ -18,6 +19,8 @@ const NO_AUTOPILOT: u8 = 8;
 const IDENTITY_TRIES: u32 = 3;
 /// Between two questions for an identity.
 const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
+/// The same complaint about one vehicle is logged so often at most; it may be caused by every frame.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 /// ArduPilot queues five requests and loses the rest silently.
 const ARDUPILOT_QUEUE: usize = 5;
 /// Other servers answer as fast as requests come; this covers Wi-Fi at 2 MB/s and 20 ms.
@@ -78,10 +81,27 @@ pub struct Vehicle<P> {
     identity: Option<Identity>,
     identity_tries: u32,
     identity_due: Option<Instant>,
-    warned_of: Option<P>,
+    two_places: Complaint,
+    two_identities: Complaint,
 }
 
-impl<P: Copy + Eq> Vehicle<P> {
+/// Something wrong that may go on: when it was logged last.
+#[derive(Debug, Default)]
+struct Complaint(Option<Instant>);
+
+impl Complaint {
+    /// Whether to log it now.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let since = self.0.map(|last| now.saturating_duration_since(last));
+        let due = since.is_none_or(|since| since >= COMPLAINT_PAUSE);
+        if due {
+            self.0 = Some(now);
+        }
+        due
+    }
+}
+
+impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
     /// A component whose first heartbeat came from `address`.
     pub fn new(now: Instant, target: Target, address: P, heartbeat: Heartbeat) -> Vehicle<P> {
         Vehicle {
@@ -94,7 +114,8 @@ impl<P: Copy + Eq> Vehicle<P> {
             identity: None,
             identity_tries: 0,
             identity_due: None,
-            warned_of: None,
+            two_places: Complaint::default(),
+            two_identities: Complaint::default(),
         }
     }
 
@@ -134,9 +155,9 @@ impl<P: Copy + Eq> Vehicle<P> {
     /// Notes a heartbeat of it. A new address is believed only when the old one has gone silent.
     pub fn beat(&mut self, now: Instant, from: P, heartbeat: Heartbeat, link_timeout: Duration) {
         if from != self.address && self.silence(now) < link_timeout {
-            if self.warned_of != Some(from) {
-                self.warned_of = Some(from);
-                tracing::warn!(target = %self.target, "the same ids are live at two addresses; the first is kept");
+            if self.two_places.is_due(now) {
+                let (target, kept, other) = (self.target, self.address, from);
+                tracing::warn!(%target, ?kept, ?other, "the same ids are live at two addresses");
             }
             return;
         }
@@ -150,13 +171,15 @@ impl<P: Copy + Eq> Vehicle<P> {
     }
 
     /// Notes who it says it is.
-    pub fn identify(&mut self, identity: Identity) {
+    pub fn identify(&mut self, now: Instant, identity: Identity) {
         self.identity_due = None;
         if identity.is_unknown() {
             return;
         }
         if self.identity.as_ref().is_some_and(|known| *known != identity) {
-            tracing::warn!(target = %self.target, "another vehicle answers under the same ids");
+            if self.two_identities.is_due(now) {
+                tracing::warn!(target = %self.target, "another vehicle answers under the same ids");
+            }
             self.epoch += 1;
         }
         self.identity = Some(identity);

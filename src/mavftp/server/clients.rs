@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::replies::Replies;
 use super::sessions::{Session, Sessions};
 
-/// Most clients known at once; a further one takes the place of the one not heard for longest.
+/// Most clients known at once; a further one takes the place of the one not heard for longest, unless
+/// all have a session in use.
 pub(super) const CLIENTS_MAX: usize = 64;
 /// Most open files of all clients.
 pub(super) const SESSIONS_MAX: usize = 64;
@@ -36,6 +37,17 @@ impl<H> Client<H> {
     }
 }
 
+/// Whether there is place for one more client.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place<C> {
+    /// It is known, or not all places are taken.
+    Free,
+    /// This one had to go.
+    Of(C),
+    /// All places are in use.
+    None,
+}
+
 /// All clients, by the key that tells them apart.
 pub(super) struct Clients<C, H> {
     all: BTreeMap<C, Client<H>>,
@@ -49,19 +61,21 @@ impl<C: Copy + Ord, H> Clients<C, H> {
         Clients { all: BTreeMap::new(), seed, last_burst: None }
     }
 
-    /// Makes place for a client that is not known: who had to go for it. One without open files
-    /// goes first.
-    pub(super) fn make_place(&mut self, from: C) -> Option<C> {
+    /// Makes place for a client that is not known. One without open files goes first, one with a
+    /// session in use never: a crowd must not end the transfers of others.
+    pub(super) fn make_place(&mut self, now: Instant, from: C) -> Place<C> {
         if self.all.contains_key(&from) || self.all.len() < CLIENTS_MAX {
-            return None;
+            return Place::Free;
         }
-        let gone = self
-            .all
-            .iter()
-            .min_by_key(|(_, client)| (client.sessions.len() > 0, client.heard))
-            .map(|(key, _)| *key)?;
-        self.all.remove(&gone);
-        Some(gone)
+        let idle = self.all.iter().filter(|(_, client)| !client.sessions.any_busy(now));
+        let gone = idle.min_by_key(|(_, client)| (client.sessions.len() > 0, client.heard));
+        match gone.map(|(key, _)| *key) {
+            Some(gone) => {
+                self.all.remove(&gone);
+                Place::Of(gone)
+            }
+            None => Place::None,
+        }
     }
 
     /// The client, who was just heard.
@@ -194,11 +208,24 @@ mod tests {
         for from in 1..CLIENTS_MAX as u8 {
             clients.hear(start + Duration::from_secs(u64::from(from)), from);
         }
-        assert_eq!(clients.make_place(5), None, "who is known needs no place");
+        let now = start + Duration::from_secs(60);
+        assert_eq!(clients.make_place(now, 5), Place::Free, "who is known needs no place");
         assert_eq!(
-            clients.make_place(200),
-            Some(1),
+            clients.make_place(now, 200),
+            Place::Of(1),
             "0 was silent for longer, but has a file open"
         );
+    }
+
+    #[test]
+    fn a_crowd_does_not_push_out_a_client_whose_session_is_in_use() {
+        let start = Instant::now();
+        let mut clients: Clients<u8, ()> = Clients::new(0);
+        for from in 0..CLIENTS_MAX as u8 {
+            assert!(open(&mut clients, start, from, 1));
+        }
+        assert_eq!(clients.make_place(start + IDLE_TIME, 200), Place::None);
+        let later = start + IDLE_TIME + Duration::from_millis(1);
+        assert_eq!(clients.make_place(later, 200), Place::Of(0));
     }
 }

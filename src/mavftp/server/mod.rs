@@ -25,10 +25,10 @@ pub use files::{Content, Files, LISTING_ENTRIES_MAX, ServedFile, nak_of_errno};
 pub use memory::{MemoryFile, MemoryFiles};
 pub use path::ServedPath;
 
-use crate::mavftp::wire::{Opcode, Payload};
+use crate::mavftp::wire::{Nak, Opcode, Payload};
 use burst::Pace;
 use checksums::Checksums;
-use clients::Clients;
+use clients::{Clients, Place};
 use exchange::Exchange;
 use snapshots::Snapshots;
 
@@ -104,9 +104,16 @@ impl<C: Copy + Ord, F: Files> Server<C, F> {
         if is_answer || self.answers.len() >= ANSWERS_MAX {
             return;
         }
-        if let Some(gone) = self.clients.make_place(from) {
-            self.snapshots.forget(gone);
-            self.checksums.forget(gone);
+        match self.clients.make_place(now, from) {
+            Place::Free => {}
+            Place::Of(gone) => {
+                self.snapshots.forget(gone);
+                self.checksums.forget(gone);
+            }
+            Place::None => {
+                let answer = Payload::nak(request, Nak::NoSessionsAvailable);
+                return self.answers.push_back((from, answer));
+            }
         }
         if let Some(answer) = self.clients.hear(now, from).replies.again(now, request) {
             self.answers.push_back((from, answer));

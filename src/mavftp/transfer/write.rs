@@ -76,13 +76,17 @@ impl WriteJob {
     }
 
     /// Takes in bytes from the source. Bytes for another place than wanted (the upload began anew
-    /// meanwhile) are left out.
-    pub fn supply(&mut self, offset: u32, bytes: &[u8]) {
+    /// meanwhile) are left out. False when the protocol has no offset for what comes after them.
+    pub fn supply(&mut self, offset: u32, bytes: &[u8]) -> bool {
         self.want_outstanding = false;
         if offset != self.supplied || self.length.is_some() {
-            return;
+            return true;
         }
-        self.supplied = self.supplied.saturating_add(bytes.len() as u32);
+        let end = u64::from(self.supplied) + bytes.len() as u64;
+        let Some(end) = u32::try_from(end).ok().filter(|end| *end < u32::MAX) else {
+            return false;
+        };
+        self.supplied = end;
         self.tail.extend_from_slice(bytes);
         let whole = self.tail.len() - self.tail.len() % DATA_BYTES_MAX;
         let tail = self.tail.split_off(whole);
@@ -92,6 +96,7 @@ impl WriteJob {
             self.blocks.insert(at, Block { bytes: bytes.to_vec(), asked: false });
             at += bytes.len() as u32;
         }
+        true
     }
 
     /// The source has nothing now; it is asked again after [`WriteJob::more`].
@@ -208,7 +213,7 @@ mod tests {
 
     fn supplied(bytes: &[u8]) -> WriteJob {
         let mut job = WriteJob::new(b"/a".to_vec(), 0);
-        job.supply(0, bytes);
+        assert!(job.supply(0, bytes));
         assert!(job.finish(bytes.len() as u32));
         job
     }
@@ -247,6 +252,13 @@ mod tests {
         assert_eq!(job.want(), None);
         job.more();
         assert!(job.want().is_some());
+    }
+
+    #[test]
+    fn a_file_beyond_the_last_offset_is_refused() {
+        let mut job = WriteJob::new(b"/a".to_vec(), u32::MAX - 100);
+        assert!(job.supply(u32::MAX - 100, &[7; 99]));
+        assert!(!job.supply(u32::MAX - 1, &[7; 1]));
     }
 
     #[test]

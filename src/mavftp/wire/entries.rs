@@ -27,12 +27,19 @@ pub struct Listed {
 
 /// Reads a page. `with_time` tells whether the page answers the opcode that sends times.
 ///
-/// Empty strings are not entries (older ArduPilot doubles the NUL); skipped ones (`S`) count.
+/// Empty strings are not entries (older ArduPilot doubles the NUL); skipped ones (`S`) count. What
+/// runs against the end of a full page without its NUL was cut, and its name or size with it.
 pub fn parse_entries(data: &[u8], with_time: bool) -> Listed {
     let mut listed = Listed::default();
-    for text in data.split(|&byte| byte == 0).filter(|text| !text.is_empty()) {
+    let full = data.len() >= super::DATA_BYTES_MAX;
+    let mut texts = data.split(|&byte| byte == 0).peekable();
+    while let Some(text) = texts.next() {
+        if text.is_empty() {
+            continue;
+        }
+        let cut = full && texts.peek().is_none();
         listed.count += 1;
-        match (text[0], parse_entry(text, with_time)) {
+        match (text[0], parse_entry(text, with_time).filter(|_| !cut)) {
             (b'S', _) => {}
             (_, Some(entry)) => listed.entries.push(entry),
             (_, None) => listed.unreadable += 1,
@@ -125,6 +132,17 @@ mod tests {
         let listed =
             parse_entries(b"Fno-size\0Fbad\tx\0Xwhat\0Fhuge\t99999999999999999999999\0", false);
         assert_eq!((listed.count, listed.unreadable, listed.entries.len()), (4, 4, 0));
+    }
+
+    #[test]
+    fn an_entry_that_a_full_page_cuts_off_is_not_believed() {
+        let mut page = b"Fwhole\t5\0F".to_vec();
+        page.resize(super::super::DATA_BYTES_MAX - 2, b'n');
+        page.extend_from_slice(b"\t1");
+        let listed = parse_entries(&page, false);
+        assert_eq!((listed.count, listed.unreadable), (2, 1));
+        assert_eq!(listed.entries, [file(b"whole", 5, None)]);
+        assert_eq!(parse_entries(b"Flast\t12", false).entries, [file(b"last", 12, None)]);
     }
 
     proptest! {

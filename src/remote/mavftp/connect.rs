@@ -13,13 +13,15 @@ use crate::mavftp::hub::{self, Hub, HubOutput, Known, Target, Wish};
 use crate::mavftp::wire::PATH_BYTES_MAX;
 use crate::remote::{OpId, Remote, Status};
 
-use super::driver::Driver;
+use super::driver::{DRAIN_FRAMES_MAX, Driver};
 use super::{MavftpRemote, Options, translate};
 
 /// After the first heartbeat, so long is waited for an autopilot before a component will do.
 const AUTOPILOT_GRACE: Duration = Duration::from_millis(1500);
 /// How long a component may take to answer its first FTP request.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// So many of those heard are named; a crowd does not fit in a line.
+const NAMED_MAX: usize = 8;
 /// The first word about what is missing comes after this; fast mounts say nothing.
 const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
 
@@ -64,7 +66,7 @@ pub fn connect(
         end: now + options.mount_timeout,
         first_heard: None,
         mute: HashSet::new(),
-        refusing: None,
+        refusing: Vec::new(),
         said: String::new(),
         waiting,
     };
@@ -91,9 +93,9 @@ struct Search<'a> {
     first_heard: Option<Instant>,
     /// Who answered no FTP.
     mute: HashSet<Target>,
-    /// The first who answered FTP, but only to refuse: a MAVSDK component beside the one that
-    /// serves, or a server whose root may not be listed. Will do if nobody else does.
-    refusing: Option<Known>,
+    /// Who answered FTP, but only to refuse: a MAVSDK component beside the one that serves, or a
+    /// server whose root may not be listed. The first will do if nobody else does.
+    refusing: Vec<Known>,
     said: String,
     waiting: &'a mut dyn FnMut(&str),
 }
@@ -102,17 +104,20 @@ impl Search<'_> {
     fn run(mut self, options: &Options) -> Result<Arc<dyn Remote>, ConnectError> {
         loop {
             let now = Instant::now();
-            if let Some(known) = self.choose(now) {
+            // In a crowd there is always somebody more to ask.
+            if now < self.end
+                && let Some(known) = self.choose(now)
+            {
                 let target = known.target;
                 self.say(now, &format!("asking system {target} for its files"));
                 match self.probe(target, options)? {
                     Answer::Lists => return self.finish(known),
-                    Answer::Refuses => _ = self.refusing.get_or_insert(known),
+                    Answer::Refuses => self.refusing.push(known),
                     Answer::Nothing => _ = self.mute.insert(target),
                 }
                 continue;
             }
-            if let Some(known) = self.refusing.filter(|_| self.is_settled(now)) {
+            if let Some(known) = self.refusing.first().copied().filter(|_| self.is_settled(now)) {
                 return self.finish(known);
             }
             if now >= self.end {
@@ -126,9 +131,9 @@ impl Search<'_> {
     /// The best candidate that has not failed to answer; components wait for autopilots.
     fn choose(&mut self, now: Instant) -> Option<Known> {
         let mut candidates = self.hub.candidates(now, self.wish);
-        let refused = self.refusing.map(|known| known.target);
         candidates.retain(|known| {
-            known.up && !self.mute.contains(&known.target) && refused != Some(known.target)
+            let refuses = self.refusing.iter().any(|refusing| refusing.target == known.target);
+            known.up && !refuses && !self.mute.contains(&known.target)
         });
         if candidates.is_empty() {
             return None;
@@ -147,9 +152,11 @@ impl Search<'_> {
     /// How a target answers its first FTP request.
     fn probe(&mut self, target: Target, options: &Options) -> Result<Answer, ConnectError> {
         let id = RequestId(OpId::fresh().0);
-        let patience = PROBE_PATIENCE.min(options.op_timeout);
+        let now = Instant::now();
+        let rest = self.end.saturating_duration_since(now);
+        let patience = PROBE_PATIENCE.min(options.op_timeout).min(rest);
         let op = Op::List { path: b"/".to_vec() };
-        self.hub.request(Instant::now(), target, id, op, Class::Metadata, patience);
+        self.hub.request(now, target, id, op, Class::Metadata, patience);
         let mut listed = false;
         loop {
             for event in self.turn(Some(id))? {
@@ -195,9 +202,12 @@ impl Search<'_> {
             return Ok(events);
         }
         let wake = wake.map_or(self.end, |wake| wake.min(self.end));
-        if let Some(received) = self.node.receive(Some(wake))? {
+        let mut deadline = wake;
+        for _ in 0..DRAIN_FRAMES_MAX {
+            let Some(received) = self.node.receive(Some(deadline))? else { break };
             let (source, incoming) = translate::incoming(&received);
-            self.hub.receive(Instant::now(), received.peer, source, incoming);
+            deadline = Instant::now();
+            self.hub.receive(deadline, received.peer, source, incoming);
         }
         Ok(events)
     }
@@ -231,8 +241,8 @@ impl Search<'_> {
     }
 
     fn heard(&self, now: Instant) -> String {
-        let known = self.hub.known(now);
-        known.iter().map(|known| known.target.to_string()).collect::<Vec<_>>().join(", ")
+        let heard: Vec<Target> = self.hub.known(now).iter().map(|known| known.target).collect();
+        named(&heard)
     }
 
     /// Whom the user named.
@@ -246,13 +256,13 @@ impl Search<'_> {
 
     fn failure(&self, now: Instant) -> ConnectError {
         let seconds = now.saturating_duration_since(self.started).as_secs();
-        let mut mute: Vec<String> = self.mute.iter().map(Target::to_string).collect();
+        let mut mute: Vec<Target> = self.mute.iter().copied().collect();
         mute.sort();
         if !mute.is_empty() {
             return ConnectError::NoFtp(format!(
                 "{} on {} answers no FTP request; check that FTP is enabled there, or name \
                  another component with --target SYS:COMP",
-                mute.join(", "),
+                named(&mute),
                 self.place
             ));
         }
@@ -293,6 +303,14 @@ impl Search<'_> {
         };
         let thread = std::thread::Builder::new().name("link".into()).spawn(move || driver.run())?;
         Ok(Arc::new(MavftpRemote { commands: sender, waker, status, thread: Some(thread) }))
+    }
+}
+
+fn named(targets: &[Target]) -> String {
+    let names: Vec<String> = targets.iter().take(NAMED_MAX).map(Target::to_string).collect();
+    match targets.len().saturating_sub(NAMED_MAX) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
     }
 }
 

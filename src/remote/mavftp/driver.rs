@@ -11,12 +11,13 @@ use crate::link::Peer;
 use crate::link::node::Node;
 use crate::mavftp::client::{Event, RequestId};
 use crate::mavftp::hub::{Hub, HubOutput, Target};
+use crate::mavftp::wire::WireEntry;
 use crate::remote::{Class, Error, Op, OpId, Pull, Sink, Source, Status};
 
 use super::translate;
 
 /// Frames taken from the link before anything is sent.
-const DRAIN_FRAMES_MAX: usize = 512;
+pub const DRAIN_FRAMES_MAX: usize = 512;
 /// After the last caller has gone, so long is given to closing what is open on the vehicle.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// A link that fails is tried again after this.
@@ -61,6 +62,8 @@ pub struct Driver {
 pub struct Running {
     sink: Arc<dyn Sink>,
     source: Option<Arc<dyn Source>>,
+    /// Entries of a listing that could not be shown.
+    left_out: u32,
 }
 
 impl Driver {
@@ -83,7 +86,9 @@ impl Driver {
                 None => self.listen(wait),
             }
         }
-        tracing::debug!(counters = ?self.node.counters(), "the link is closed");
+        let (strangers, unmatched) = (self.hub.strangers(), self.hub.unmatched());
+        let counters = self.node.counters();
+        tracing::debug!(?counters, strangers, unmatched, "the link is closed");
     }
 
     /// Carries out a command; true when it is the last.
@@ -126,7 +131,7 @@ impl Driver {
             _ => None,
         };
         let id = RequestId(id.0);
-        self.running.insert(id, Running { sink, source });
+        self.running.insert(id, Running { sink, source, left_out: 0 });
         let class = translate::class(class);
         self.hub.request(now, self.target, id, wire_op, class, patience);
     }
@@ -185,21 +190,37 @@ impl Driver {
             Event::Data(id, offset, payload, count) => self.with_sink(id, |sink| {
                 sink.data(u64::from(offset), &payload.data()[..count]);
             }),
-            Event::Page(id, entries) => {
-                let entries = translate::entries(entries);
-                self.with_sink(id, |sink| sink.page(entries));
-            }
+            Event::Page(id, entries) => self.tell_page(id, entries),
             Event::Acknowledged(id, offset) => {
                 self.with_sink(id, |sink| sink.acknowledged(u64::from(offset)));
             }
             Event::Want(id, offset, length) => self.supply(id, offset, length as usize),
             Event::Done(id, result) => {
                 if let Some(running) = self.running.remove(&id) {
+                    if running.left_out > 1 {
+                        tracing::warn!(
+                            left_out = running.left_out,
+                            "entries left out of a listing, in all"
+                        );
+                    }
                     let result = result.map(translate::reply).map_err(translate::error);
                     running.sink.done(result);
                 }
             }
         }
+    }
+
+    fn tell_page(&mut self, id: RequestId, entries: Vec<WireEntry>) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        let entries = translate::entries(entries, |entry, error| {
+            // Once for a listing: a vehicle may have thousands of them.
+            if running.left_out == 0 {
+                let name = entry.name.escape_ascii();
+                tracing::warn!(%name, %error, "left an entry out of a listing, perhaps more");
+            }
+            running.left_out += 1;
+        });
+        running.sink.page(entries);
     }
 
     fn with_sink(&self, id: RequestId, tell: impl FnOnce(&dyn Sink)) {

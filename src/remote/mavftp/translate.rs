@@ -4,7 +4,9 @@ use crate::link::node::{Message, Received};
 use crate::mavftp::client;
 use crate::mavftp::hub::{Frame, Heartbeat, Identity, Incoming, Target};
 use crate::mavftp::wire::{Nak, WireEntry};
-use crate::remote::{Class, Entry, Error, Kind, Name, Op, RemotePath, Reply, WriteMode};
+use crate::remote::{
+    Class, Entry, Error, FILE_BYTES_MAX, Kind, Name, Op, PathError, RemotePath, Reply, WriteMode,
+};
 
 /// `MAV_TYPE_GENERIC`; never GCS, whose coming and going vehicles react to.
 const OWN_TYPE: u8 = 0;
@@ -87,6 +89,7 @@ pub fn error(error: client::Error) -> Error {
         client::Error::ShortWrite => Error::NoSpace,
         client::Error::Malformed => Error::Failed("the vehicle's answer makes no sense".into()),
         client::Error::Unsupported => Error::Unsupported,
+        client::Error::TooLarge => Error::TooLarge,
         client::Error::PathTooLong => Error::PathTooLong,
         client::Error::Cancelled => Error::Cancelled,
     }
@@ -128,19 +131,21 @@ fn from_errno(errno: u8) -> Error {
     }
 }
 
-/// Entries whose names are safe; the others are counted in the log.
-pub fn entries(entries: Vec<WireEntry>) -> Vec<Entry> {
+/// Entries whose names are safe. The others are handed to `left_out`, with the reason.
+pub fn entries(
+    entries: Vec<WireEntry>,
+    mut left_out: impl FnMut(&WireEntry, PathError),
+) -> Vec<Entry> {
     let entry = |wire: WireEntry| match Name::parse(&wire.name) {
         Ok(name) => {
             let kind = if wire.directory { Kind::Directory } else { Kind::File };
-            let size = if wire.directory { 0 } else { wire.size };
+            let size = if wire.directory { 0 } else { wire.size.min(FILE_BYTES_MAX) };
             Some(Entry { name, kind, size, mtime: wire.mtime })
         }
         Err(error) => {
             // Every Unix server lists these two.
             if wire.name != b"." && wire.name != b".." {
-                let name = wire.name.escape_ascii();
-                tracing::warn!(%name, %error, "left an entry out of a listing");
+                left_out(&wire, error);
             }
             None
         }
@@ -213,9 +218,17 @@ mod tests {
             |name: &[u8]| WireEntry { name: name.to_vec(), directory: false, size: 1, mtime: None };
         let long = [b'x'; 300];
         let names = [&b"ok"[..], b"..", b"../etc", b"a\0b", &long, b"tab\tname"];
-        let kept = entries(names.iter().map(|name| wire(name)).collect());
+        let mut left_out = 0;
+        let kept = entries(names.iter().map(|name| wire(name)).collect(), |_, _| left_out += 1);
+        assert_eq!(left_out, 3, "`..` is in every listing");
         let kept: Vec<&[u8]> = kept.iter().map(|entry| entry.name.as_bytes()).collect();
         assert_eq!(kept, [&b"ok"[..], b"tab\tname"]);
+    }
+
+    #[test]
+    fn a_size_no_file_can_have_is_cut() {
+        let wire = WireEntry { name: b"a".to_vec(), directory: false, size: u64::MAX, mtime: None };
+        assert_eq!(entries(vec![wire], |_, _| ())[0].size, FILE_BYTES_MAX);
     }
 
     #[test]
