@@ -2,10 +2,9 @@
 //! here is not renamed.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
-
-use clap::error::ErrorKind;
 
 use crate::api::{self, Login};
 use crate::commands::Place;
@@ -19,11 +18,14 @@ use crate::serve;
 mod arguments;
 mod logging;
 mod mount_options;
+mod sources;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod values;
 
 use arguments::{FarArguments, LogArguments, MountArguments, Verb};
+pub use logging::without_numbers;
 
 /// Holds the FTP password where no file is named.
 const PASSWORD_VARIABLE: &str = "MAVFTP_PASSWORD";
@@ -93,7 +95,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     let first = arguments::parse(&given)?;
     let expanded = match first.verb {
         Some(_) => Vec::new(),
-        None => mount_options::expand(&first.mount.options).map_err(usage)?,
+        None => mount_options::expand(&first.mount.options).map_err(usage::error)?,
     };
     let parsed = if expanded.is_empty() {
         first
@@ -109,18 +111,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
 }
 
 fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error> {
-    let log = log(&arguments.log, arguments.log_file.clone());
-    // Both are there: clap requires them where there is no verb.
-    let source = arguments.source.unwrap_or_default();
-    let mountpoint = arguments.mountpoint.unwrap_or_default();
-    let place = place(&source, arguments.far)?;
+    let log = log_of(arguments.log);
+    let (source, mountpoint) =
+        sources::of_a_mount(arguments.source, arguments.mountpoint, &arguments.surplus)
+            .map_err(usage::error)?;
+    let place = place(source, arguments.far, &log)?;
     let options = mount::Options {
         address: place.address,
         path: place.path,
         mountpoint,
         connection: place.options,
         foreground: arguments.foreground,
-        log_file: arguments.log_file,
+        quiet: log.quiet,
+        log_file: log.file.clone(),
         read_only: arguments.read_only,
         access: match (arguments.allow_other, arguments.allow_root) {
             (true, _) => Access::Everyone,
@@ -138,42 +141,54 @@ fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error
 }
 
 fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
-    let (logging, command) = match verb {
+    let anywhere = |text: OsString, far, log: &Log| place(source(&text)?, far, log);
+    let (log, command) = match verb {
         Verb::Serve { endpoint, directory, writable, system_id, component_id, log } => {
-            let source = source(&endpoint)?;
-            if !source.path.is_empty() {
-                return Err(usage("an endpoint has no #/path; name the directory instead".into()));
-            }
+            let endpoint = sources::endpoint(&endpoint).map_err(usage::error)?;
             let options = serve::Options {
                 writable,
                 system_id,
                 component_id,
-                ..serve::Options::new(source.address, directory)
+                ..serve::Options::new(endpoint, directory)
             };
-            (log, Command::Serve(options))
+            (log_of(log), Command::Serve(options))
         }
-        Verb::Ls { place: at, long, far, log } => {
-            (log, Command::List { place: place(&at.place, far)?, long })
+        Verb::Ls { place, long, far, log } => {
+            let log = log_of(log);
+            let place = anywhere(place, far, &log)?;
+            (log, Command::List { place, long })
         }
-        Verb::Cat { place: at, far, log } => (log, Command::Cat { place: place(&at.place, far)? }),
-        Verb::Get { place: at, local, far, log } => {
-            (log, Command::Get { place: place(&at.place, far)?, local })
+        Verb::Cat { place, far, log } => {
+            let log = log_of(log);
+            let place = of_a_file(anywhere(place, far, &log)?)?;
+            (log, Command::Cat { place })
         }
-        Verb::Put { local, place: at, far, log } => {
-            (log, Command::Put { local, place: place(&at.place, far)? })
+        Verb::Get { place, local, far, log } => {
+            let log = log_of(log);
+            let place = of_a_file(anywhere(place, far, &log)?)?;
+            (log, Command::Get { place, local })
+        }
+        Verb::Put { local, place, far, log } => {
+            let log = log_of(log);
+            let place = anywhere(place, far, &log)?;
+            (log, Command::Put { local, place })
         }
     };
-    Ok(Invocation { log: log(&logging, None), command })
+    Ok(Invocation { log, command })
 }
 
-fn log(arguments: &LogArguments, file: Option<PathBuf>) -> Log {
-    Log { verbose: arguments.verbose, quiet: arguments.quiet, file }
+fn log_of(arguments: LogArguments) -> Log {
+    let LogArguments { verbose, quiet, log_file: file } = arguments;
+    Log { verbose, quiet, file }
 }
 
-fn place(text: &OsStr, far: FarArguments) -> Result<Place, clap::Error> {
-    let source = source(text)?;
+fn source(text: &OsStr) -> Result<Source, clap::Error> {
+    sources::parse(text).map_err(usage::error)
+}
+
+fn place(source: Source, far: FarArguments, log: &Log) -> Result<Place, clap::Error> {
     let path = RemotePath::parse(&source.path)
-        .map_err(|error| usage(format!("the path after # will not do: {error}")))?;
+        .map_err(|error| usage::error(format!("the path after # will not do: {error}")))?;
     let mavlink = mavftp::Options {
         own_system: far.own_system_id,
         own_component: far.own_component_id,
@@ -183,7 +198,7 @@ fn place(text: &OsStr, far: FarArguments) -> Result<Place, clap::Error> {
         op_timeout: far.op_timeout,
     };
     let password = match &source.address {
-        Address::Ftp(_) => password(far.password_file.as_deref())?,
+        Address::Ftp(_) => password(far.password_file.as_deref(), far.password_stdin)?,
         Address::UdpListen { .. }
         | Address::UdpOut(_)
         | Address::UdpBroadcast(_)
@@ -192,30 +207,40 @@ fn place(text: &OsStr, far: FarArguments) -> Result<Place, clap::Error> {
         | Address::Serial { .. } => None,
     };
     let login = Login { user: far.user, password };
-    Ok(Place { address: source.address, path, options: api::Options { mavlink, login } })
-}
-
-fn source(text: &OsStr) -> Result<Source, clap::Error> {
-    let shown = text.display();
-    if arguments::command().get_subcommands().any(|verb| text == verb.get_name()) {
-        return Err(usage(format!("a command comes first: mavftp-mount {shown} [OPTIONS] …")));
-    }
-    Source::parse(text.as_bytes()).map_err(|error| {
-        // What has a user's name in it may have a password in it too.
-        let secret = text.as_bytes().contains(&b'@');
-        usage(if secret { format!("SOURCE: {error}") } else { format!("{shown}: {error}") })
+    Ok(Place {
+        directory: source.path.ends_with(b"/"),
+        address: source.address,
+        path,
+        options: api::Options { mavlink, login },
+        quiet: log.quiet,
     })
 }
 
-fn password(file: Option<&Path>) -> Result<Option<String>, clap::Error> {
-    let Some(file) = file else { return Ok(std::env::var(PASSWORD_VARIABLE).ok()) };
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        usage(format!("cannot read the password file {}: {error}", file.display()))
-    })?;
-    Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+/// What is read must be named.
+fn of_a_file(place: Place) -> Result<Place, clap::Error> {
+    match place.path.is_root() {
+        false => Ok(place),
+        true => Err(usage::error(format!(
+            "name the file as well: {0}#/path; mavftp-mount ls {0} shows what is there",
+            place.address
+        ))),
+    }
 }
 
-/// One line, as our other errors.
-fn usage(message: String) -> clap::Error {
-    clap::Error::raw(ErrorKind::ValueValidation, message + "\n")
+fn password(file: Option<&Path>, from_stdin: bool) -> Result<Option<String>, clap::Error> {
+    let failed = |from: &dyn Display, error: io::Error| {
+        usage::error(without_numbers(&format!("cannot read the password from {from}: {error}")))
+    };
+    let text = match (file, from_stdin) {
+        (Some(file), _) => {
+            std::fs::read_to_string(file).map_err(|error| failed(&file.display(), error))?
+        }
+        (None, true) => {
+            let mut line = String::new();
+            io::stdin().read_line(&mut line).map_err(|error| failed(&"standard input", error))?;
+            line
+        }
+        (None, false) => return Ok(std::env::var(PASSWORD_VARIABLE).ok()),
+    };
+    Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
 }

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     }
     match &invocation.command {
         Command::Mount(options) => mounted(mount::run(options)),
-        Command::Serve(options) => served(options),
+        Command::Serve(options) => served(options, invocation.log.quiet),
         Command::List { place, long } => finished(ls::run(place, *long)),
         Command::Cat { place } => finished(cat::run(place)),
         Command::Get { place, local } => finished(get::run(place, local.as_deref())),
@@ -34,14 +34,16 @@ fn mounted(ended: Result<u8, mount::Error>) -> ExitCode {
 }
 
 /// Serves until SIGINT or SIGTERM.
-fn served(options: &serve::Options) -> ExitCode {
+fn served(options: &serve::Options, quiet: bool) -> ExitCode {
     let mut signals = match Signals::new([SIGINT, SIGTERM]) {
         Ok(signals) => signals,
         Err(error) => return failed(&error, 1),
     };
     let ended = serve::run(options, |line, stop| {
-        // Somebody who does not listen to the line may still want the server.
-        let _ = writeln!(io::stdout(), "{line}");
+        if !quiet {
+            // Somebody who does not listen to the line may still want the server.
+            let _ = writeln!(io::stdout(), "{line}");
+        }
         thread::spawn(move || signals.forever().take(1).for_each(|_| stop.stop()));
     });
     ended.map_or_else(|error| failed(&error, 1), |()| ExitCode::SUCCESS)
@@ -57,6 +59,6 @@ fn finished(done: Result<(), Failure>) -> ExitCode {
 
 /// Says why, unless nobody can hear it.
 fn failed(why: &dyn Display, code: u8) -> ExitCode {
-    let _ = writeln!(io::stderr(), "error: {why}");
+    let _ = writeln!(io::stderr(), "error: {}", cli::without_numbers(&why.to_string()));
     ExitCode::from(code)
 }

@@ -46,6 +46,8 @@ pub struct Options {
     pub connection: api::Options,
     /// Stay in the foreground.
     pub foreground: bool,
+    /// Say nothing but errors.
+    pub quiet: bool,
     /// Where a background mount's last words on stderr go; else nowhere.
     pub log_file: Option<PathBuf>,
     /// Refuse every change.
@@ -91,7 +93,9 @@ fn mount(
     ready: impl FnOnce() -> io::Result<()>,
 ) -> Result<u8, Error> {
     let remote = api::connect(&options.address, &options.connection, &mut |missing| {
-        let _ = writeln!(io::stderr(), "{missing}");
+        if !options.quiet {
+            let _ = writeln!(io::stderr(), "{missing}");
+        }
     })?;
     check_root(&remote, options)?;
     let label = remote.status().label;
@@ -192,8 +196,10 @@ fn source_name(options: &Options) -> String {
 fn announce(options: &Options, mountpoint: &Path, label: &str) -> io::Result<()> {
     mountpoint::ask_statistics(mountpoint)?;
     let line = format!("{} ({label}) mounted on {}", source_name(options), mountpoint.display());
-    // Somebody who does not listen to the line may still want the mount.
-    let _ = writeln!(io::stdout(), "{line}");
+    if !options.quiet {
+        // Somebody who does not listen to the line may still want the mount.
+        let _ = writeln!(io::stdout(), "{line}");
+    }
     Ok(())
 }
 

@@ -82,7 +82,7 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The folder cannot be served.
-    #[error("{}: {error}", path.display())]
+    #[error("cannot serve {}: {error}; name a directory that you can read", path.display())]
     Directory {
         /// The folder.
         path: PathBuf,

@@ -2,10 +2,12 @@
 //! directory. Nothing here needs a kernel mount.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::CommandCargoExt;
 
@@ -61,10 +63,13 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
         (&["udp:14550", "/mnt", "--op-timeout", "10"], "unit"),
         (&["ls", "udp:14550", "--target", "1:999"], "1 to 255"),
         (&["get", "udp:14550#log"], "#/path"),
+        (&["get", "udp:14550"], "name the file"),
+        (&["rm", "udp:14550#/x"], "not built yet"),
+        (&["serve", "ftp://host", "."], "MAVLink link"),
+        (&["/mnt", "udp:14550"], "mavftp-mount udp:14550 /mnt"),
+        (&["ls", "ftp://me:secret@host"], "--password-file"),
     ] {
-        let output = run(arguments);
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        let text = one_line(&run(arguments), 2);
         assert!(text.contains(part), "{arguments:?}: {text}");
     }
 }
@@ -92,6 +97,28 @@ fn a_silent_port_is_exit_code_3_and_says_what_to_check() {
 }
 
 #[test]
+fn a_quiet_search_says_only_that_it_failed() {
+    let source = format!("udp:127.0.0.1:{}", free_port());
+    let patient = ["ls", "--mount-timeout", "3s", &source];
+    let said = run(&patient).stderr;
+    assert_eq!(String::from_utf8_lossy(&said).lines().count(), 2, "{said:?}");
+    assert!(one_line(&run(&[&patient[..], &["-q"]].concat()), 3).contains("no HEARTBEAT"));
+}
+
+#[test]
+fn an_address_of_another_computer_is_no_place_to_listen() {
+    // TEST-NET-1: nobody's.
+    let text = one_line(&run(&["ls", "udp:192.0.2.1:14550"]), 1);
+    assert!(text.contains("udpout:192.0.2.1:14550"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_served_is_told_with_its_reason() {
+    assert!(one_line(&run(&["serve", "udp:0", "/no/such"]), 1).contains("does not exist"));
+    assert!(one_line(&run(&["serve", "udp:0", "/etc/passwd"]), 1).contains("not a directory"));
+}
+
+#[test]
 fn a_port_in_use_names_the_likely_holder() {
     let holder = UdpSocket::bind("0.0.0.0:0").unwrap();
     let source = format!("udp:{}", holder.local_addr().unwrap().port());
@@ -111,6 +138,71 @@ fn a_local_file_that_is_not_there_is_told_before_anybody_waits() {
     let text = one_line(&run(&["put", "/nowhere/x", "udp:14550"]), 1);
     assert!(text.contains("/nowhere/x"), "{text}");
     assert!(one_line(&run(&["put", "/", "udp:14550"]), 1).contains("regular file"));
+}
+
+#[test]
+fn a_local_place_that_will_not_do_is_told_before_anybody_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let within = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let text = one_line(&run(&["get", "udp:14550#/x", &within("new/")]), 1);
+    assert!(text.contains("no directory"), "{text}");
+    fs::create_dir(within("x")).unwrap();
+    let text = one_line(&run(&["get", "udp:14550#/x", folder.path().to_str().unwrap()]), 1);
+    assert!(text.contains("is a directory"), "{text}");
+}
+
+/// An FTP server that lets nobody in, `times` times; its port.
+fn unkind_ftp_server(times: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for client in listener.incoming().take(times) {
+            let mut client = client.unwrap();
+            client.write_all(b"220 hello\r\n").unwrap();
+            let lines = BufReader::new(client.try_clone().unwrap()).lines();
+            for line in lines.map_while(Result::ok) {
+                let answer = match line.split(' ').next() {
+                    Some("USER") => "331 and the password?\r\n",
+                    _ => "530 no\r\n",
+                };
+                if client.write_all(answer.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn a_refused_login_is_exit_code_5_and_says_what_to_do() {
+    let source = format!("ftp://pilot@127.0.0.1:{}", unkind_ftp_server(2));
+    assert!(one_line(&run(&["ls", &source]), 5).contains("--password-stdin"));
+    let mut given = program();
+    given.args(["ls", &source]).env("MAVFTP_PASSWORD", "geheim");
+    let text = one_line(&given.output().unwrap(), 5);
+    assert!(text.contains("check the user and the password"), "{text}");
+}
+
+#[test]
+fn no_log_ever_shows_a_password() {
+    let source = format!("ftp://pilot@127.0.0.1:{}", unkind_ftp_server(2));
+    let folder = tempfile::tempdir().unwrap();
+    let (file, log) = (folder.path().join("password"), folder.path().join("log"));
+    fs::write(&file, "geheim\n").unwrap();
+    let mut loud = program();
+    loud.args(["ls", "-vvv", &source, "--password-file"]).arg(&file);
+    loud.env("RUST_LOG", "trace,suppaftp=trace,suppaftp::sync_ftp=trace");
+    let printed = loud.output().unwrap();
+    let mut noted = program();
+    noted.args(["ls", "-vvv", &source, "--password-stdin", "--log-file"]).arg(&log);
+    let mut child = noted.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"geheim\n").unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(5));
+    for text in [printed.stderr, printed.stdout, fs::read(log).unwrap()] {
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains("geheim"), "{text}");
+    }
 }
 
 /// A served directory and how to reach it.
@@ -203,6 +295,51 @@ fn a_file_goes_there_and_comes_back_with_every_byte() {
     assert!(output.status.success() && output.stdout == bytes);
     let names: Vec<_> = fs::read_dir(served.file("logs")).unwrap().collect();
     assert_eq!(names.len(), 1, "nothing unfinished is left: {names:?}");
+}
+
+#[test]
+fn a_slash_at_the_end_means_a_directory_as_for_cp() {
+    let served = Served::start();
+    fs::write(served.file("f"), "x").unwrap();
+    let place = |verb: &str, path: &str| run(&[verb, TARGET[0], TARGET[1], &served.at(path)]);
+    for output in [place("ls", "/f/"), place("cat", "/f/")] {
+        assert!(one_line(&output, 1).contains("/f: not a directory"));
+    }
+    let put = |path: &str| run(&["put", TARGET[0], TARGET[1], "Cargo.toml", &served.at(path)]);
+    assert!(one_line(&put("/f/"), 1).contains("not a directory"));
+    assert!(one_line(&put("/new/"), 1).contains("no such"));
+    assert!(!served.file("new").exists());
+}
+
+#[test]
+fn a_vehicle_that_is_not_there_is_told_who_is() {
+    let served = Served::start();
+    let output = run(&["ls", "--target", "9", "--mount-timeout", "2s", "-q", &served.at("/")]);
+    let text = one_line(&output, 3);
+    assert!(text.contains("system 9") && text.contains("only 1:1"), "{text}");
+}
+
+#[test]
+fn an_interrupted_get_leaves_nothing_behind() {
+    let served = Served::start();
+    fs::write(served.file("long"), vec![7; 64 << 20]).unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let files = || fs::read_dir(here.path()).unwrap().count();
+    let get = program()
+        .args(["get", TARGET[0], TARGET[1], &served.at("/long")])
+        .current_dir(here.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while files() == 0 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    // SAFETY: a plain system call; the child is not reaped yet, so the id is its own.
+    unsafe { libc::kill(get.id() as i32, libc::SIGINT) };
+    let output = get.wait_with_output().unwrap();
+    assert!(one_line(&output, 130).contains("interrupted"));
+    assert_eq!(files(), 0);
 }
 
 #[test]

@@ -212,13 +212,14 @@ fn a_wrong_password_is_a_refused_login() {
     let wrong = Options { password: "guess".into(), ..options(world.port) };
     assert!(matches!(connect(&wrong), Err(Error::Login(_))));
     assert!(!format!("{wrong:?}").contains("guess"));
-    assert_eq!(world.remote.status().label, "ftp 127.0.0.1 (pilot)");
+    assert_eq!(world.remote.status().label, "FTP server, user pilot");
 }
 
 #[test]
-fn nobody_at_the_port_is_a_link_that_is_down() {
+fn nobody_at_the_port_is_told_with_the_reason() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    assert!(matches!(connect(&options(port)), Err(Error::LinkDown)));
+    let Err(Error::Failed(reason)) = connect(&options(port)) else { panic!("it is connected") };
+    assert!(reason.contains("Connection refused"), "{reason}");
 }
 
 #[test]

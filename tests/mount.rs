@@ -263,3 +263,15 @@ fn garbage_on_the_port_disturbs_nobody() {
     }
     ordinary::copies_out(&scene);
 }
+
+#[test]
+fn a_start_that_nobody_waits_for_any_more_ends() {
+    let place = tempfile::tempdir().unwrap();
+    let (port, point) = (free_port(), place.path().to_str().unwrap());
+    let source = format!("udp:127.0.0.1:{port}");
+    let mut start = Program::start(&["--mount-timeout", "60s", &source, point]);
+    start.wait_until(REFUSAL_TIME, |start| start.printed().contains("no HEARTBEAT"));
+    start.kill();
+    let is_free = || std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok();
+    eventually("the process in the background has ended", UNMOUNT_TIME, is_free);
+}

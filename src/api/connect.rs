@@ -60,7 +60,7 @@ pub fn connect(
             if let Some(missing) = address.not_built() {
                 return Err(OpenError::NotBuilt(missing).into());
             }
-            log_in(server, options).map_err(|error| refused(address, error))
+            log_in(server, options).map_err(|error| refused(address, &options.login, error))
         }
         Address::UdpListen { .. }
         | Address::UdpOut(_)
@@ -120,14 +120,18 @@ fn log_in(server: &FtpAddress, options: &Options) -> Result<Arc<dyn Remote>, rem
     })
 }
 
-fn refused(address: &Address, error: remote::Error) -> Error {
+fn refused(address: &Address, login: &Login, error: remote::Error) -> Error {
     match error {
-        remote::Error::Login(_) => Error::Login(error.to_string()),
-        // Worded for vehicles; this is a server that nothing has been heard of yet.
-        remote::Error::LinkDown => Error::Server {
-            place: address.to_string(),
-            error: remote::Error::Failed("the server cannot be reached".into()),
-        },
+        remote::Error::Login(said) => {
+            let advice = match login.password {
+                Some(_) => "check the user and the password",
+                None => {
+                    "no password was given: use --password-file, --password-stdin or \
+                         $MAVFTP_PASSWORD"
+                }
+            };
+            Error::Login(format!("{address}: login refused ({said}); {advice}"))
+        }
         error => Error::Server { place: address.to_string(), error },
     }
 }

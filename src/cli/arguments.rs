@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::values;
+use super::{usage, values};
 use crate::link::address;
 use crate::serve;
 
@@ -15,30 +15,78 @@ const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .literal(AnsiColor::Cyan.on_default());
 
+/// As wide as the narrowest terminal that people use.
+const WIDTH: usize = 80;
+
+/// What the two arguments of a mount are.
+const MOUNT_ARGUMENTS: &str = "\
+Arguments:
+  SOURCE      A vehicle or server, as in Addresses below; SOURCE#/PATH is a
+              directory there
+  MOUNTPOINT  An empty local directory";
+
+/// How a mount is written.
+pub(super) const MOUNT_FORM: &str = "mavftp-mount [OPTIONS] SOURCE MOUNTPOINT";
+
 const EXAMPLES: &str = "\
 Examples:
-  mavftp-mount udp:14550 /mnt/drone             mount the vehicle that sends to port 14550
-  mavftp-mount udp:14550#/fs/microsd /mnt/sd    only its SD card
-  mavftp-mount ls -l udp:14550#/fs/microsd      list without mounting
-  mavftp-mount get udp:14550#/log.ulg .         copy a file here
-  mavftp-mount serve udpout:127.0.0.1:14550 .   be a vehicle that offers this directory
-  umount /mnt/drone                             end a mount
+  mavftp-mount udp:14550 /mnt/drone           mount who sends to port 14550
+  mavftp-mount udp:14550#/fs/microsd /mnt/sd  only its SD card
+  umount /mnt/drone                           end a mount
+  mavftp-mount ls -l udp:14550#/fs/microsd    list without mounting
+  mavftp-mount get udp:14550#/log.ulg .       copy a file here
+  mavftp-mount serve udpout:localhost:14550 . be a vehicle with these files
 
 Exit codes:
-  0 done   1 failed   2 usage   3 no vehicle heard   4 no FTP there   5 login refused
-  6 some changes were not sent";
+  0 done              3 no vehicle heard   5 login refused
+  1 failed            4 no FTP there       6 some changes were not sent
+  2 wrong usage";
+
+const PLACES: &str = "\
+SOURCE is an address such as udp:14550; mavftp-mount --help shows all kinds.
+#/PATH names a place there; quote it where the shell would not leave it alone.";
+
+const LS_HELP: &str = "\
+Examples:
+  mavftp-mount ls udp:14550
+  mavftp-mount ls -l 'udp:14550#/fs/microsd/log'";
+
+const CAT_HELP: &str = "\
+Example:
+  mavftp-mount cat udp:14550#/etc/config.txt | less";
+
+const GET_HELP: &str = "\
+The file appears under its name once every byte is there.
+
+Examples:
+  mavftp-mount get udp:14550#/log.ulg
+  mavftp-mount get udp:14550#/log.ulg /tmp/";
+
+const PUT_HELP: &str = "\
+A file that is there keeps its old content until every byte has arrived.
+
+Examples:
+  mavftp-mount put hello.lua udp:14550#/APM/scripts/
+  mavftp-mount put new.txt udp:14550#/etc/config.txt";
+
+const SERVE_HELP: &str = "\
+ENDPOINT is an address such as udp:14550; mavftp-mount --help shows all kinds.
+
+Examples:
+  mavftp-mount serve udpout:localhost:14550 card   towards a ground station
+  mavftp-mount serve udp:14560 card --writable     wait for clients";
 
 #[derive(Debug, Parser)]
 #[command(
     name = "mavftp-mount",
     version,
-    about = "Makes a vehicle's files ordinary files",
-    long_about = "Mounts the files of a MAVLink vehicle (MAVLink FTP) or of an FTP server, and \
-                  serves a directory over MAVLink FTP.",
+    about = "Makes a vehicle's files ordinary files: mounts MAVLink FTP and FTP servers, copies \
+             files without a mount, and serves a directory over MAVLink FTP.",
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     args_override_self = true,
     disable_help_subcommand = true,
+    max_term_width = WIDTH,
     styles = STYLES
 )]
 pub(super) struct Arguments {
@@ -51,8 +99,11 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Be a MAVLink FTP server for a directory
+    #[command(
+        override_usage = "mavftp-mount serve [OPTIONS] ENDPOINT DIRECTORY", after_help = SERVE_HELP
+    )]
     Serve {
-        /// Where ground stations are or will come from: an address as in --help
+        /// Where ground stations are, or will come from
         #[arg(value_name = "ENDPOINT")]
         endpoint: OsString,
         /// What is served; nothing outside of it can be reached
@@ -62,20 +113,28 @@ pub(super) enum Verb {
         #[arg(long)]
         writable: bool,
         /// Our MAVLink system id
-        #[arg(long, value_name = "ID", default_value_t = serve::SYSTEM_ID, value_parser = values::id)]
+        #[arg(
+            long, value_name = "ID", default_value_t = serve::SYSTEM_ID,
+            value_parser = values::id
+        )]
         system_id: u8,
         /// Our MAVLink component id; 1 is what clients ask that know only autopilots
         #[arg(
-            long, value_name = "ID", default_value_t = serve::COMPONENT_ID, value_parser = values::id
+            long, value_name = "ID", default_value_t = serve::COMPONENT_ID,
+            value_parser = values::id
         )]
         component_id: u8,
         #[command(flatten)]
         log: LogArguments,
     },
     /// List a directory, one name per line
+    #[command(
+        override_usage = "mavftp-mount ls [OPTIONS] SOURCE[#/PATH]", after_help = help_of(LS_HELP)
+    )]
     Ls {
-        #[command(flatten)]
-        place: PlaceArgument,
+        /// A vehicle or server, and perhaps a place there
+        #[arg(value_name = "SOURCE[#/PATH]")]
+        place: OsString,
         /// Kind, size and time (UTC) as well
         #[arg(short, long)]
         long: bool,
@@ -85,18 +144,28 @@ pub(super) enum Verb {
         log: LogArguments,
     },
     /// Print a file
+    #[command(
+        override_usage = "mavftp-mount cat [OPTIONS] SOURCE#/PATH",
+        after_help = help_of(CAT_HELP)
+    )]
     Cat {
-        #[command(flatten)]
-        place: PlaceArgument,
+        /// A vehicle or server, and the file there
+        #[arg(value_name = "SOURCE#/PATH")]
+        place: OsString,
         #[command(flatten)]
         far: FarArguments,
         #[command(flatten)]
         log: LogArguments,
     },
     /// Copy a file from the vehicle
+    #[command(
+        override_usage = "mavftp-mount get [OPTIONS] SOURCE#/PATH [LOCAL]",
+        after_help = help_of(GET_HELP)
+    )]
     Get {
-        #[command(flatten)]
-        place: PlaceArgument,
+        /// A vehicle or server, and the file there
+        #[arg(value_name = "SOURCE#/PATH")]
+        place: OsString,
         /// Local name or directory; default: the same name here
         #[arg(value_name = "LOCAL")]
         local: Option<PathBuf>,
@@ -106,12 +175,17 @@ pub(super) enum Verb {
         log: LogArguments,
     },
     /// Copy a file to the vehicle
+    #[command(
+        override_usage = "mavftp-mount put [OPTIONS] LOCAL SOURCE[#/PATH]",
+        after_help = help_of(PUT_HELP)
+    )]
     Put {
         /// The local file
         #[arg(value_name = "LOCAL")]
         local: PathBuf,
-        #[command(flatten)]
-        place: PlaceArgument,
+        /// A vehicle or server, and a name or directory there
+        #[arg(value_name = "SOURCE[#/PATH]")]
+        place: OsString,
         #[command(flatten)]
         far: FarArguments,
         #[command(flatten)]
@@ -120,27 +194,19 @@ pub(super) enum Verb {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PlaceArgument {
-    /// A vehicle or server, and the place there
-    #[arg(value_name = "SOURCE#/PATH")]
-    pub(super) place: OsString,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct MountArguments {
-    /// A vehicle or server, and perhaps a directory there: SOURCE[#/PATH]
-    #[arg(required = true)]
+    /// Asked for by hand, so that the error can say more.
+    #[arg(hide = true)]
     pub(super) source: Option<OsString>,
-    /// An empty local directory
-    #[arg(required = true)]
-    pub(super) mountpoint: Option<PathBuf>,
+    #[arg(hide = true)]
+    pub(super) mountpoint: Option<OsString>,
+    /// Whatever comes after these, to be named in the error.
+    #[arg(hide = true)]
+    pub(super) surplus: Vec<OsString>,
 
     /// Stay in the foreground
     #[arg(short, long, help_heading = "Run")]
     pub(super) foreground: bool,
-    /// Append the log to this file
-    #[arg(long, value_name = "FILE", help_heading = "Run")]
-    pub(super) log_file: Option<PathBuf>,
     #[command(flatten)]
     pub(super) log: LogArguments,
 
@@ -160,10 +226,10 @@ pub(super) struct MountArguments {
     #[arg(long, help_heading = "Mount")]
     pub(super) nonempty: bool,
     /// Owner of all files [default: you]
-    #[arg(long, value_name = "ID", help_heading = "Mount")]
+    #[arg(long, value_name = "ID", value_parser = values::owner, help_heading = "Mount")]
     pub(super) uid: Option<u32>,
     /// Group of all files [default: yours]
-    #[arg(long, value_name = "ID", help_heading = "Mount")]
+    #[arg(long, value_name = "ID", value_parser = values::owner, help_heading = "Mount")]
     pub(super) gid: Option<u32>,
     /// Permission bits that no file has, octal
     #[arg(
@@ -171,7 +237,7 @@ pub(super) struct MountArguments {
         help_heading = "Mount"
     )]
     pub(super) umask: u16,
-    /// Any of these as NAME[=VALUE], ro, rw, and the words of mount(8)
+    /// Options of this list as NAME[=VALUE], and ro, rw and others of mount(8)
     #[arg(short = 'o', value_name = "A,B=C", action = ArgAction::Append, help_heading = "Mount")]
     pub(super) options: Vec<String>,
 
@@ -196,7 +262,7 @@ pub(super) struct MountArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Link")]
 pub(super) struct FarArguments {
-    /// Which vehicle, and which component of it [default: the first autopilot heard]
+    /// Which vehicle, and which of its components [default: the first autopilot]
     #[arg(long, value_name = "SYS[:COMP]", value_parser = values::target)]
     pub(super) target: Option<(u8, Option<u8>)>,
     /// Our MAVLink system id
@@ -208,10 +274,10 @@ pub(super) struct FarArguments {
     /// How long to look for a vehicle
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = values::limit)]
     pub(super) mount_timeout: Duration,
-    /// Longest time that an operation may go without progress
+    /// How long an operation may go without progress
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::limit)]
     pub(super) op_timeout: Duration,
-    /// After so much silence the vehicle counts as gone, and requests fail at once
+    /// Silence after which the vehicle is gone: requests fail at once
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = values::limit)]
     pub(super) link_timeout: Duration,
     /// Who logs in at an FTP server [default: the URL's, else anonymous]
@@ -220,6 +286,9 @@ pub(super) struct FarArguments {
     /// The password is this file's first line [default: $MAVFTP_PASSWORD]
     #[arg(long, value_name = "FILE", help_heading = "FTP servers")]
     pub(super) password_file: Option<PathBuf>,
+    /// The password is the first line of standard input
+    #[arg(long, conflicts_with = "password_file", help_heading = "FTP servers")]
+    pub(super) password_stdin: bool,
 }
 
 #[derive(Debug, Args)]
@@ -231,20 +300,28 @@ pub(super) struct LogArguments {
     /// Say only what went wrong
     #[arg(short, long)]
     pub(super) quiet: bool,
+    /// Append the log to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) log_file: Option<PathBuf>,
 }
 
 /// The grammar with the help that is put together from other places.
 pub(super) fn command() -> clap::Command {
     Arguments::command()
-        .override_usage(
-            "mavftp-mount [OPTIONS] SOURCE MOUNTPOINT\n       mavftp-mount <COMMAND> [OPTIONS] …",
-        )
-        .after_help("SOURCE is an address such as udp:14550; --help shows them all.")
-        .after_long_help(format!("Addresses:\n{}\n{EXAMPLES}", address::help()))
+        .override_usage(format!(
+            "{MOUNT_FORM}\n       mavftp-mount <COMMAND> [OPTIONS] …\n\n{MOUNT_ARGUMENTS}"
+        ))
+        .after_help(format!("Addresses:\n{}\n{EXAMPLES}", address::help()))
+}
+
+/// The end of a verb's help.
+fn help_of(verb: &str) -> String {
+    format!("{PLACES}\n\n{verb}")
 }
 
 /// Parses by the grammar alone.
 pub(super) fn parse(given: &[OsString]) -> Result<Arguments, clap::Error> {
-    let matches = command().try_get_matches_from(given)?;
-    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+    let matches = command().try_get_matches_from(given).map_err(usage::in_one_line)?;
+    Arguments::from_arg_matches(&matches)
+        .map_err(|error| usage::in_one_line(error.format(&mut command())))
 }

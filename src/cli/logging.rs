@@ -1,13 +1,23 @@
 //! The log as the command line asks for it: `-v`, `-q`, `RUST_LOG`, `--log-file`.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use super::Log;
+
+/// The FTP library, whose most detailed level has every line of the dialogue: the password too.
+const FTP_LIBRARY: &str = "suppaftp";
 
 impl Log {
     /// Starts logging, once in a process. `RUST_LOG` wins over `-v` and `-q`.
@@ -15,34 +25,104 @@ impl Log {
     /// # Errors
     /// What is wrong with `RUST_LOG` or the log file.
     pub fn start(&self) -> Result<(), String> {
-        let filter = match std::env::var(EnvFilter::DEFAULT_ENV) {
-            Ok(directives) => EnvFilter::try_new(&directives)
+        let given = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+        let filter = match &given {
+            Some(directives) => EnvFilter::try_new(directives)
                 .map_err(|error| format!("RUST_LOG is not a log filter: {error}"))?,
-            Err(_) => EnvFilter::new(directives(self)),
+            None => EnvFilter::new(directives(self)),
         };
-        let builder = fmt().with_env_filter(filter).with_target(false);
-        match &self.file {
-            None => builder.with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).init(),
-            Some(path) => {
-                let opened = OpenOptions::new().create(true).append(true).open(path);
-                let file = opened.map_err(|error| {
-                    format!("cannot write the log file {}: {error}", path.display())
-                })?;
-                builder.with_ansi(false).with_writer(Mutex::new(file)).init();
-            }
-        }
+        let plain = given.is_none() && self.verbose == 0;
+        tracing_subscriber::registry()
+            .with(self.layer(plain)?)
+            .with(filter)
+            .with(filter_fn(tells_no_secret))
+            .init();
         Ok(())
+    }
+
+    /// Where lines go, and what they look like: those that only warn a person need no time.
+    fn layer(&self, plain: bool) -> Result<Box<dyn Layer<Registry> + Send + Sync>, String> {
+        let lines = tracing_subscriber::fmt::layer().with_target(false);
+        let Some(path) = &self.file else {
+            let lines = lines.with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+            return Ok(match plain {
+                true => lines.with_ansi(false).event_format(ForPeople).boxed(),
+                false => lines.boxed(),
+            });
+        };
+        let opened = OpenOptions::new().create(true).append(true).open(path);
+        let file = opened
+            .map_err(|error| format!("cannot write the log file {}: {error}", path.display()))?;
+        Ok(lines.with_ansi(false).with_writer(Mutex::new(file)).boxed())
     }
 }
 
-/// fuser speaks of requests that were given up by their programs as of errors; it is not asked
-/// unless somebody looks for the cause of something.
+/// What the system says, without its number: `Permission denied (os error 13)`.
+pub fn without_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        out.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    out + rest
+}
+
+/// fuser speaks of requests that were given up by their programs, and of unmounts from outside, as
+/// of errors; it is not asked unless somebody looks for the cause of something.
 fn directives(log: &Log) -> &'static str {
     match (log.quiet, log.verbose) {
         (true, _) => "error,fuser=off",
         (false, 0) => "warn,fuser=off",
-        (false, 1) => "info,fuser=error",
-        (false, 2) => "debug,fuser=warn",
+        (false, 1) => "info,fuser=off",
+        (false, 2) => "debug,fuser=error",
         (false, _) => "trace",
+    }
+}
+
+/// Whatever `RUST_LOG` says: no password is ever logged.
+fn tells_no_secret(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE || !metadata.target().starts_with(FTP_LIBRARY)
+}
+
+/// `warning: …`, in the manner of our errors.
+struct ForPeople;
+
+impl<S, N> FormatEvent<S, N> for ForPeople
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO | Level::DEBUG | Level::TRACE => "note",
+        };
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        writeln!(writer, "{level}: {}", without_numbers(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_numbers_are_left_out() {
+        for (text, plain) in [
+            ("/a: No such file or directory (os error 2)", "/a: No such file or directory"),
+            ("a (os error 1); b (os error 22), c", "a; b, c"),
+            ("nothing of the kind", "nothing of the kind"),
+            ("cut off (os error 2", "cut off"),
+        ] {
+            assert_eq!(without_numbers(text), plain);
+        }
     }
 }

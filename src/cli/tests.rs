@@ -202,6 +202,54 @@ fn help_shows_addresses_groups_and_examples() {
     {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
-    let short = parse("mavftp-mount -h").unwrap_err().to_string();
-    assert!(!short.contains("Examples:") && short.lines().count() < text.lines().count());
+    for line in ["-h", "ls -h", "cat -h", "get -h", "put -h", "serve -h"] {
+        let short = parse(&format!("mavftp-mount {line}")).unwrap_err().to_string();
+        let long = parse(&format!("mavftp-mount {}", line.replace("-h", "--help")));
+        assert_eq!(short, long.unwrap_err().to_string());
+        assert!(short.contains("Example"), "{short}");
+        let wide: Vec<_> = short.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{wide:?}");
+    }
+}
+
+#[test]
+fn every_usage_error_is_one_line_that_says_what_is_right() {
+    for (line, part) in [
+        ("", "SOURCE and MOUNTPOINT are missing"),
+        ("udp:14550", "MOUNTPOINT is missing"),
+        ("udp:14550 /mnt /more", "/more is one argument too many"),
+        ("/mnt/drone udp:14550", "write: mavftp-mount udp:14550 /mnt/drone"),
+        ("10.0.0.1:14550 /mnt", "udpout:HOST:PORT"),
+        ("drone /mnt", "neither a command nor an address"),
+        ("rm udp:14550#/x", "not built yet"),
+        ("umount /mnt", "umount MOUNTPOINT"),
+        ("help", "--help"),
+        ("--op-timeoutt 1s udp:14550 /mnt", "did you mean --op-timeout?"),
+        ("--frobnicate udp:14550 /mnt", "mavftp-mount --help"),
+        ("--op-timeout", "needs a value"),
+        ("--read-only=yes udp:14550 /mnt", "--read-only"),
+        ("--uid bob udp:14550 /mnt", "as 1000 is"),
+        ("ls", "SOURCE[#/PATH] is missing; write: mavftp-mount ls"),
+        ("ls -a udp:14550", "mavftp-mount ls --help"),
+        ("put udp:14550", "write: mavftp-mount put"),
+        ("get udp:14550", "udp:14550#/path"),
+        ("cat udp:14550#/", "udp:14550#/path"),
+        ("serve", "ENDPOINT and DIRECTORY are missing"),
+        ("serve ftp://host .", "MAVLink link"),
+        ("ls --password-file a --password-stdin ftp://host", "--password-stdin"),
+    ] {
+        let text = refusal(&format!("mavftp-mount {line}"));
+        assert_eq!(text.lines().count(), 1, "{line}: {text}");
+        assert!(text.starts_with("error: ") && text.contains(part), "{line}: {text}");
+    }
+}
+
+#[test]
+fn a_slash_at_the_end_of_a_place_means_a_directory() {
+    for (line, directory) in [("udp:1#/a/", true), ("udp:1#/a", false), ("udp:1", false)] {
+        match parse(&format!("mavftp-mount ls {line}")).unwrap().command {
+            Command::List { place, .. } => assert_eq!(place.directory, directory, "{line}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

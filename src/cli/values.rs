@@ -56,6 +56,11 @@ pub(super) fn id(text: &str) -> Result<u8, String> {
     }
 }
 
+/// A number of a user or group.
+pub(super) fn owner(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("`{text}` is not the number of a user or group, as 1000 is"))
+}
+
 /// `SYS` or `SYS:COMP`.
 pub(super) fn target(text: &str) -> Result<(u8, Option<u8>), String> {
     match text.split_once(':') {

@@ -18,21 +18,47 @@ const NEW_FILE_MODE: u32 = 0o666;
 /// under its own name here.
 pub fn run(place: &Place, local: Option<&Path>) -> Result<(), Failure> {
     let target = target(&place.path, local)?;
+    let replaced = replaced(&target)?;
     let vehicle = place.connect()?;
-    match fs::metadata(&target) {
-        // A device or a pipe must not be renamed over; it takes the bytes as they come.
-        Ok(there) if !there.is_file() => {
+    match replaced {
+        Replaced::Device => {
             let mut out =
                 File::create(&target).map_err(|error| api::Error::local(&target, error))?;
-            vehicle.read_to(&place.path, &mut out, &mut |_, _| {})?;
+            let done = vehicle.read_to(&place.path, &mut out, &mut |_, _| {});
+            done.map_err(|error| of_target(&target, error))?;
             Ok(())
         }
-        Ok(there) => {
+        Replaced::File(before) => {
             // What a link points to is replaced, not the link.
             let target = fs::canonicalize(&target).unwrap_or(target);
-            fetch(&vehicle, &place.path, &target, Some(there.permissions()))
+            fetch(&vehicle, &place.path, &target, Some(before))
         }
-        Err(_) => fetch(&vehicle, &place.path, &target, None),
+        Replaced::Nothing => fetch(&vehicle, &place.path, &target, None),
+    }
+}
+
+/// What has the local name now.
+enum Replaced {
+    Nothing,
+    File(Permissions),
+    /// A device or a pipe must not be renamed over; it takes the bytes as they come.
+    Device,
+}
+
+/// Looked at before anybody waits for a vehicle.
+fn replaced(target: &Path) -> Result<Replaced, Failure> {
+    let shown = target.display();
+    match fs::metadata(target) {
+        Ok(there) if there.is_file() => Ok(Replaced::File(there.permissions())),
+        Ok(there) if there.is_dir() => {
+            Err(Failure::Refused(format!("{shown} is a directory; name another local file")))
+        }
+        Ok(_) => Ok(Replaced::Device),
+        Err(_) if folder(target).is_dir() => Ok(Replaced::Nothing),
+        Err(_) => Err(Failure::Refused(format!(
+            "there is no directory {}; create it first",
+            folder(target).display()
+        ))),
     }
 }
 
@@ -42,23 +68,30 @@ fn fetch(
     target: &Path,
     before: Option<Permissions>,
 ) -> Result<(), Failure> {
-    let failed = |error| api::Error::local(target, error);
-    let folder = match target.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        Some(_) | None => Path::new("."),
-    };
+    let folder = folder(target);
     let temporary = tempfile::Builder::new()
         .prefix(".mavftp-get-")
         .suffix(".part")
         .permissions(Permissions::from_mode(NEW_FILE_MODE))
         .tempfile_in(folder)
-        .map_err(failed)?;
+        // The name that could not be made up is of no interest; its folder is.
+        .map_err(|error| api::Error::local(folder, error.kind().into()))?;
     if let Some(before) = before {
-        temporary.as_file().set_permissions(before).map_err(failed)?;
+        let set = temporary.as_file().set_permissions(before);
+        set.map_err(|error| api::Error::local(target, error))?;
     }
-    vehicle.fetch(path, temporary.as_file(), &mut |_, _| {})?;
-    temporary.persist(target).map_err(|error| failed(error.error))?;
+    let fetched = vehicle.fetch(path, temporary.as_file(), &mut |_, _| {});
+    fetched.map_err(|error| of_target(target, error))?;
+    temporary.persist(target).map_err(|error| api::Error::local(target, error.error))?;
     Ok(())
+}
+
+/// Our output is a file with a name.
+fn of_target(target: &Path, error: api::Error) -> api::Error {
+    match error {
+        api::Error::Output(error) => api::Error::local(target, error),
+        other => other,
+    }
 }
 
 fn target(path: &RemotePath, local: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -70,8 +103,18 @@ fn target(path: &RemotePath, local: Option<&Path>) -> Result<PathBuf, Failure> {
     let name = OsStr::from_bytes(name.as_bytes());
     match local {
         None => Ok(PathBuf::from(name)),
-        Some(local) if local.is_dir() => Ok(local.join(name)),
+        // A name that ends with a slash is meant to be a directory, as for cp.
+        Some(local) if local.is_dir() || local.as_os_str().as_bytes().ends_with(b"/") => {
+            Ok(local.join(name))
+        }
         Some(local) => Ok(local.to_owned()),
+    }
+}
+
+fn folder(target: &Path) -> &Path {
+    match target.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
     }
 }
 
@@ -87,6 +130,18 @@ mod tests {
         assert_eq!(target(&path, None).unwrap(), Path::new("log.ulg"));
         assert_eq!(target(&path, Some(folder.path())).unwrap(), inside);
         assert_eq!(target(&path, Some(&folder.path().join("b"))).unwrap(), folder.path().join("b"));
+        assert_eq!(target(&path, Some(Path::new("new/"))).unwrap(), Path::new("new/log.ulg"));
         assert!(target(&RemotePath::root(), None).is_err());
+    }
+
+    #[test]
+    fn a_local_name_that_will_not_do_is_told_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let reason = |target: &Path| replaced(target).err().map(|error| error.to_string());
+        assert_eq!(reason(&folder.path().join("new")), None);
+        assert_eq!(reason(Path::new("/dev/null")), None);
+        assert!(reason(folder.path()).unwrap().contains("is a directory"));
+        let none = reason(&folder.path().join("none/new")).unwrap();
+        assert!(none.contains("no directory") && none.contains("none;"), "{none}");
     }
 }

@@ -7,9 +7,9 @@ use std::thread;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::api::{self, Interrupt, Vehicle};
+use crate::api::{self, Found, Interrupt, Vehicle};
 use crate::link::address::Address;
-use crate::remote::RemotePath;
+use crate::remote::{self, RemotePath};
 
 pub mod cat;
 pub mod get;
@@ -25,15 +25,27 @@ pub struct Place {
     pub path: RemotePath,
     /// Ids, target, time limits, login.
     pub options: api::Options,
+    /// Whether the path was written as that of a directory, with a slash at its end.
+    pub directory: bool,
+    /// Whether nothing is said of what is missing while a vehicle is looked for.
+    pub quiet: bool,
 }
 
 impl Place {
-    /// Connects; what is missing meanwhile goes to stderr.
+    /// Connects; what is missing meanwhile goes to stderr. A path with a slash at its end must be
+    /// that of a directory.
     fn connect(&self) -> Result<Vehicle, api::Error> {
         let vehicle = Vehicle::connect(&self.address, &self.options, &mut |missing| {
-            let _ = writeln!(io::stderr(), "{missing}");
+            if !self.quiet {
+                let _ = writeln!(io::stderr(), "{missing}");
+            }
         })?;
         end_by_signal(vehicle.interrupt()).map_err(api::Error::Io)?;
+        if self.directory
+            && let Found::File(_) = vehicle.find(&self.path)?
+        {
+            return Err(api::Error::remote(&self.path, remote::Error::NotADirectory));
+        }
         Ok(vehicle)
     }
 }

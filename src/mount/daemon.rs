@@ -11,6 +11,9 @@ use super::Error;
 /// Added to the number of the signal that ended the child, as shells do.
 const SIGNALLED: i32 = 128;
 
+/// None, for `end_with_parent`.
+const NO_SIGNAL: libc::c_int = 0;
+
 /// Who we are after the fork.
 pub(super) enum Side {
     /// The process that was started, which waits.
@@ -37,7 +40,10 @@ pub(super) fn fork() -> io::Result<Side> {
     // SAFETY: there is one thread, so the child's copy of this process is complete and consistent.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => Ok(Side::Child(Parent { pipe: writer })),
+        0 => {
+            end_with_parent(libc::SIGTERM)?;
+            Ok(Side::Child(Parent { pipe: writer }))
+        }
         process => Ok(Side::Parent(Child { process, pipe: reader })),
     }
 }
@@ -91,7 +97,17 @@ impl Parent {
         redirect(&nowhere, libc::STDIN_FILENO)?;
         redirect(&nowhere, libc::STDOUT_FILENO)?;
         redirect(log.as_ref().unwrap_or(&nowhere), libc::STDERR_FILENO)?;
+        end_with_parent(NO_SIGNAL)?;
         self.pipe.write_all(&[1])
+    }
+}
+
+/// The signal this process gets when the one that started it ends: nobody waits any more then.
+fn end_with_parent(signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: prctl takes a number here and touches no memory of ours.
+    match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

@@ -132,7 +132,8 @@ fn send_changes(fs: &Arc<Fs>, signals: &Signals) -> u8 {
 
 fn report(unsent: &[(RemotePath, FsError)]) -> u8 {
     for (path, error) in unsent {
-        tracing::error!(%path, %error, "the last changes of this file were not sent");
+        // Why, and where the bytes are, has been said already.
+        tracing::debug!(%path, %error, "the last changes of this file were not sent");
     }
     if unsent.is_empty() { DONE } else { UNSENT }
 }

@@ -1,5 +1,6 @@
 //! Why a mount did not come about. Every text says what to do.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,10 @@ pub enum Error {
     #[error(transparent)]
     Api(#[from] api::Error),
     /// No such directory.
-    #[error("the mount point {0} does not exist; create it with: mkdir -p {0}", .path.display())]
+    #[error(
+        "the mount point {} does not exist; create it with: mkdir -p {}",
+        .path.display(), Quoted(.path)
+    )]
     Missing {
         /// The mount point.
         path: PathBuf,
@@ -35,7 +39,8 @@ pub enum Error {
     },
     /// Something is mounted there.
     #[error(
-        "{0} is mounted on {1} already; unmount it with: umount {1}", .what, .path.display()
+        "{} is mounted on {} already; unmount it with: umount {}",
+        .what, .path.display(), Quoted(.path)
     )]
     AlreadyMounted {
         /// Source and type of the other mount.
@@ -44,7 +49,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The system does not let us look at the mount point.
-    #[error("cannot use the mount point {}: {error}", .path.display())]
+    #[error(
+        "cannot use the mount point {}: {error}; name an empty directory of yours", .path.display()
+    )]
     Unusable {
         /// The mount point.
         path: PathBuf,
@@ -83,14 +90,15 @@ impl Error {
     pub(super) fn mount(path: &Path, error: io::Error) -> Error {
         let reason = match error.kind() {
             // It was looked for because mount(2) had said EPERM.
-            io::ErrorKind::NotFound => "the kernel does not permit it to this user, and there is \
-                no fusermount3; run as root, or install the package fuse3"
+            io::ErrorKind::NotFound => "the kernel does not permit it, and there is no \
+                fusermount3; run as root, or install the package fuse3 (in a container: start it \
+                with --device /dev/fuse --cap-add SYS_ADMIN)"
                 .into(),
             io::ErrorKind::PermissionDenied if error.to_string().contains("user_allow_other") => {
                 "--allow-other and --allow-root need the line user_allow_other in /etc/fuse.conf"
                     .into()
             }
-            _ => error.to_string().trim().replace('\n', "; "),
+            _ => said(&error),
         };
         Error::Refused { path: path.to_owned(), reason }
     }
@@ -110,5 +118,49 @@ impl Error {
             | Error::LogFile { .. }
             | Error::Daemon(_) => 1,
         }
+    }
+}
+
+/// What the kernel or `fusermount3` said, in one line and without the call.
+fn said(error: &io::Error) -> String {
+    let text = error.to_string().trim().replace('\n', "; ");
+    match text.strip_prefix("Error calling mount()").and_then(|call| call.rsplit_once(": ")) {
+        Some((_, reason)) => format!("the kernel says: {reason}"),
+        None => text,
+    }
+}
+
+/// A path as a shell takes it for one word.
+struct Quoted<'a>(&'a Path);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string_lossy();
+        let plain = |c: char| c.is_alphanumeric() || "/._-+:@%,=".contains(c);
+        match text.chars().all(plain) && !text.starts_with('-') {
+            true => f.write_str(&text),
+            false => write!(f, "'{}'", text.replace('\'', "'\\''")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_to_copy_has_its_path_quoted() {
+        let missing = |path: &str| Error::Missing { path: path.into() }.to_string();
+        assert!(missing("/mnt/drone").ends_with("mkdir -p /mnt/drone"));
+        assert!(missing("/mnt/my drone").ends_with("mkdir -p '/mnt/my drone'"));
+        assert!(missing("it's").ends_with("mkdir -p 'it'\\''s'"));
+    }
+
+    #[test]
+    fn what_the_kernel_says_comes_without_the_call() {
+        let call =
+            "Error calling mount() at \"/m\" with \"fd=8\" and flags=F: EINVAL: Invalid argument";
+        let error = Error::mount(Path::new("/m"), io::Error::other(call)).to_string();
+        assert_eq!(error, "cannot mount on /m: the kernel says: Invalid argument");
     }
 }

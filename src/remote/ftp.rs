@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::{Class, Error, Op, OpId, Remote, Reply, Sink, Status};
 use queue::{Job, Queue};
-use session::Session;
+use session::{Session, Unconnected};
 
 mod listing;
 mod queue;
@@ -49,10 +49,20 @@ pub struct Options {
 ///
 /// # Errors
 /// [`Error::Login`] when the server refuses the user, [`Error::Busy`] when it takes no more
-/// connections, [`Error::LinkDown`] or [`Error::TimedOut`] when it is not reached; the log says why.
+/// connections, [`Error::TimedOut`] when it does not answer, [`Error::Failed`] with the reason when it
+/// is not reached.
 pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
     let queue = Arc::new(Queue::new(options.op_timeout));
-    let session = Session::connect(options, options.op_timeout, &queue)?;
+    let session = Session::connect(options, options.op_timeout, &queue).map_err(|failed| {
+        match failed.error {
+            // Worded for a link that was up; of this server nothing has been heard yet.
+            Error::LinkDown => Error::Failed(format!(
+                "cannot be reached ({}); check its name, its port and the network",
+                failed.reason
+            )),
+            error => error,
+        }
+    })?;
     let keeper = Keeper {
         options: options.clone(),
         queue: queue.clone(),
@@ -63,7 +73,7 @@ pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
         .name("ftp".into())
         .spawn(move || keeper.run())
         .map_err(|error| Error::Failed(format!("no thread for the connection: {error}")))?;
-    let label = format!("ftp {} ({})", options.host, options.user);
+    let label = format!("FTP server, user {}", options.user);
     Ok(Arc::new(FtpRemote { queue, label, thread: thread.thread().id() }))
 }
 
@@ -193,7 +203,9 @@ impl Keeper {
                 self.down = None;
                 Ok(session)
             }
-            Err(error) => {
+            Err(Unconnected { error, reason }) => {
+                let Options { host, port, .. } = &self.options;
+                tracing::warn!("FTP server {host}:{port}: {reason}");
                 self.down = Some(Down::after(self.down.take(), &error));
                 Err(error)
             }

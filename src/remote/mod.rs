@@ -310,7 +310,7 @@ pub enum Error {
     #[error("the far side is not heard; check the link")]
     LinkDown,
     /// No progress within the operation's patience.
-    #[error("no answer in time")]
+    #[error("no answer in time; check the link")]
     TimedOut,
     /// The file changed while it was read.
     #[error("the file changed on the far side")]

@@ -238,7 +238,7 @@ fn what_cannot_be_served_is_named() {
     let endpoint: Address = "udp:127.0.0.1:0".parse().unwrap();
     let options = Options::new(endpoint, PathBuf::from("/no/such/folder"));
     let error = run(&options, |_, _| {}).unwrap_err().to_string();
-    assert!(error.starts_with("/no/such/folder: "), "{error}");
+    assert!(error.starts_with("cannot serve /no/such/folder: it does not exist"), "{error}");
     let endpoint: Address = "serial:/dev/ttyUSB0".parse().unwrap();
     let error = run(&Options::new(endpoint, PathBuf::from("/")), |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("not built yet"), "{error}");

@@ -104,7 +104,7 @@ pub struct Source {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It begins like nothing known.
-    #[error("not an address; the spellings are {}", spelling::spellings())]
+    #[error("not an address, which is written {}", spelling::common())]
     Unknown,
     /// It begins like a known spelling and goes on otherwise.
     #[error("an address of this kind is written {form}: {reason}")]

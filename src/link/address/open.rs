@@ -23,8 +23,22 @@ pub enum OpenError {
         /// The port.
         port: u16,
     },
+    /// To listen at an address that another computer has.
+    #[error(
+        "{host} is not an address of this computer; to send to it, use udpout:{host}:{port}, and \
+         to listen, udp:{port}"
+    )]
+    NotHere {
+        /// The address.
+        host: Host,
+        /// The port.
+        port: u16,
+    },
     /// A name that means nothing, or a name service that does not answer.
-    #[error("cannot find the host {host}: {error}")]
+    #[error(
+        "cannot find the host {host}; check its name and this computer's network ({})",
+        said(error)
+    )]
     Host {
         /// The name.
         host: Host,
@@ -75,7 +89,12 @@ impl Address {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 Err(OpenError::PortInUse { port })
             }
-            Err(error) => Err(self.refused(error)),
+            Err(error) => match host {
+                Some(host) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    Err(OpenError::NotHere { host: host.clone(), port })
+                }
+                Some(_) | None => Err(self.refused(error)),
+            },
         }
     }
 
@@ -100,6 +119,12 @@ fn first(endpoint: &Endpoint) -> Result<SocketAddr, OpenError> {
         host: endpoint.host.clone(),
         error: io::ErrorKind::NotFound.into(),
     })
+}
+
+/// What the name service said, without what we say ourselves.
+fn said(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.strip_prefix("failed to lookup address information: ").unwrap_or(&text).to_owned()
 }
 
 /// Who listens there by custom, and the way out.

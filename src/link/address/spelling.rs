@@ -37,46 +37,49 @@ const SERIAL: Missing = Missing {
 const TLS: Missing =
     Missing { what: "FTP over TLS is", instead: "use ftp:// on a network you trust" };
 
+/// The meaning of a second spelling, which stands below the first.
+const THE_SAME: &str = "the same";
+
 const SPELLINGS: &[Spelling] = &[
     Spelling {
         lead: "udp:",
         rest: "[HOST:]PORT",
-        meaning: "listen for datagrams, as ground stations do; on all IPv4 addresses without HOST",
+        meaning: "listen, as ground stations do",
         parse: |rest| local(rest).map(|(host, port)| Address::UdpListen { host, port }),
         missing: None,
     },
     Spelling {
         lead: "udpin:",
         rest: "[HOST:]PORT",
-        meaning: "the same",
+        meaning: THE_SAME,
         parse: |rest| local(rest).map(|(host, port)| Address::UdpListen { host, port }),
         missing: None,
     },
     Spelling {
         lead: "udpout:",
         rest: "HOST:PORT",
-        meaning: "send datagrams there first, from one local port",
+        meaning: "send first, from one local port",
         parse: |rest| endpoint(rest).map(Address::UdpOut),
         missing: None,
     },
     Spelling {
         lead: "udpbcast:",
         rest: "HOST:PORT",
-        meaning: "send datagrams to everybody until somebody answers",
+        meaning: "send to everybody",
         parse: |rest| endpoint(rest).map(Address::UdpBroadcast),
         missing: Some(Missing { what: "broadcast links are", instead: "use udpout:HOST:PORT" }),
     },
     Spelling {
         lead: "tcp:",
         rest: "HOST:PORT",
-        meaning: "connect, and again whenever the connection breaks",
+        meaning: "connect, and again when that breaks",
         parse: |rest| endpoint(rest).map(Address::TcpOut),
         missing: None,
     },
     Spelling {
         lead: "tcpout:",
         rest: "HOST:PORT",
-        meaning: "the same",
+        meaning: THE_SAME,
         parse: |rest| endpoint(rest).map(Address::TcpOut),
         missing: None,
     },
@@ -93,14 +96,14 @@ const SPELLINGS: &[Spelling] = &[
     Spelling {
         lead: "serial:",
         rest: "DEVICE[:BAUD]",
-        meaning: "a serial line, 57600 baud without BAUD",
+        meaning: "a serial line",
         parse: device,
         missing: Some(SERIAL),
     },
     Spelling {
         lead: "/dev/",
         rest: "NAME[,BAUD]",
-        meaning: "the same",
+        meaning: THE_SAME,
         parse: short_device,
         missing: Some(SERIAL),
     },
@@ -114,14 +117,14 @@ const SPELLINGS: &[Spelling] = &[
     Spelling {
         lead: "ftps://",
         rest: "[USER@]HOST[:PORT][/PATH]",
-        meaning: "an FTP server with TLS from the first byte (port 990)",
+        meaning: "FTP, TLS from the start",
         parse: |rest| login(rest, Security::Implicit).map(Address::Ftp),
         missing: Some(TLS),
     },
     Spelling {
         lead: "ftpes://",
         rest: "[USER@]HOST[:PORT][/PATH]",
-        meaning: "an FTP server with TLS after AUTH TLS",
+        meaning: "FTP, TLS after AUTH TLS",
         parse: |rest| login(rest, Security::Explicit).map(Address::Ftp),
         missing: Some(TLS),
     },
@@ -137,12 +140,16 @@ pub fn help() -> String {
     lines.chain([NOTES.to_string()]).collect()
 }
 
-const NOTES: &str = "  The forms with a colon may be written as URLs (udpin://0.0.0.0:14550); IPv6 \
-addresses stand in brackets.\n  SOURCE#/path names a place on the far side.\n";
+const NOTES: &str = "
+  Without HOST, udp: listens on all IPv4 addresses. IPv6 addresses stand in
+  brackets. What has a colon may be a URL as well: udpin://0.0.0.0:14550.
+  SOURCE#/path names a place on the far side.
+";
 
-/// The same in one line, for errors.
-pub(super) fn spellings() -> String {
-    SPELLINGS.iter().map(form).collect::<Vec<_>>().join(", ")
+/// Those that people mostly mean, in one line, for errors.
+pub(super) fn common() -> String {
+    let rows = SPELLINGS.iter().filter(|row| row.missing.is_none() && row.meaning != THE_SAME);
+    rows.map(form).collect::<Vec<_>>().join(" or ")
 }
 
 /// Finds the row and lets it parse the rest.

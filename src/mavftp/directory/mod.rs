@@ -38,13 +38,13 @@ pub struct Directory {
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// There is nothing under this name.
-    #[error("the directory does not exist")]
+    #[error("it does not exist")]
     DoesNotExist,
     /// It is something else.
     #[error("it is not a directory")]
     NotADirectory,
     /// It cannot be read.
-    #[error("the directory cannot be opened: {0}")]
+    #[error("{0}")]
     Io(io::Error),
 }
 

@@ -23,8 +23,18 @@ const PIECE_BYTES: usize = 64 << 10;
 /// What the socket of an upload may hold back. Bytes in it count as sent, so it bounds how far
 /// progress runs ahead of the server.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
+/// How the name service's errors begin.
+const RESOLVER: &str = "failed to lookup address information: ";
 /// How a server ends a transfer that we stopped: aborted, local error, no data connection.
 const AFTER_OUR_STOP: [u32; 3] = [426, 451, 425];
+
+/// Why there is no connection.
+pub struct Unconnected {
+    /// What an operation that wanted one ends with.
+    pub error: Error,
+    /// What happened, for people.
+    pub reason: String,
+}
 
 /// A logged-in connection.
 pub struct Session {
@@ -35,21 +45,33 @@ pub struct Session {
     used: Instant,
 }
 
+impl Unconnected {
+    fn because(error: FtpError) -> Unconnected {
+        let reason = match &error {
+            FtpError::UnexpectedResponse(reply) => replies::said(reply),
+            FtpError::ConnectionError(error) => {
+                let text = error.to_string();
+                text.strip_prefix(RESOLVER).unwrap_or(&text).to_owned()
+            }
+            other => other.to_string(),
+        };
+        let error = match &error {
+            FtpError::UnexpectedResponse(reply) => replies::login_refusal(reply),
+            FtpError::ConnectionError(error) if is_timeout(error) => Error::TimedOut,
+            _ => Error::LinkDown,
+        };
+        Unconnected { error, reason }
+    }
+}
+
 impl Session {
     /// Connects and logs in; no single wait is longer than `patience`.
     pub fn connect(
         options: &Options,
         patience: Duration,
         queue: &Arc<Queue>,
-    ) -> Result<Session, Error> {
-        let unreachable = |error: FtpError| {
-            tracing::warn!("ftp server {}:{}: {error}", options.host, options.port);
-            match &error {
-                FtpError::UnexpectedResponse(reply) => replies::login_refusal(reply),
-                FtpError::ConnectionError(error) if is_timeout(error) => Error::TimedOut,
-                _ => Error::LinkDown,
-            }
-        };
+    ) -> Result<Session, Unconnected> {
+        let unreachable = Unconnected::because;
         let control = dial(options, patience).map_err(FtpError::ConnectionError);
         let ipv6 = control.as_ref().is_ok_and(|c| c.peer_addr().is_ok_and(|peer| peer.is_ipv6()));
         let mut ftp = control.and_then(FtpStream::connect_with_stream).map_err(unreachable)?;

@@ -66,7 +66,7 @@ pub fn connect(
         end: now + options.mount_timeout,
         first_heard: None,
         mute: HashSet::new(),
-        refusing: None,
+        refusing: Vec::new(),
         said: String::new(),
         waiting,
     };
@@ -93,9 +93,9 @@ struct Search<'a> {
     first_heard: Option<Instant>,
     /// Who answered no FTP.
     mute: HashSet<Target>,
-    /// The first who answered FTP, but only to refuse: a MAVSDK component beside the one that
-    /// serves, or a server whose root may not be listed. Will do if nobody else does.
-    refusing: Option<Known>,
+    /// Who answered FTP, but only to refuse: a MAVSDK component beside the one that serves, or a
+    /// server whose root may not be listed. The first will do if nobody else does.
+    refusing: Vec<Known>,
     said: String,
     waiting: &'a mut dyn FnMut(&str),
 }
@@ -112,12 +112,12 @@ impl Search<'_> {
                 self.say(now, &format!("asking system {target} for its files"));
                 match self.probe(target, options)? {
                     Answer::Lists => return self.finish(known),
-                    Answer::Refuses => _ = self.refusing.get_or_insert(known),
+                    Answer::Refuses => self.refusing.push(known),
                     Answer::Nothing => _ = self.mute.insert(target),
                 }
                 continue;
             }
-            if let Some(known) = self.refusing.filter(|_| self.is_settled(now)) {
+            if let Some(known) = self.refusing.first().copied().filter(|_| self.is_settled(now)) {
                 return self.finish(known);
             }
             if now >= self.end {
@@ -131,9 +131,9 @@ impl Search<'_> {
     /// The best candidate that has not failed to answer; components wait for autopilots.
     fn choose(&mut self, now: Instant) -> Option<Known> {
         let mut candidates = self.hub.candidates(now, self.wish);
-        let refused = self.refusing.map(|known| known.target);
         candidates.retain(|known| {
-            known.up && !self.mute.contains(&known.target) && refused != Some(known.target)
+            let refuses = self.refusing.iter().any(|refusing| refusing.target == known.target);
+            known.up && !refuses && !self.mute.contains(&known.target)
         });
         if candidates.is_empty() {
             return None;
@@ -213,8 +213,7 @@ impl Search<'_> {
     }
 
     fn say_missing(&mut self, now: Instant) {
-        if now >= self.started + SILENT_AT_FIRST {
-            let missing = self.missing(now);
+        if let Some(missing) = self.missing(now) {
             self.say(now, &missing);
         }
     }
@@ -226,18 +225,33 @@ impl Search<'_> {
         }
     }
 
-    fn missing(&self, now: Instant) -> String {
-        let place = &self.place;
-        let heard: Vec<Target> = self.hub.known(now).iter().map(|known| known.target).collect();
-        let wish = match (self.wish.system, self.wish.component) {
-            (Some(system), Some(component)) => format!("system {system} component {component}"),
-            (Some(system), None) => format!("system {system}"),
-            (None, _) => "another vehicle".into(),
-        };
-        match heard.as_slice() {
-            [] => format!("no HEARTBEAT on {place} yet"),
-            heard => format!("heard {} on {place}; waiting for {wish}", named(heard)),
+    /// What is waited for; nothing while an autopilot may still come before a component is asked.
+    fn missing(&self, now: Instant) -> Option<String> {
+        let (place, heard) = (&self.place, self.heard(now));
+        if heard.is_empty() {
+            return Some(format!("no HEARTBEAT on {place} yet"));
         }
+        match self.wished() {
+            Some(wish) if self.mute.is_empty() => {
+                Some(format!("{wish} is not heard on {place} yet, only {heard}"))
+            }
+            None if self.mute.is_empty() => None,
+            Some(_) | None => Some(format!("{heard} on {place} answers no FTP request yet")),
+        }
+    }
+
+    fn heard(&self, now: Instant) -> String {
+        let heard: Vec<Target> = self.hub.known(now).iter().map(|known| known.target).collect();
+        named(&heard)
+    }
+
+    /// Whom the user named.
+    fn wished(&self) -> Option<String> {
+        let system = self.wish.system?;
+        Some(match self.wish.component {
+            Some(component) => format!("system {system} component {component}"),
+            None => format!("system {system}"),
+        })
     }
 
     fn failure(&self, now: Instant) -> ConnectError {
@@ -252,12 +266,21 @@ impl Search<'_> {
                 self.place
             ));
         }
-        let missing = self.missing(now);
-        let missing = missing.strip_suffix(" yet").unwrap_or(&missing);
-        ConnectError::NoVehicle(format!(
-            "{missing} within {seconds} s; check that the vehicle is on, that it sends MAVLink to \
-             this address and port, and that no firewall is between"
-        ))
+        let (place, heard) = (&self.place, self.heard(now));
+        ConnectError::NoVehicle(match self.wished() {
+            Some(wish) if !heard.is_empty() => format!(
+                "{wish} was not heard on {place} within {seconds} s, only {heard}; name one of \
+                 these with --target"
+            ),
+            None if !heard.is_empty() => format!(
+                "only {heard} was heard on {place} within {seconds} s, no autopilot; name it with \
+                 --target, or wait longer with --mount-timeout"
+            ),
+            Some(_) | None => format!(
+                "no HEARTBEAT on {place} within {seconds} s; check that the vehicle is on, that it \
+                 sends MAVLink to this address and port, and that no firewall is between"
+            ),
+        })
     }
 
     fn finish(self, known: Known) -> Result<Arc<dyn Remote>, ConnectError> {
