@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::VolumeId;
-use crate::remote::{Entry, FILE_BYTES_MAX, RemotePath, Version};
+use crate::remote::{Entry, RemotePath, SIZE_MAX, Version};
 
 /// What the far side said of a file in a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub fn of(entry: &Entry) -> Seen {
-        Seen { size: entry.size.min(FILE_BYTES_MAX), mtime: entry.mtime }
+        Seen { size: entry.size.min(SIZE_MAX), mtime: entry.mtime }
     }
 }
 
@@ -120,7 +120,7 @@ impl Record {
 
     /// Takes the size that the far side told when it opened the file.
     pub fn opened(&mut self, size: u64, now: Duration) -> Evidence {
-        let size = size.min(FILE_BYTES_MAX);
+        let size = size.min(SIZE_MAX);
         self.confirmed = true;
         match size.cmp(&self.version.size) {
             std::cmp::Ordering::Equal => Evidence::Same,
@@ -260,6 +260,6 @@ mod tests {
     fn a_size_no_kernel_can_say_is_not_believed() {
         let mut record = record(100, 1);
         record.opened(u64::MAX, NOW);
-        assert_eq!(record.version.size, FILE_BYTES_MAX);
+        assert_eq!(record.version.size, SIZE_MAX);
     }
 }

@@ -209,7 +209,7 @@ pub enum Reply {
 }
 
 /// No file is larger: what the kernel can say (`off_t`). A far side that claims more is not believed.
-pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+pub const SIZE_MAX: u64 = i64::MAX as u64;
 
 /// One line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,7 +218,7 @@ pub struct Entry {
     pub name: Name,
     /// What it is.
     pub kind: Kind,
-    /// Bytes, at most [`FILE_BYTES_MAX`]; 0 for a directory.
+    /// Bytes, at most [`SIZE_MAX`]; 0 for a directory.
     pub size: u64,
     /// Last change, seconds since 1970 UTC; `None` where the server does not tell.
     pub mtime: Option<i64>,

@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use suppaftp::Encoding;
 use suppaftp::list::{File, ListParser};
 
-use crate::remote::{Entry, FILE_BYTES_MAX, Kind, Name, RemotePath};
+use crate::remote::{Entry, Kind, Name, RemotePath, SIZE_MAX};
 
 /// Entries handed out at once.
 const PAGE_ENTRIES: usize = 128;
@@ -70,7 +70,7 @@ fn parse(line: &[u8], style: Style) -> Option<Entry> {
         // A symbolic link does not say what it leads to.
         _ => return None,
     };
-    let size = if kind == Kind::File { (file.size() as u64).min(FILE_BYTES_MAX) } else { 0 };
+    let size = if kind == Kind::File { (file.size() as u64).min(SIZE_MAX) } else { 0 };
     Some(Entry {
         name: Name::parse(&bytes(file.name())).ok()?,
         kind,

@@ -5,7 +5,7 @@ use crate::mavftp::client;
 use crate::mavftp::hub::{Frame, Heartbeat, Identity, Incoming, Target};
 use crate::mavftp::wire::{Nak, WireEntry};
 use crate::remote::{
-    Class, Entry, Error, FILE_BYTES_MAX, Kind, Name, Op, PathError, RemotePath, Reply, WriteMode,
+    Class, Entry, Error, Kind, Name, Op, PathError, RemotePath, Reply, SIZE_MAX, WriteMode,
 };
 
 /// `MAV_TYPE_GENERIC`; never GCS, whose coming and going vehicles react to.
@@ -139,7 +139,7 @@ pub fn entries(
     let entry = |wire: WireEntry| match Name::parse(&wire.name) {
         Ok(name) => {
             let kind = if wire.directory { Kind::Directory } else { Kind::File };
-            let size = if wire.directory { 0 } else { wire.size.min(FILE_BYTES_MAX) };
+            let size = if wire.directory { 0 } else { wire.size.min(SIZE_MAX) };
             Some(Entry { name, kind, size, mtime: wire.mtime })
         }
         Err(error) => {
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn a_size_no_file_can_have_is_cut() {
         let wire = WireEntry { name: b"a".to_vec(), directory: false, size: u64::MAX, mtime: None };
-        assert_eq!(entries(vec![wire], |_, _| ())[0].size, FILE_BYTES_MAX);
+        assert_eq!(entries(vec![wire], |_, _| ())[0].size, SIZE_MAX);
     }
 
     #[test]
