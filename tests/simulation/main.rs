@@ -2,8 +2,10 @@
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
 mod network;
+mod personalities;
 mod requests;
 mod transfers;
+mod vehicles;
 mod world;
 
 /// Runs `test` for each seed and names the seed that fails.

@@ -80,6 +80,14 @@ impl Kind {
         }
     }
 
+    /// Whether this has nothing to do before its caller gives it bytes.
+    pub fn is_starved(&self) -> bool {
+        match self {
+            Kind::Write(upload) => upload.job.is_starved(),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) | Kind::Read(_) => false,
+        }
+    }
+
     /// Whether this still needs its file open.
     pub fn unfinished(&self) -> bool {
         match self {

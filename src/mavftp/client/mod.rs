@@ -12,7 +12,8 @@ use crate::mavftp::wire::{DATA_BYTES_MAX, Nak, PATH_BYTES_MAX, Payload, WireEntr
 use exchange::{Exchange, Owner};
 use job::{Job, Kind, Upload};
 use simple::{CHECKSUM_PATIENCE, SimpleOp};
-use slot::Slot;
+use slot::{SHARED, Slot};
+use taken::Taken;
 
 mod answers;
 mod exchange;
@@ -20,6 +21,7 @@ mod job;
 mod schedule;
 mod simple;
 mod slot;
+mod taken;
 
 /// Names one request; made by the caller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,6 +166,9 @@ pub struct Traits {
     pub queue: usize,
     /// Whether a file opened for writing keeps its content.
     pub keeps_content: bool,
+    /// Whether there is one session for all stations, which refuses whoever comes second. Such a
+    /// server (PX4) remembers but its last answer, and may name an old error in a refusal.
+    pub one_session: bool,
 }
 
 /// What a request brings about on its way to its end.
@@ -204,10 +209,11 @@ pub struct Client {
     exchange: Exchange,
     jobs: BTreeMap<RequestId, Job>,
     slot: Slot,
+    taken: Taken,
     events: VecDeque<Event>,
     /// Order of arrival of jobs.
     turns: u64,
-    /// When the server last answered anything with progress in it.
+    /// When bytes of any file moved last.
     progress: Instant,
     /// When the server last answered anything.
     heard: Instant,
@@ -228,10 +234,11 @@ impl Client {
         let mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
         Client {
             traits,
-            own_session: (mixed >> 32) as u8 % u8::MAX + 1,
+            own_session: if traits.one_session { SHARED } else { (mixed >> 32) as u8 % u8::MAX + 1 },
             exchange: Exchange::new(mixed as u16, traits.queue),
             jobs: BTreeMap::new(),
             slot: Slot::Free,
+            taken: Taken::default(),
             events: VecDeque::new(),
             turns: 0,
             progress: now,
@@ -243,7 +250,8 @@ impl Client {
         }
     }
 
-    /// Begins a request. `patience`: the longest time without progress.
+    /// Begins a request. `patience`: the longest time without progress; the time that an upload waits
+    /// for its own source does not count.
     pub fn request(
         &mut self,
         now: Instant,

@@ -14,6 +14,8 @@ const BLOCK: u32 = DATA_BYTES_MAX as u32;
 const AHEAD_BYTES: u32 = 64 * 1024;
 /// Reopened so often in a row without a byte gained, an upload is given up.
 const REOPENINGS_MAX: u32 = 4;
+/// POSIX' "bad file number".
+const EBADF: u8 = 9;
 
 /// An upload under way.
 #[derive(Debug)]
@@ -99,6 +101,11 @@ impl WriteJob {
         self.want_outstanding = true;
     }
 
+    /// Whether all that the source has yielded is stored, and it has not yielded more.
+    pub fn is_starved(&self) -> bool {
+        self.want_outstanding && self.length.is_none() && self.blocks.is_empty()
+    }
+
     /// The source has more.
     pub fn more(&mut self) {
         self.want_outstanding = false;
@@ -138,6 +145,8 @@ impl WriteJob {
     ) -> WriteStep {
         match result {
             Ok(()) => self.stored(offset, answer.data_u32()),
+            // A file number that is none, or a refusal without its reason: PX4 without our file.
+            Err(nak @ Nak::FailErrno(0 | EBADF)) => self.refused(offset, nak),
             Err(Nak::FailErrno(errno)) => {
                 self.forgotten(offset);
                 WriteStep::Failed(Error::Refused(Nak::FailErrno(errno)))
