@@ -212,7 +212,7 @@ impl Client {
             Ok(()) => {
                 self.doubtful = false;
                 self.taken.opened();
-                self.file_opened(now, file, &answer.payload);
+                self.file_opened(now, file, answer);
             }
             Err(Nak::InvalidSession) => {
                 self.hold_until = Some(now + LEFT_ALONE);
@@ -243,10 +243,11 @@ impl Client {
         }
     }
 
-    fn file_opened(&mut self, now: Instant, file: File, payload: &Payload) {
+    fn file_opened(&mut self, now: Instant, file: File, answer: &Answer) {
+        let payload = &answer.payload;
         let size = payload.data_u32();
         let (Some(size), Access::Read) = (size, file.access) else {
-            return self.opened_for_writing(now, file, payload);
+            return self.opened_for_writing(now, file, answer);
         };
         self.slot.opened(now, file.clone(), payload.session, size);
         self.tell_readers(now, &file, size, true);
@@ -279,13 +280,20 @@ impl Client {
         }
     }
 
-    fn opened_for_writing(&mut self, now: Instant, file: File, payload: &Payload) {
+    fn opened_for_writing(&mut self, now: Instant, file: File, answer: &Answer) {
         if file.access == Access::Read {
             // An answer to a read's open without a size.
             return self.end_users(&file, Error::Malformed);
         }
         let emptied = file.access == Access::Create;
         let writer = file.writer;
+        if emptied && answer.request.tries > 1 && !self.traits.keeps_content {
+            // A server without a memory empties the file once more when it hears the other copy of
+            // our request; what a network delays so long must not come behind our first bytes.
+            let settled = self.exchange.round_trip().timeout(1, Duration::ZERO);
+            self.hold_until = Some(now + settled);
+        }
+        let payload = &answer.payload;
         self.slot.opened(now, file, payload.session, payload.data_u32().unwrap_or(0));
         let Some(id) = writer else { return };
         let Some(upload) = self.upload(id) else { return };

@@ -128,7 +128,7 @@ fn an_upload_whose_source_pauses_goes_on_after_the_server_closed_its_file() {
 #[test]
 fn a_listing_at_the_same_time_never_costs_the_session() {
     for_seeds(0..60, |seed| {
-        let mut world = RELEASE.world(seed, Faults { loss: 0.2, ..Faults::BAD });
+        let mut world = RELEASE.world(seed, Faults { loss: 0.12, ..Faults::BAD });
         world.files.insert("/log", &[7; 1000]);
         for _ in 0..3 {
             let id = world.read("/log", 0, 1000);
