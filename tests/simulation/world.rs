@@ -245,7 +245,6 @@ impl World {
     }
 
     fn deliver(&mut self, way: Way, packet: Packet) {
-        if std::env::var("TRACE").is_ok() { eprintln!("{:?} {way:?} {packet:?}", self.elapsed()); }
         match (way, packet) {
             (Way::Up, Packet::Ftp(payload)) => self.far.receive(self.now, US, &payload),
             (Way::Up, Packet::Heartbeat | Packet::Foreign(_)) => {}
@@ -273,7 +272,6 @@ impl World {
                 HubOutput::Send(_, Frame::Ftp(target, payload)) => {
                     assert_eq!(target, TARGET);
                     self.sent += 1;
-                    if std::env::var("TRACE").is_ok() { eprintln!("{:?} send {payload:?}", self.elapsed()); }
                     let packet = Packet::Ftp(payload);
                     self.network.send(self.now, Way::Up, packet.bytes(), packet);
                 }

@@ -147,14 +147,7 @@ impl Client {
         }
     }
 
-    fn read_step(
-        &mut self,
-        now: Instant,
-        id: RequestId,
-        at: u32,
-        step: ReadStep,
-        answer: &Answer,
-    ) {
+    fn read_step(&mut self, now: Instant, id: RequestId, at: u32, step: ReadStep, answer: &Answer) {
         match step {
             ReadStep::Data(count) => {
                 self.moved(now, id);
@@ -230,13 +223,13 @@ impl Client {
             return self.end_users(file, Error::Refused(nak));
         }
         // Where ids are ours to choose, a repeated opening that is refused has worked the first time.
-        // A shared id tells nothing, and may be another station's.
+        // A shared id tells nothing: what is open under it may be another station's.
         let repeated = answer.request.tries > 1;
         let own = self.taken.reclaim(now, one);
         match own.or((repeated && !one).then_some(answer.request.payload.session)) {
             Some(session) => self.slot = Slot::MustClose { session, finishing: None },
             None if taken => {
-                self.taken.refused(now, repeated);
+                self.taken.refused(now);
                 self.block_users(file);
             }
             None => self.end_users(file, Error::Refused(nak)),
@@ -254,13 +247,7 @@ impl Client {
     }
 
     /// Tells the reads of a file its size: all of them after an opening, else those that are new.
-    pub(super) fn tell_readers(
-        &mut self,
-        now: Instant,
-        file: &File,
-        size: u32,
-        reopened: bool,
-    ) {
+    pub(super) fn tell_readers(&mut self, now: Instant, file: &File, size: u32, reopened: bool) {
         for id in self.users(file) {
             let Some(Job { kind: Kind::Read(read), .. }) = self.jobs.get_mut(&id) else { continue };
             if !reopened && (read.is_begun() || !read.accepts(size)) {
@@ -350,10 +337,8 @@ impl Client {
     fn session_refused(&mut self, result: Result<(), Nak>) {
         let session = self.slot.open().map(|holding| holding.session);
         self.lose_session();
-        let gone = matches!(
-            result,
-            Err(Nak::InvalidSession | Nak::FileNotFound | Nak::FailErrno(EBADF))
-        );
+        let gone =
+            matches!(result, Err(Nak::InvalidSession | Nak::FileNotFound | Nak::FailErrno(EBADF)));
         // Any other refusal leaves the file open, and it would be in our own way.
         if let Some(session) = session.filter(|_| !gone) {
             self.slot = Slot::MustClose { session, finishing: None };

@@ -234,7 +234,11 @@ impl Client {
         let mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
         Client {
             traits,
-            own_session: if traits.one_session { SHARED } else { (mixed >> 32) as u8 % u8::MAX + 1 },
+            own_session: if traits.one_session {
+                SHARED
+            } else {
+                (mixed >> 32) as u8 % u8::MAX + 1
+            },
             exchange: Exchange::new(mixed as u16, traits.queue),
             jobs: BTreeMap::new(),
             slot: Slot::Free,

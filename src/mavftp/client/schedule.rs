@@ -64,9 +64,7 @@ impl Client {
         };
         let slot = match &self.slot {
             Slot::Open(holding) if self.contender(holding).is_some() => holding.turn_ends_at(),
-            Slot::Open(holding) => {
-                self.users(&holding.file).is_empty().then(|| holding.idle_at())
-            }
+            Slot::Open(holding) => self.users(&holding.file).is_empty().then(|| holding.idle_at()),
             Slot::Free => self.taken.until().filter(|_| self.next_file().is_some()),
             Slot::Opening(_) | Slot::MustClose { .. } | Slot::Closing { .. } => None,
         };

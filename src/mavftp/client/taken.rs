@@ -30,10 +30,9 @@ impl Taken {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Notes that all sessions are taken. `perhaps_ours`: the answer to our own opening may have
-    /// been lost, and nothing but time closes that.
-    pub fn refused(&mut self, now: Instant, perhaps_ours: bool) {
-        let leave_alone = perhaps_ours || self.refusals >= RETRIES;
+    /// Notes that all sessions are taken.
+    pub fn refused(&mut self, now: Instant) {
+        let leave_alone = self.refusals >= RETRIES;
         self.refusals = if leave_alone { 0 } else { self.refusals + 1 };
         self.until = Some(now + if leave_alone { LEFT_ALONE } else { RETRY });
     }
@@ -67,7 +66,7 @@ mod tests {
         let mut now = Instant::now();
         let mut pauses = Vec::new();
         for _ in 0..RETRIES + 2 {
-            taken.refused(now, false);
+            taken.refused(now);
             let until = taken.until().unwrap();
             pauses.push(until - now);
             assert!(taken.waits(now) && !taken.waits(until));

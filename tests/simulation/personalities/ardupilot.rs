@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath};
+use mavftp_mount::mavftp::server::{
+    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
+};
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of, service};

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath};
+use mavftp_mount::mavftp::server::{
+    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
+};
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
 
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of};
@@ -63,7 +65,8 @@ impl Mavsdk {
             Opcode::OpenFileRo => return self.open_to_read(request),
             Opcode::ReadFile => self.read(request),
             Opcode::CreateFile => self.open_to_write(request),
-            Opcode::OpenFileWo => match path_of(request).map(|path| self.files.open_to_read(&path)) {
+            Opcode::OpenFileWo => match path_of(request).map(|path| self.files.open_to_read(&path))
+            {
                 Ok(Ok(_)) => self.open_to_write(request),
                 Ok(Err(_)) | Err(_) => Err(Nak::FileNotFound),
             },

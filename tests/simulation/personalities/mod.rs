@@ -105,11 +105,7 @@ pub fn path_of(request: &Payload) -> Result<ServedPath, Nak> {
 }
 
 /// Bytes of a file from the offset of a request, at most `count`.
-pub fn bytes_of(
-    file: &impl ServedFile,
-    request: &Payload,
-    count: usize,
-) -> Result<Vec<u8>, Nak> {
+pub fn bytes_of(file: &impl ServedFile, request: &Payload, count: usize) -> Result<Vec<u8>, Nak> {
     let mut buffer = [0; DATA_BYTES_MAX];
     let wanted = &mut buffer[..count.min(DATA_BYTES_MAX)];
     let count = file.read_at(u64::from(request.offset), wanted)?;

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath};
+use mavftp_mount::mavftp::server::{
+    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
+};
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
 
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, path_of};
@@ -109,7 +111,8 @@ impl Px4 {
     }
 
     fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
-        let listed = self.noting(|files| files.list(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
+        let listed =
+            self.noting(|files| files.list(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
         let mut entries = vec![b"S\0".to_vec(), b"S\0".to_vec()];
         entries.extend(listed.iter().map(|entry| match (entry.directory, with_time) {
             (true, _) => [b"D", &entry.name[..], b"\0"].concat(),

@@ -14,7 +14,9 @@ use crate::world::World;
 /// Each kind of vehicle over each kind of link, from several seeds.
 fn everywhere(seeds: u64, test: impl Fn(Kind, u64, Faults)) {
     for kind in ALL {
-        for (link, faults) in [("good", Faults::NONE), ("bad", Faults::BAD), ("radio", Faults::RADIO)] {
+        for (link, faults) in
+            [("good", Faults::NONE), ("bad", Faults::BAD), ("radio", Faults::RADIO)]
+        {
             for_seeds(0..seeds, |seed| {
                 let named = Named(kind, link);
                 test(kind, seed, faults);
@@ -111,12 +113,8 @@ fn every_change_is_made_once() {
         ] {
             assert_eq!(world.perform(op.clone()), Ok(Reply::Done), "{op:?}");
         }
-        let expected = [
-            Opcode::CreateDirectory,
-            Opcode::Rename,
-            Opcode::RemoveFile,
-            Opcode::RemoveDirectory,
-        ];
+        let expected =
+            [Opcode::CreateDirectory, Opcode::Rename, Opcode::RemoveFile, Opcode::RemoveDirectory];
         assert_eq!(world.changes(), expected);
         assert!(world.files.paths().is_empty());
         world.check_quiet();
