@@ -81,6 +81,8 @@ pub struct World {
     pub armed: bool,
     /// FTP frames sent to the vehicle.
     pub sent: u64,
+    /// The vehicle lives, but hears none of our requests.
+    pub deaf: bool,
     /// Whether answers to other stations come our way too.
     pub shared: bool,
     /// Answers to other stations.
@@ -123,6 +125,7 @@ impl World {
             address: 7,
             armed: false,
             sent: 0,
+            deaf: false,
             shared: false,
             overheard: Vec::new(),
             autopilot,
@@ -246,6 +249,7 @@ impl World {
 
     fn deliver(&mut self, way: Way, packet: Packet) {
         match (way, packet) {
+            (Way::Up, Packet::Ftp(_)) if self.deaf => {}
             (Way::Up, Packet::Ftp(payload)) => self.far.receive(self.now, US, &payload),
             (Way::Up, Packet::Heartbeat | Packet::Foreign(_)) => {}
             (Way::Down, Packet::Heartbeat) => {

@@ -86,12 +86,12 @@ fn what_comes_in_one_go_after_a_silence_is_not_believed() {
         world.files.insert("/theirs", &Random::new(seed + 1000).bytes(SIZE));
         let id = world.read("/ours", 0, u32::MAX);
         world.run_until(|world| world.outcomes[&id].bytes.len() > 100);
-        world.network.silent = true;
+        world.deaf = true;
         world.run_for(Duration::from_secs(4));
         world.intrude(OTHER, &other(100, Opcode::ResetSessions, ""));
         world.intrude(OTHER, &other(102, Opcode::OpenFileRo, "/theirs"));
         world.run_for(Duration::from_millis(2_500));
-        world.network.silent = false;
+        world.deaf = false;
         assert_eq!(world.finish(id), Ok(Reply::Size(SIZE as u32)));
         assert_eq!(world.outcomes[&id].joined(0), ours);
         world.check_quiet();
