@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::mavftp::transfer::{ListJob, ReadJob, WriteJob};
-use crate::mavftp::wire::{DATA_BYTES_MAX, Nak, PATH_BYTES_MAX, Payload, WireEntry};
+use crate::mavftp::wire::{Nak, Payload, WireEntry};
 
 use exchange::{Exchange, Owner};
 use job::{Job, Kind, Upload};
@@ -40,7 +39,8 @@ pub enum Class {
     ReadAhead,
 }
 
-/// One request. Paths are the server's own, at most [`PATH_BYTES_MAX`] bytes.
+/// One request. Paths are the server's own, at most
+/// [`PATH_BYTES_MAX`](crate::mavftp::wire::PATH_BYTES_MAX) bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// All entries of a directory.
@@ -151,6 +151,9 @@ pub enum Error {
     /// The server does not know the request.
     #[error("the server cannot do this")]
     Unsupported,
+    /// The file would be larger than the protocol can count, 4 GiB.
+    #[error("the file is too large")]
+    TooLarge,
     /// The path does not fit in a request.
     #[error("the path is too long")]
     PathTooLong,
@@ -287,8 +290,9 @@ impl Client {
 
     /// Gives an upload the bytes it wanted.
     pub fn supply(&mut self, id: RequestId, offset: u32, bytes: &[u8]) {
-        if let Some(upload) = self.upload(id) {
-            upload.job.supply(offset, bytes);
+        let fits = self.upload(id).is_none_or(|upload| upload.job.supply(offset, bytes));
+        if !fits {
+            self.end(id, Err(Error::TooLarge));
         }
     }
 
@@ -365,41 +369,6 @@ impl Client {
                 None => Output::Wait(self.next_wake(now)),
             },
         }
-    }
-
-    fn kind(&self, op: Op) -> Result<Kind, Error> {
-        let fit = |path: Vec<u8>| match path.len() {
-            1..=PATH_BYTES_MAX => Ok(path),
-            _ => Err(Error::PathTooLong),
-        };
-        let simple = |op| Kind::Simple(op, false);
-        Ok(match op {
-            Op::List { path } => {
-                Kind::List(ListJob::new(fit(path)?, self.lists_time.unwrap_or(true)))
-            }
-            Op::Read { path, offset, length, expected } => {
-                Kind::Read(ReadJob::new(fit(path)?, offset, length).expecting(expected))
-            }
-
-            Op::Size { path } => Kind::Read(ReadJob::of_size(fit(path)?)),
-            Op::Write { path, append } => {
-                let job = WriteJob::new(fit(path)?, append.unwrap_or(0));
-                if append.is_some() && !self.traits.keeps_content {
-                    return Err(Error::Unsupported);
-                }
-                Kind::Write(Upload { job, append: append.is_some(), begun: false })
-            }
-            Op::Remove { path } => simple(SimpleOp::Remove(fit(path)?)),
-            Op::MakeDirectory { path } => simple(SimpleOp::MakeDirectory(fit(path)?)),
-            Op::RemoveDirectory { path } => simple(SimpleOp::RemoveDirectory(fit(path)?)),
-            Op::Rename { from, to } if from.len() + 1 + to.len() > DATA_BYTES_MAX => {
-                return Err(Error::PathTooLong);
-            }
-            Op::Rename { from, to } => simple(SimpleOp::Rename(fit(from)?, fit(to)?)),
-            Op::Truncate { .. } if self.never_truncates => return Err(Error::Unsupported),
-            Op::Truncate { path, length } => simple(SimpleOp::Truncate(fit(path)?, length)),
-            Op::Checksum { path } => simple(SimpleOp::Checksum(fit(path)?)),
-        })
     }
 
     fn upload(&mut self, id: RequestId) -> Option<&mut Upload> {

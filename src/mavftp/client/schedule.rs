@@ -373,7 +373,9 @@ impl Client {
 
     fn job_unheard(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        self.never_truncates |= matches!(job.kind, Kind::Simple(SimpleOp::Truncate(..), _));
+        // Where nothing else was heard either, it was the link that was silent.
+        self.never_truncates |= self.heard > job.progress
+            && matches!(job.kind, Kind::Simple(SimpleOp::Truncate(..), _));
         match &mut job.kind {
             Kind::List(list) if list.may_be_unheard() => list.fall_back(),
             Kind::List(list) => list.unask(),

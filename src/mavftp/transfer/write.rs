@@ -78,13 +78,15 @@ impl WriteJob {
     }
 
     /// Takes in bytes from the source. Bytes for another place than wanted (the upload began anew
-    /// meanwhile) are left out.
-    pub fn supply(&mut self, offset: u32, bytes: &[u8]) {
+    /// meanwhile) are left out. False: a file so large cannot be sent.
+    pub fn supply(&mut self, offset: u32, bytes: &[u8]) -> bool {
         self.want_outstanding = false;
         if offset != self.supplied || self.length.is_some() {
-            return;
+            return true;
         }
-        self.supplied = self.supplied.saturating_add(bytes.len() as u32);
+        let end = u32::try_from(bytes.len()).ok().and_then(|count| offset.checked_add(count));
+        let Some(end) = end else { return false };
+        self.supplied = end;
         self.tail.extend_from_slice(bytes);
         let whole = self.tail.len() - self.tail.len() % DATA_BYTES_MAX;
         let tail = self.tail.split_off(whole);
@@ -94,6 +96,7 @@ impl WriteJob {
             self.blocks.insert(at, Block { bytes: bytes.to_vec(), asked: false });
             at += bytes.len() as u32;
         }
+        true
     }
 
     /// The source has nothing now; it is asked again after [`WriteJob::more`].
@@ -264,6 +267,14 @@ mod tests {
         job.ask();
         let short = ack().with_data(&100u32.to_le_bytes());
         assert_eq!(job.answered(0, Ok(()), &short), WriteStep::Failed(Error::ShortWrite));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_counted_is_refused() {
+        let mut job = WriteJob::new(b"/a".to_vec(), u32::MAX - 300);
+        assert!(job.supply(u32::MAX - 300, &[1; 239]));
+        assert!(!job.supply(u32::MAX - 61, &[1; 239]));
+        assert!(job.supply(u32::MAX - 61, &[1; 61]) && job.finish(u32::MAX));
     }
 
     #[test]

@@ -87,6 +87,7 @@ pub fn error(error: client::Error) -> Error {
         client::Error::ShortWrite => Error::NoSpace,
         client::Error::Malformed => Error::Failed("the vehicle's answer makes no sense".into()),
         client::Error::Unsupported => Error::Unsupported,
+        client::Error::TooLarge => Error::TooLarge,
         client::Error::PathTooLong => Error::PathTooLong,
         client::Error::Cancelled => Error::Cancelled,
     }
