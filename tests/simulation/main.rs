@@ -3,8 +3,10 @@
 
 mod hostile;
 mod network;
+mod personalities;
 mod requests;
 mod transfers;
+mod vehicles;
 mod world;
 
 /// Runs `test` for each seed and names the seed that fails.

@@ -85,6 +85,18 @@ fn a_real_refusal_is_reported_through_loss() {
 }
 
 #[test]
+fn a_truncation_that_met_a_silence_is_tried_again_later() {
+    let mut world = World::new(1, Faults::NONE);
+    world.files.insert("/f", b"content");
+    let truncate = Op::Truncate { path: path("/f"), length: 3 };
+    world.deaf = true;
+    assert_eq!(world.perform(truncate.clone()), Err(Error::Unsupported));
+    world.deaf = false;
+    assert_eq!(world.perform(truncate), Ok(Reply::Done));
+    assert_eq!(world.files.content("/f"), Some(b"con".to_vec()));
+}
+
+#[test]
 fn a_path_that_does_not_fit_sends_nothing() {
     let mut world = World::new(1, Faults::NONE);
     let long = vec![b'x'; 239];

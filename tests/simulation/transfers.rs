@@ -257,3 +257,37 @@ fn a_file_that_grew_is_opened_anew_for_whoever_knows_its_size() {
     assert_eq!(asked, Ok(Reply::Size(size + 1)), "a size is asked of the file as it is now");
     world.check_quiet();
 }
+
+#[test]
+fn a_short_read_behind_a_long_one_of_the_same_file_is_answered_in_its_turn() {
+    for_seeds(0..3, |seed| {
+        let (mut world, content) = world(seed, Faults::RADIO);
+        let long = world.read("/log", 0, u32::MAX);
+        world.run_for(Duration::from_secs(1));
+        let short = world.read("/log", 500, 100);
+        assert_eq!(world.finish(long), Ok(Reply::Size(SIZE as u32)));
+        assert_eq!(world.finish(short), Ok(Reply::Size(SIZE as u32)));
+        assert!(world.elapsed() > Duration::from_secs(15), "longer than patience");
+        assert_eq!(world.outcomes[&short].joined(500), content[500..600]);
+        world.check_quiet();
+    });
+}
+
+#[test]
+fn a_read_that_waits_for_a_stalled_upload_ends_though_listings_go_on() {
+    let (mut world, content) = world(1, Faults::NONE);
+    let up = world.upload("/new", &content);
+    world.provide(up, 1_000);
+    world.run_for(Duration::from_millis(100));
+    let read = world.read("/log", 0, 100);
+    for _ in 0..15 {
+        let _ = world.perform(Op::List { path: b"/".to_vec() });
+        world.run_for(Duration::from_secs(1));
+    }
+    assert_eq!(world.outcomes[&read].results, [Err(Error::TimedOut)]);
+    assert_eq!(world.outcomes[&up].results, []);
+    world.provide(up, content.len());
+    assert_eq!(world.finish(up), Ok(Reply::Size(SIZE as u32)));
+    assert_eq!(world.files.content("/new"), Some(content));
+    world.check_quiet();
+}

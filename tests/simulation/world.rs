@@ -1,17 +1,20 @@
-//! Our hub and our server with a network between them, stepped in virtual time by one thread.
+//! Our hub and a server with a network between them, stepped in virtual time by one thread.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId};
 use mavftp_mount::mavftp::hub::{Frame, Heartbeat, Hub, HubOutput, Incoming, Options, Target};
-use mavftp_mount::mavftp::server::{MemoryFiles, Server, ServerOutput};
-use mavftp_mount::mavftp::wire::{Payload, WireEntry};
+use mavftp_mount::mavftp::server::MemoryFiles;
+use mavftp_mount::mavftp::wire::{Opcode, Payload, WireEntry};
 
 use crate::network::{Faults, Network, Way};
+use crate::personalities::{FarSide, Ours, Said, US};
 
 pub const TARGET: Target = Target { system: 1, component: 1 };
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// `MAV_AUTOPILOT_INVALID`.
+pub const NO_AUTOPILOT: u8 = 8;
 const BEAT: Duration = Duration::from_secs(1);
 /// Far more steps than any run here needs; a run that needs more does not end.
 const STEPS_MAX: usize = 20_000_000;
@@ -20,6 +23,8 @@ const STEPS_MAX: usize = 20_000_000;
 pub enum Packet {
     Heartbeat,
     Ftp(Payload),
+    /// An answer to another station, on a link that carries all of them.
+    Foreign(Payload),
 }
 
 impl Packet {
@@ -27,7 +32,7 @@ impl Packet {
     fn bytes(&self) -> u32 {
         match self {
             Packet::Heartbeat => 21,
-            Packet::Ftp(payload) => {
+            Packet::Ftp(payload) | Packet::Foreign(payload) => {
                 let encoded = payload.encode();
                 let end = encoded.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
                 12 + 3 + end as u32
@@ -76,13 +81,31 @@ pub struct World {
     pub armed: bool,
     /// FTP frames sent to the vehicle.
     pub sent: u64,
-    server: Server<u8, MemoryFiles>,
+    /// The vehicle lives, but hears none of our requests.
+    pub deaf: bool,
+    /// Whether answers to other stations come our way too.
+    pub shared: bool,
+    /// Answers to other stations.
+    pub overheard: Vec<Payload>,
+    autopilot: u8,
+    far: Box<dyn FarSide>,
     beat_due: Instant,
     ids: u64,
 }
 
 impl World {
+    /// A world with our own server in it.
     pub fn new(seed: u64, faults: Faults) -> World {
+        World::with(seed, faults, NO_AUTOPILOT, |files| Box::new(Ours::new(files, seed)))
+    }
+
+    /// A world with another server, of this `MAV_AUTOPILOT`.
+    pub fn with(
+        seed: u64,
+        faults: Faults,
+        autopilot: u8,
+        far: impl FnOnce(MemoryFiles) -> Box<dyn FarSide>,
+    ) -> World {
         let now = Instant::now();
         let options = Options {
             own_system: 245,
@@ -95,13 +118,17 @@ impl World {
             now,
             start: now,
             hub: Hub::new(now, options),
-            server: Server::new(files.clone(), seed),
+            far: far(files.clone()),
             files,
             network: Network::new(faults, seed),
             outcomes: BTreeMap::new(),
             address: 7,
             armed: false,
             sent: 0,
+            deaf: false,
+            shared: false,
+            overheard: Vec::new(),
+            autopilot,
             beat_due: now,
             ids: 0,
         };
@@ -128,6 +155,15 @@ impl World {
         id
     }
 
+    /// Lets an upload's source have so many of its bytes and no more.
+    pub fn provide(&mut self, id: RequestId, available: usize) {
+        self.outcome(id).available = available;
+        let now = self.now;
+        if let Some(client) = self.hub.client(id) {
+            client.more(now, id);
+        }
+    }
+
     /// Begins a read.
     pub fn read(&mut self, path: &str, offset: u32, length: u32) -> RequestId {
         self.ask(Op::Read { path: path.into(), offset, length, expected: None }, Class::Demand)
@@ -145,9 +181,24 @@ impl World {
         self.finish(id)
     }
 
+    /// Another station's request reaches the vehicle, by a way of its own.
+    pub fn intrude(&mut self, station: u8, request: &Payload) {
+        self.far.receive(self.now, station, request);
+    }
+
+    /// What the vehicle did to its tree.
+    pub fn changes(&self) -> &[Opcode] {
+        self.far.changes()
+    }
+
+    /// Files open on the vehicle.
+    pub fn open_files(&self) -> usize {
+        self.far.open_files(self.now)
+    }
+
     /// The vehicle loses all it remembers, its files excepted.
     pub fn reboot(&mut self) {
-        self.server = Server::new(self.files.clone(), 99);
+        self.far.restart();
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -176,13 +227,13 @@ impl World {
             assert_eq!(outcome.results.len(), 1, "{id:?} ended {} times", outcome.results.len());
         }
         assert!(!self.hub.holds_sessions(), "a session is left open");
-        assert_eq!(self.server.open_sessions(), 0, "the server has a file open");
+        assert_eq!(self.far.open_files(self.now), 0, "the server has a file open");
     }
 
     fn step(&mut self) {
         let hub_wakes = self.drain_hub();
-        let server_wakes = self.drain_server();
-        let wakes = [hub_wakes, server_wakes, self.network.next_arrival(), Some(self.beat_due)];
+        let far_wakes = self.drain_far();
+        let wakes = [hub_wakes, far_wakes, self.network.next_arrival(), Some(self.beat_due)];
         let next = wakes.into_iter().flatten().min().unwrap_or(self.now);
         assert!(hub_wakes.is_none_or(|at| at > self.now), "the hub asks to be polled for ever");
         self.now = self.now.max(next);
@@ -198,23 +249,25 @@ impl World {
 
     fn deliver(&mut self, way: Way, packet: Packet) {
         match (way, packet) {
-            (Way::Up, Packet::Ftp(payload)) => self.server.receive(self.now, 0, &payload),
-            (Way::Up, Packet::Heartbeat) => {}
+            (Way::Up, Packet::Ftp(_)) if self.deaf => {}
+            (Way::Up, Packet::Ftp(payload)) => self.far.receive(self.now, US, &payload),
+            (Way::Up, Packet::Heartbeat | Packet::Foreign(_)) => {}
             (Way::Down, Packet::Heartbeat) => {
                 let base_mode = if self.armed { 128 } else { 0 };
-                let heartbeat = Heartbeat { vehicle_type: 18, autopilot: 8, base_mode };
+                let autopilot = self.autopilot;
+                let heartbeat = Heartbeat { vehicle_type: 18, autopilot, base_mode };
                 let incoming = Incoming::Heartbeat(heartbeat);
                 self.hub.receive(self.now, self.address, TARGET, incoming);
             }
-            (Way::Down, Packet::Ftp(payload)) => {
-                let incoming = Incoming::Ftp {
-                    target_system: 245,
-                    target_component: 191,
-                    payload: payload.encode(),
-                };
-                self.hub.receive(self.now, self.address, TARGET, incoming);
-            }
+            (Way::Down, Packet::Ftp(payload)) => self.hear(245, 191, &payload),
+            (Way::Down, Packet::Foreign(payload)) => self.hear(255, 190, &payload),
         }
+    }
+
+    fn hear(&mut self, target_system: u8, target_component: u8, payload: &Payload) {
+        let payload = payload.encode();
+        let incoming = Incoming::Ftp { target_system, target_component, payload };
+        self.hub.receive(self.now, self.address, TARGET, incoming);
     }
 
     fn drain_hub(&mut self) -> Option<Instant> {
@@ -233,15 +286,20 @@ impl World {
         }
     }
 
-    fn drain_server(&mut self) -> Option<Instant> {
+    fn drain_far(&mut self) -> Option<Instant> {
         loop {
-            match self.server.poll(self.now) {
-                ServerOutput::Send(_, payload) => {
-                    let packet = Packet::Ftp(payload);
-                    self.network.send(self.now, Way::Down, packet.bytes(), packet);
+            let packet = match self.far.poll(self.now) {
+                Said::To(US, payload) => Packet::Ftp(*payload),
+                Said::To(_, payload) => {
+                    self.overheard.push(*payload);
+                    if !self.shared {
+                        continue;
+                    }
+                    Packet::Foreign(*payload)
                 }
-                ServerOutput::Wait(at) => return at.filter(|at| *at > self.now),
-            }
+                Said::Nothing(at) => return at.filter(|at| *at > self.now),
+            };
+            self.network.send(self.now, Way::Down, packet.bytes(), packet);
         }
     }
 

@@ -1,22 +1,24 @@
 //! What answers do: they move jobs on, open and close the file, and tell when the server's session
-//! was lost or is somebody else's.
+//! was lost or is somebody else's. What is heard of other stations tells that too.
 
 use std::time::{Duration, Instant};
 
 use crate::mavftp::transfer::{ListStep, ReadStep, WriteStep};
-use crate::mavftp::wire::{Nak, Payload};
+use crate::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::exchange::{Answer, Owner};
 use super::job::{Job, Kind};
 use super::simple::SimpleStep;
-use super::slot::{Access, DOUBT, File, Slot};
+use super::slot::{Access, DOUBT, File, SHARED, Slot};
 use super::{Client, Error, Event, Reply, RequestId};
 
 /// A single-session ArduPilot frees an idle session when it has heard nothing for 3 s; every
 /// request, even a refused one, begins those 3 s anew.
 const LEFT_ALONE: Duration = Duration::from_millis(3300);
-/// A server whose sessions are all taken is asked again after this.
-const TAKEN_RETRY: Duration = Duration::from_secs(1);
+/// A server that has no room even for a request without a session is asked again after this.
+const CROWDED: Duration = Duration::from_secs(1);
+/// What a request for a file gets that is not open so: POSIX' "bad file number".
+const EBADF: u8 = 9;
 
 impl Client {
     /// Takes in a frame from the target. What answers nothing outstanding is dropped and counted.
@@ -24,8 +26,9 @@ impl Client {
         let silence = now.saturating_duration_since(self.heard);
         self.heard = now;
         let Some(answer) = self.exchange.receive(now, payload) else { return };
-        if silence >= DOUBT && answer.request.block {
-            // The silence may have cost the session; the block is asked for again after reopening.
+        if answer.request.block && (self.doubtful || silence >= DOUBT) {
+            // The silence may have cost the session; the block, and what comes right behind it, is
+            // asked for again after reopening.
             self.doubtful = true;
             return self.forget_block(&answer);
         }
@@ -33,6 +36,25 @@ impl Client {
             Owner::Open => self.open_answered(now, &answer),
             Owner::Close => self.close_answered(&answer),
             Owner::Job(id, mark) => self.job_answered(now, id, mark, &answer),
+        }
+    }
+
+    /// Takes in an answer of the target to another station. Where all stations share one session, what
+    /// another opens is from then on what our session's number means, and what it closes is ours.
+    pub fn overhear(&mut self, payload: &Payload) {
+        let shared = self.slot.open().is_some_and(|holding| holding.session == SHARED);
+        if !shared || payload.answer() != Some(Ok(())) {
+            return;
+        }
+        if let Some(
+            Opcode::TerminateSession
+            | Opcode::ResetSessions
+            | Opcode::OpenFileRo
+            | Opcode::OpenFileWo
+            | Opcode::CreateFile,
+        ) = Opcode::from_number(payload.req_opcode)
+        {
+            self.lose_session();
         }
     }
 
@@ -67,11 +89,11 @@ impl Client {
             },
             Kind::Read(read) => {
                 let step = read.answered(mark, result, payload);
-                self.read_step(now, id, mark, step, payload);
+                self.read_step(now, id, mark, step, answer);
             }
             Kind::Write(upload) => {
                 let step = upload.job.answered(mark, result, payload);
-                self.write_step(now, id, step);
+                self.write_step(now, id, step, result);
             }
         }
     }
@@ -79,7 +101,7 @@ impl Client {
     /// A server that says its session is another's is left alone, and asked again; true then.
     fn hold_if_taken(&mut self, now: Instant, id: RequestId, answer: &Answer) -> bool {
         let pause = match answer.result {
-            Err(Nak::NoSessionsAvailable) => TAKEN_RETRY,
+            Err(Nak::NoSessionsAvailable) => CROWDED,
             Err(Nak::InvalidSession) if !answer.request.block => LEFT_ALONE,
             Ok(()) | Err(_) => return false,
         };
@@ -97,14 +119,11 @@ impl Client {
 
     fn simple_step(&mut self, now: Instant, id: RequestId, step: SimpleStep) {
         match step {
-            SimpleStep::Done(reply) => {
-                self.progress = now;
-                self.end(id, Ok(reply));
-            }
+            SimpleStep::Done(reply) => self.end(id, Ok(reply)),
             SimpleStep::Failed(error) => self.end(id, Err(error)),
             SimpleStep::Confirm(confirm) => {
+                self.mark_progress(now, id);
                 if let Some(job) = self.jobs.get_mut(&id) {
-                    job.progress = now;
                     job.kind = Kind::Confirm(confirm);
                 }
             }
@@ -131,23 +150,15 @@ impl Client {
         }
     }
 
-    fn read_step(
-        &mut self,
-        now: Instant,
-        id: RequestId,
-        at: u32,
-        step: ReadStep,
-        payload: &Payload,
-    ) {
+    fn read_step(&mut self, now: Instant, id: RequestId, at: u32, step: ReadStep, answer: &Answer) {
         match step {
             ReadStep::Data(count) => {
-                self.mark_progress(now, id);
-                self.slot.touch(now);
-                self.events.push_back(Event::Data(id, at, *payload, count));
+                self.moved(now, id);
+                self.events.push_back(Event::Data(id, at, answer.payload, count));
                 self.end_if_read(id);
             }
             ReadStep::Nothing => self.end_if_read(id),
-            ReadStep::SessionLost => self.lose_session(),
+            ReadStep::SessionLost => self.session_refused(answer.result),
             ReadStep::Failed(error) => self.end(id, Err(error)),
         }
     }
@@ -161,20 +172,31 @@ impl Client {
         }
     }
 
-    fn write_step(&mut self, now: Instant, id: RequestId, step: WriteStep) {
+    fn write_step(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        step: WriteStep,
+        result: Result<(), Nak>,
+    ) {
         match step {
             WriteStep::Acknowledged(offset) => {
-                self.mark_progress(now, id);
-                self.slot.touch(now);
+                self.moved(now, id);
                 self.events.push_back(Event::Acknowledged(id, offset));
             }
-            WriteStep::SessionLost => self.lose_session(),
+            WriteStep::SessionLost => self.session_refused(result),
             WriteStep::Failed(error) => self.end(id, Err(error)),
         }
     }
 
-    fn mark_progress(&mut self, now: Instant, id: RequestId) {
+    /// Bytes of a file moved; whoever waits for the session sees that it is put to use.
+    fn moved(&mut self, now: Instant, id: RequestId) {
         self.progress = now;
+        self.slot.touch(now);
+        self.mark_progress(now, id);
+    }
+
+    fn mark_progress(&mut self, now: Instant, id: RequestId) {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.progress = now;
         }
@@ -185,35 +207,50 @@ impl Client {
         match answer.result {
             Ok(()) => {
                 self.doubtful = false;
-                self.progress = now;
-                self.file_opened(now, file, &answer.payload);
+                self.taken.opened();
+                self.file_opened(now, file, answer);
             }
-            // The answer to our first copy was lost and the server does not remember it: what is
-            // open is ours.
-            Err(Nak::NoSessionsAvailable | Nak::Fail) if answer.request.tries > 1 => {
-                self.slot =
-                    Slot::MustClose { session: answer.request.payload.session, finishing: None };
+            Err(Nak::InvalidSession) => {
+                self.hold_until = Some(now + LEFT_ALONE);
+                self.block_users(&file);
             }
-            Err(Nak::NoSessionsAvailable) => self.session_taken(now, &file, TAKEN_RETRY),
-            Err(Nak::InvalidSession) => self.session_taken(now, &file, LEFT_ALONE),
-            Err(nak) => self.end_users(&file, Error::Refused(nak)),
+            Err(nak) => self.open_refused(now, &file, nak, answer),
         }
     }
 
-    fn file_opened(&mut self, now: Instant, file: File, payload: &Payload) {
+    fn open_refused(&mut self, now: Instant, file: &File, nak: Nak, answer: &Answer) {
+        let one = self.traits.one_session;
+        // An old error that sticks stands for the real one, and that is the taken session.
+        let taken = nak == Nak::NoSessionsAvailable || (one && nak == Nak::FileExists);
+        if !taken && nak != Nak::Fail {
+            return self.end_users(file, Error::Refused(nak));
+        }
+        // Where ids are ours to choose, a repeated opening that is refused has worked the first time.
+        // A shared id tells nothing: what is open under it may be another station's.
+        let repeated = answer.request.tries > 1;
+        let own = self.taken.reclaim(now, one);
+        match own.or((repeated && !one).then_some(answer.request.payload.session)) {
+            Some(session) => self.slot = Slot::MustClose { session, finishing: None },
+            None if taken => {
+                self.taken.refused(now);
+                self.block_users(file);
+            }
+            None => self.end_users(file, Error::Refused(nak)),
+        }
+    }
+
+    fn file_opened(&mut self, now: Instant, file: File, answer: &Answer) {
+        let payload = &answer.payload;
         let size = payload.data_u32();
         let (Some(size), Access::Read) = (size, file.access) else {
-            return self.opened_for_writing(now, file, payload);
+            return self.opened_for_writing(now, file, answer);
         };
         self.slot.opened(now, file.clone(), payload.session, size);
-        for id in self.users(&file) {
-            self.mark_progress(now, id);
-        }
-        self.tell_readers(&file, size, true);
+        self.tell_readers(now, &file, size, true);
     }
 
     /// Tells the reads of a file its size: all of them after an opening, else those that are new.
-    pub(super) fn tell_readers(&mut self, file: &File, size: u32, reopened: bool) {
+    pub(super) fn tell_readers(&mut self, now: Instant, file: &File, size: u32, reopened: bool) {
         for id in self.users(file) {
             let Some(Job { kind: Kind::Read(read), .. }) = self.jobs.get_mut(&id) else { continue };
             if !reopened && (read.is_begun() || !read.accepts(size)) {
@@ -221,34 +258,44 @@ impl Client {
             }
             let begun = read.is_begun();
             match read.opened(size) {
+                // A file that is opened again and again without a byte is no progress.
                 Ok(()) if begun => {}
-                Ok(()) => self.events.push_back(Event::Opened(id, size)),
+                Ok(()) => {
+                    self.mark_progress(now, id);
+                    self.events.push_back(Event::Opened(id, size));
+                }
                 Err(error) => self.end(id, Err(error)),
             }
             self.end_if_read(id);
         }
     }
 
-    fn opened_for_writing(&mut self, now: Instant, file: File, payload: &Payload) {
+    fn opened_for_writing(&mut self, now: Instant, file: File, answer: &Answer) {
         if file.access == Access::Read {
             // An answer to a read's open without a size.
             return self.end_users(&file, Error::Malformed);
         }
         let emptied = file.access == Access::Create;
         let writer = file.writer;
+        if emptied && answer.request.tries > 1 && !self.traits.keeps_content {
+            // A server without a memory empties the file once more when it hears the other copy of
+            // our request; what a network delays so long must not come behind our first bytes.
+            let settled = self.exchange.round_trip().timeout(1, Duration::ZERO);
+            self.hold_until = Some(now + settled);
+        }
+        let payload = &answer.payload;
         self.slot.opened(now, file, payload.session, payload.data_u32().unwrap_or(0));
         let Some(id) = writer else { return };
-        self.mark_progress(now, id);
-        if let Some(upload) = self.upload(id) {
-            if upload.begun && emptied {
-                upload.job.restart();
-            }
-            upload.begun = true;
+        let Some(upload) = self.upload(id) else { return };
+        if upload.begun && emptied {
+            upload.job.restart();
+        }
+        if !std::mem::replace(&mut upload.begun, true) {
+            self.mark_progress(now, id);
         }
     }
 
-    fn session_taken(&mut self, now: Instant, file: &File, pause: Duration) {
-        self.hold_until = Some(now + pause);
+    fn block_users(&mut self, file: &File) {
         for id in self.users(file) {
             if let Some(job) = self.jobs.get_mut(&id) {
                 job.blocked = Some(Error::Busy);
@@ -265,6 +312,7 @@ impl Client {
         // server's verdict on what was written.
         match answer.result {
             Ok(()) | Err(Nak::InvalidSession) => self.finish_upload(id),
+            Err(Nak::FileExists) if self.traits.one_session => self.finish_upload(id),
             Err(nak) => self.end(id, Err(Error::Refused(nak))),
         }
     }
@@ -285,6 +333,18 @@ impl Client {
         }
         if matches!(self.slot, Slot::Opening(_) | Slot::Open(_)) {
             self.slot = Slot::Free;
+        }
+    }
+
+    /// A block was refused as if our file were not open.
+    fn session_refused(&mut self, result: Result<(), Nak>) {
+        let session = self.slot.open().map(|holding| holding.session);
+        self.lose_session();
+        let gone =
+            matches!(result, Err(Nak::InvalidSession | Nak::FileNotFound | Nak::FailErrno(EBADF)));
+        // Any other refusal leaves the file open, and it would be in our own way.
+        if let Some(session) = session.filter(|_| !gone) {
+            self.slot = Slot::MustClose { session, finishing: None };
         }
     }
 

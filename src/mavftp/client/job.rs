@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::mavftp::transfer::{ListJob, ReadJob, WriteJob};
+use crate::mavftp::wire::{DATA_BYTES_MAX, PATH_BYTES_MAX};
 
 use super::simple::{Confirm, SimpleOp};
 use super::slot::{Access, File};
-use super::{Class, Error, RequestId};
+use super::{Class, Client, Error, Op, RequestId};
 
 /// One operation under way.
 #[derive(Debug)]
@@ -80,6 +81,14 @@ impl Kind {
         }
     }
 
+    /// Whether this has nothing to do before its caller gives it bytes.
+    pub fn is_starved(&self) -> bool {
+        match self {
+            Kind::Write(upload) => upload.job.is_starved(),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) | Kind::Read(_) => false,
+        }
+    }
+
     /// Whether this still needs its file open.
     pub fn unfinished(&self) -> bool {
         match self {
@@ -87,5 +96,42 @@ impl Kind {
             Kind::Write(_) => true,
             Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => false,
         }
+    }
+}
+
+impl Client {
+    /// How an operation goes, or why it cannot.
+    pub(super) fn kind(&self, op: Op) -> Result<Kind, Error> {
+        let fit = |path: Vec<u8>| match path.len() {
+            1..=PATH_BYTES_MAX => Ok(path),
+            _ => Err(Error::PathTooLong),
+        };
+        let simple = |op| Kind::Simple(op, false);
+        Ok(match op {
+            Op::List { path } => {
+                Kind::List(ListJob::new(fit(path)?, self.lists_time.unwrap_or(true)))
+            }
+            Op::Read { path, offset, length, expected } => {
+                Kind::Read(ReadJob::new(fit(path)?, offset, length).expecting(expected))
+            }
+            Op::Size { path } => Kind::Read(ReadJob::of_size(fit(path)?)),
+            Op::Write { path, append } => {
+                let job = WriteJob::new(fit(path)?, append.unwrap_or(0));
+                if append.is_some() && !self.traits.keeps_content {
+                    return Err(Error::Unsupported);
+                }
+                Kind::Write(Upload { job, append: append.is_some(), begun: false })
+            }
+            Op::Remove { path } => simple(SimpleOp::Remove(fit(path)?)),
+            Op::MakeDirectory { path } => simple(SimpleOp::MakeDirectory(fit(path)?)),
+            Op::RemoveDirectory { path } => simple(SimpleOp::RemoveDirectory(fit(path)?)),
+            Op::Rename { from, to } if from.len() + 1 + to.len() > DATA_BYTES_MAX => {
+                return Err(Error::PathTooLong);
+            }
+            Op::Rename { from, to } => simple(SimpleOp::Rename(fit(from)?, fit(to)?)),
+            Op::Truncate { .. } if self.never_truncates => return Err(Error::Unsupported),
+            Op::Truncate { path, length } => simple(SimpleOp::Truncate(fit(path)?, length)),
+            Op::Checksum { path } => simple(SimpleOp::Checksum(fit(path)?)),
+        })
     }
 }

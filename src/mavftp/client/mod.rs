@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::mavftp::transfer::{ListJob, ReadJob, WriteJob};
-use crate::mavftp::wire::{DATA_BYTES_MAX, Nak, PATH_BYTES_MAX, Payload, WireEntry};
+use crate::mavftp::wire::{Nak, Payload, WireEntry};
 
 use exchange::{Exchange, Owner};
 use job::{Job, Kind, Upload};
 use simple::{CHECKSUM_PATIENCE, SimpleOp};
-use slot::Slot;
+use slot::{SHARED, Slot};
+use taken::Taken;
 
 mod answers;
 mod exchange;
@@ -20,6 +20,7 @@ mod job;
 mod schedule;
 mod simple;
 mod slot;
+mod taken;
 
 /// Names one request; made by the caller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,7 +39,8 @@ pub enum Class {
     ReadAhead,
 }
 
-/// One request. Paths are the server's own, at most [`PATH_BYTES_MAX`] bytes.
+/// One request. Paths are the server's own, at most
+/// [`PATH_BYTES_MAX`](crate::mavftp::wire::PATH_BYTES_MAX) bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// All entries of a directory.
@@ -167,6 +169,9 @@ pub struct Traits {
     pub queue: usize,
     /// Whether a file opened for writing keeps its content.
     pub keeps_content: bool,
+    /// Whether there is one session for all stations, which refuses whoever comes second. Such a
+    /// server (PX4) remembers but its last answer, and may name an old error in a refusal.
+    pub one_session: bool,
 }
 
 /// What a request brings about on its way to its end.
@@ -207,10 +212,11 @@ pub struct Client {
     exchange: Exchange,
     jobs: BTreeMap<RequestId, Job>,
     slot: Slot,
+    taken: Taken,
     events: VecDeque<Event>,
     /// Order of arrival of jobs.
     turns: u64,
-    /// When the server last answered anything with progress in it.
+    /// When bytes of any file moved last.
     progress: Instant,
     /// When the server last answered anything.
     heard: Instant,
@@ -231,10 +237,15 @@ impl Client {
         let mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31);
         Client {
             traits,
-            own_session: (mixed >> 32) as u8 % u8::MAX + 1,
+            own_session: if traits.one_session {
+                SHARED
+            } else {
+                (mixed >> 32) as u8 % u8::MAX + 1
+            },
             exchange: Exchange::new(mixed as u16, traits.queue),
             jobs: BTreeMap::new(),
             slot: Slot::Free,
+            taken: Taken::default(),
             events: VecDeque::new(),
             turns: 0,
             progress: now,
@@ -246,7 +257,8 @@ impl Client {
         }
     }
 
-    /// Begins a request. `patience`: the longest time without progress.
+    /// Begins a request. `patience`: the longest time without progress; the time that an upload waits
+    /// for its own source does not count.
     pub fn request(
         &mut self,
         now: Instant,
@@ -357,41 +369,6 @@ impl Client {
                 None => Output::Wait(self.next_wake(now)),
             },
         }
-    }
-
-    fn kind(&self, op: Op) -> Result<Kind, Error> {
-        let fit = |path: Vec<u8>| match path.len() {
-            1..=PATH_BYTES_MAX => Ok(path),
-            _ => Err(Error::PathTooLong),
-        };
-        let simple = |op| Kind::Simple(op, false);
-        Ok(match op {
-            Op::List { path } => {
-                Kind::List(ListJob::new(fit(path)?, self.lists_time.unwrap_or(true)))
-            }
-            Op::Read { path, offset, length, expected } => {
-                Kind::Read(ReadJob::new(fit(path)?, offset, length).expecting(expected))
-            }
-
-            Op::Size { path } => Kind::Read(ReadJob::of_size(fit(path)?)),
-            Op::Write { path, append } => {
-                let job = WriteJob::new(fit(path)?, append.unwrap_or(0));
-                if append.is_some() && !self.traits.keeps_content {
-                    return Err(Error::Unsupported);
-                }
-                Kind::Write(Upload { job, append: append.is_some(), begun: false })
-            }
-            Op::Remove { path } => simple(SimpleOp::Remove(fit(path)?)),
-            Op::MakeDirectory { path } => simple(SimpleOp::MakeDirectory(fit(path)?)),
-            Op::RemoveDirectory { path } => simple(SimpleOp::RemoveDirectory(fit(path)?)),
-            Op::Rename { from, to } if from.len() + 1 + to.len() > DATA_BYTES_MAX => {
-                return Err(Error::PathTooLong);
-            }
-            Op::Rename { from, to } => simple(SimpleOp::Rename(fit(from)?, fit(to)?)),
-            Op::Truncate { .. } if self.never_truncates => return Err(Error::Unsupported),
-            Op::Truncate { path, length } => simple(SimpleOp::Truncate(fit(path)?, length)),
-            Op::Checksum { path } => simple(SimpleOp::Checksum(fit(path)?)),
-        })
     }
 
     fn upload(&mut self, id: RequestId) -> Option<&mut Upload> {

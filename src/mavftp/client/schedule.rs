@@ -10,11 +10,9 @@ use super::simple::{SILENT_TRIES, SimpleOp};
 use super::slot::{Access, File, Holding, Slot};
 use super::{Class, Client, Error, RequestId};
 
-/// A closing that nobody waits for is not repeated more often.
-const CLOSE_TRIES: u32 = 3;
-/// An opening that nobody waits for, or others wait behind, is not repeated more often: there are
-/// servers that pass over what they cannot open.
-const OPEN_TRIES: u32 = 3;
+/// A closing or opening that nobody waits for, or others wait behind, is not repeated more often:
+/// there are servers that pass over what they cannot open.
+const SESSION_TRIES: u32 = 3;
 /// Servers read on while they list; the next page takes its time on a full card.
 const LIST_FLOOR: Duration = Duration::from_millis(500);
 
@@ -22,14 +20,14 @@ impl Client {
     /// Ends what has waited too long, and gives up what some servers never answer.
     pub(super) fn expire(&mut self, now: Instant) {
         let late = |(id, job): (&RequestId, &Job)| {
-            (self.deadline(*id, job) <= now)
-                .then_some((*id, job.blocked.unwrap_or(Error::TimedOut)))
+            let due = self.deadline(*id, job).filter(|due| *due <= now);
+            due.map(|_| (*id, job.blocked.unwrap_or(Error::TimedOut)))
         };
         let late: Vec<_> = self.jobs.iter().filter_map(late).collect();
         for (id, error) in late {
             self.end(id, Err(error));
         }
-        self.give_up_unheard();
+        self.give_up_unheard(now);
     }
 
     /// The next frame to send, if the window and the sessions allow one.
@@ -39,13 +37,16 @@ impl Client {
         }
         self.hold_until = None;
         self.settle_doubt();
-        self.adopt_readers();
+        self.adopt_readers(now);
         if let Some(payload) = self.exchange.resend(now) {
             return Some(payload);
         }
         if let Slot::MustClose { session, finishing } = self.slot {
             self.slot = Slot::Closing { finishing };
             return Some(self.close(now, session));
+        }
+        if self.keeps_quiet(now) {
+            return None;
         }
         for id in self.order() {
             if let Some(payload) = self.next_of(now, id) {
@@ -57,28 +58,34 @@ impl Client {
 
     /// When to look again if nothing arrives.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let expiry = self.jobs.iter().map(|(id, job)| self.deadline(*id, job)).min();
+        let expiry = self.jobs.iter().filter_map(|(id, job)| self.deadline(*id, job)).min();
         let sending = match self.hold_until {
             Some(until) => Some(until),
             None => self.exchange.next_deadline(),
         };
-        let slot =
-            self.slot.open().and_then(|holding| match self.contender(&holding.file).is_some() {
-                true => holding.turn_ends_at(),
-                false => self.users(&holding.file).is_empty().then(|| holding.idle_at()),
-            });
+        let slot = match &self.slot {
+            Slot::Open(holding) if self.contender(&holding.file).is_some() => {
+                holding.turn_ends_at()
+            }
+            Slot::Open(holding) => self.users(&holding.file).is_empty().then(|| holding.idle_at()),
+            Slot::Free => self.taken.until().filter(|_| self.next_file().is_some()),
+            Slot::Opening(_) | Slot::MustClose { .. } | Slot::Closing { .. } => None,
+        };
         // A turn that is over ends when its last block is answered, not at a time.
         let slot = slot.filter(|due| *due > now);
         [expiry, sending, slot].into_iter().flatten().min()
     }
 
-    /// Patience counts from the last progress; for a job that only waits its turn, from the last
-    /// progress of any.
-    fn deadline(&self, id: RequestId, job: &Job) -> Instant {
-        let own = |owner: Owner| matches!(owner, Owner::Job(owner, _) if owner == id);
-        let waiting = job.kind.unfinished() && !self.exchange.any(|request| own(request.owner));
+    /// Patience counts from the last progress; for a job that only waits its turn, from when any
+    /// file's bytes moved last. An upload that waits for its own source has all the time it needs.
+    fn deadline(&self, id: RequestId, job: &Job) -> Option<Instant> {
+        let waiting = job.kind.unfinished() && !self.has_asked(id);
         let since = if waiting { job.progress.max(self.progress) } else { job.progress };
-        since + job.patience
+        (!waiting || !job.kind.is_starved()).then_some(since + job.patience)
+    }
+
+    fn has_asked(&self, id: RequestId) -> bool {
+        self.exchange.any(|request| matches!(request.owner, Owner::Job(owner, _) if owner == id))
     }
 
     fn order(&self) -> Vec<RequestId> {
@@ -142,7 +149,9 @@ impl Client {
             return None;
         }
         let session = holding.session;
-        let (offset, request) = match &mut self.jobs.get_mut(&id)?.kind {
+        let (waited, progress) = (!self.has_asked(id), self.progress);
+        let job = self.jobs.get_mut(&id)?;
+        let (offset, request) = match &mut job.kind {
             Kind::Read(read) => {
                 let (offset, size) = read.ask()?;
                 (offset, Payload { size, ..Payload::request(Opcode::ReadFile) })
@@ -153,6 +162,10 @@ impl Client {
             }
             Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => return None,
         };
+        if waited {
+            // Its turn has come; the time it waited, while others moved, does not count.
+            job.progress = job.progress.max(progress);
+        }
         let request = Payload { offset, session, ..request };
         Some(self.exchange.send(now, Owner::Job(id, offset), request, Duration::ZERO))
     }
@@ -160,18 +173,39 @@ impl Client {
     /// Opens a file for whoever needs one, and closes one that is finished, idle or had its turn.
     fn turn_slot(&mut self, now: Instant) -> Option<Payload> {
         match &self.slot {
+            Slot::Free if self.taken.waits(now) => None,
             Slot::Free => self.open_next(now),
             Slot::Open(holding) => self.close_if_due(now, holding.file.clone()),
             Slot::Opening(_) | Slot::MustClose { .. } | Slot::Closing { .. } => None,
         }
     }
 
-    fn open_next(&mut self, now: Instant) -> Option<Payload> {
+    /// A server that remembers one answer cannot tell a repeated opening by it when it has answered
+    /// something else meanwhile: nothing is on its way beside an opening, for a round trip.
+    fn keeps_quiet(&self, now: Instant) -> bool {
+        self.traits.one_session
+            && match self.slot {
+                Slot::Opening(_) => true,
+                Slot::Free => {
+                    self.exchange.any(|_| true)
+                        && !self.taken.waits(now)
+                        && self.next_file().is_some()
+                }
+                Slot::Open(_) | Slot::MustClose { .. } | Slot::Closing { .. } => false,
+            }
+    }
+
+    /// The file that is to be opened next.
+    fn next_file(&self) -> Option<File> {
         let keeps = self.traits.keeps_content;
-        let file = self.order_for_slot().into_iter().find_map(|id| {
+        self.order_for_slot().into_iter().find_map(|id| {
             let job = self.jobs.get(&id)?;
             job.kind.unfinished().then(|| job.kind.file(id, keeps)).flatten()
-        })?;
+        })
+    }
+
+    fn open_next(&mut self, now: Instant) -> Option<Payload> {
+        let file = self.next_file()?;
         let opcode = match file.access {
             Access::Read => Opcode::OpenFileRo,
             Access::Create => Opcode::CreateFile,
@@ -302,22 +336,23 @@ impl Client {
     }
 
     /// Reads that found their file open already learn its size.
-    fn adopt_readers(&mut self) {
+    fn adopt_readers(&mut self, now: Instant) {
         let Some(holding) = self.slot.open() else { return };
         if holding.file.access == Access::Read {
             let (file, size) = (holding.file.clone(), holding.size);
-            self.tell_readers(&file, size, false);
+            self.tell_readers(now, &file, size, false);
         }
     }
 
-    fn give_up_unheard(&mut self) {
-        let awaited = matches!(self.slot, Slot::Closing { finishing: Some(_) });
-        let hopeless = self.opens_in_vain();
+    fn give_up_unheard(&mut self, now: Instant) {
+        let awaited = match &self.slot {
+            Slot::Closing { finishing } => finishing.is_some(),
+            Slot::Opening(file) => !self.opens_in_vain(file),
+            Slot::Free | Slot::Open(_) | Slot::MustClose { .. } => false,
+        };
         let unheard = self.exchange.forget(|request| {
-            let closing = request.owner == Owner::Close && !awaited;
-            let opening = request.owner == Owner::Open && hopeless;
-            let tired =
-                (request.tries > CLOSE_TRIES && closing) || (request.tries > OPEN_TRIES && opening);
+            let session = matches!(request.owner, Owner::Close | Owner::Open);
+            let tired = request.tries > SESSION_TRIES && session && !awaited;
             let silent = request.tries > SILENT_TRIES
                 && matches!(
                     request.payload.command(),
@@ -327,7 +362,10 @@ impl Client {
         });
         for request in unheard {
             match request.owner {
-                Owner::Close => self.slot = Slot::Free,
+                Owner::Close => {
+                    self.taken.left_open(now, request.payload.session);
+                    self.slot = Slot::Free;
+                }
                 Owner::Open => self.open_unheard(request.payload.session),
                 Owner::Job(id, _) => self.job_unheard(id),
             }
@@ -335,11 +373,8 @@ impl Client {
     }
 
     /// Whether an opening on its way is of no use to anybody, or keeps others from theirs.
-    fn opens_in_vain(&self) -> bool {
-        match &self.slot {
-            Slot::Opening(file) => self.users(file).is_empty() || self.contender(file).is_some(),
-            Slot::Free | Slot::Open(_) | Slot::MustClose { .. } | Slot::Closing { .. } => false,
-        }
+    fn opens_in_vain(&self, file: &File) -> bool {
+        self.users(file).is_empty() || self.contender(file).is_some()
     }
 
     /// The server may have opened it all the same, and only its answers be lost.
@@ -353,7 +388,9 @@ impl Client {
 
     fn job_unheard(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        self.never_truncates |= matches!(job.kind, Kind::Simple(SimpleOp::Truncate(..), _));
+        // Where nothing else was heard either, it was the link that was silent.
+        self.never_truncates |= self.heard > job.progress
+            && matches!(job.kind, Kind::Simple(SimpleOp::Truncate(..), _));
         match &mut job.kind {
             Kind::List(list) if list.may_be_unheard() => list.fall_back(),
             Kind::List(list) => list.unask(),

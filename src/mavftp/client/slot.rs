@@ -15,6 +15,9 @@ const TURN_BLOCKS: u32 = 32;
 /// has one number for all), so what arrives is not believed before the file is opened again.
 pub const DOUBT: Duration = Duration::from_secs(5);
 
+/// The session id of servers that have one session for all stations.
+pub const SHARED: u8 = 0;
+
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {

@@ -193,7 +193,8 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                     && (target_component == self.options.own_component || target_component == 0);
                 match (Payload::decode(&payload), &mut vehicle.client) {
                     (Ok(payload), Some(client)) if for_us => client.receive(now, &payload),
-                    (Ok(_), _) => {}
+                    (Ok(payload), Some(client)) => client.overhear(&payload),
+                    (Ok(_), None) => {}
                     (Err(error), _) => tracing::debug!(%source, %error, "dropped a frame"),
                 }
             }

@@ -49,9 +49,12 @@ impl Family {
     /// What such a server is known to take.
     pub fn traits(self) -> Traits {
         match self {
-            Family::ArduPilot => Traits { queue: ARDUPILOT_QUEUE, keeps_content: true },
-            Family::Px4 => Traits { queue: OPEN_QUEUE, keeps_content: true },
-            Family::Other => Traits { queue: OPEN_QUEUE, keeps_content: false },
+            Family::ArduPilot => {
+                Traits { queue: ARDUPILOT_QUEUE, keeps_content: true, one_session: false }
+            }
+            Family::Px4 => Traits { queue: OPEN_QUEUE, keeps_content: true, one_session: true },
+            // MAVSDK has one as well, but refuses nobody: who opens last has it.
+            Family::Other => Traits { queue: OPEN_QUEUE, keeps_content: false, one_session: false },
         }
     }
 

@@ -9,8 +9,8 @@ use crate::mavftp::wire::{Nak, Opcode, Payload, WireEntry, parse_entries};
 /// More entries than any vehicle holds; a server that never ends its listing is stopped here.
 const ENTRIES_MAX: u32 = 65_536;
 /// Entries that cannot be sent (PX4 answers an empty page for a name that does not fit) are stepped
-/// over; so many in a row mean the end (older PX4 never says EOF for an empty directory).
-const EMPTY_PAGES_MAX: u32 = 2;
+/// over; so many in a row mean that the server never says EOF.
+const EMPTY_PAGES_MAX: u32 = 16;
 
 /// A listing under way.
 #[derive(Debug)]
@@ -97,11 +97,16 @@ impl ListJob {
             Ok(()) => self.page(answer.data()),
             Err(Nak::Eof) => ListStep::Done,
             // ArduPilot answers an unknown opcode with Fail; so does any server to what is really
-            // wrong, and then the plain opcode says so.
-            Err(Nak::UnknownCommand | Nak::Fail) if self.with_time && self.offset == 0 => {
+            // wrong, and then the plain opcode says so. PX4 may name an old error instead.
+            Err(Nak::UnknownCommand | Nak::Fail | Nak::FileExists)
+                if self.with_time && self.offset == 0 =>
+            {
                 self.fall_back();
                 ListStep::WithoutTime
             }
+            // PX4 names an old error until something else goes wrong; a listing that is refused because
+            // of its directory does, so that this is its end.
+            Err(Nak::FileExists) => ListStep::Done,
             Err(nak) => ListStep::Failed(Error::Refused(nak)),
         }
     }
@@ -174,10 +179,12 @@ mod tests {
         assert!(names(job.answered(Ok(()), &page(b""))).is_empty());
         assert_eq!(job.ask().unwrap().offset, 1);
         assert_eq!(names(job.answered(Ok(()), &page(b"Fa\t1\0"))), ["a"]);
+        for _ in 1..EMPTY_PAGES_MAX {
+            job.ask();
+            assert!(names(job.answered(Ok(()), &page(b""))).is_empty());
+        }
         job.ask();
-        assert!(names(job.answered(Ok(()), &page(b""))).is_empty());
-        job.ask();
-        assert_eq!(job.answered(Ok(()), &page(b"")), ListStep::Done);
+        assert_eq!(job.answered(Ok(()), &page(b"")), ListStep::Done, "so many mean the end");
     }
 
     #[test]

@@ -14,6 +14,8 @@ const BLOCK: u32 = DATA_BYTES_MAX as u32;
 const AHEAD_BYTES: u32 = 256 * 1024;
 /// Reopened so often in a row without a byte gained, an upload is given up.
 const REOPENINGS_MAX: u32 = 4;
+/// POSIX' "bad file number".
+const EBADF: u8 = 9;
 
 /// An upload under way.
 #[derive(Debug)]
@@ -102,6 +104,11 @@ impl WriteJob {
         self.want_outstanding = true;
     }
 
+    /// Whether all that the source has yielded is stored, and it has not yielded more.
+    pub fn is_starved(&self) -> bool {
+        self.want_outstanding && self.length.is_none() && self.blocks.is_empty()
+    }
+
     /// The source has more.
     pub fn more(&mut self) {
         self.want_outstanding = false;
@@ -141,6 +148,8 @@ impl WriteJob {
     ) -> WriteStep {
         match result {
             Ok(()) => self.stored(offset, answer.data_u32()),
+            // A file number that is none, or a refusal without its reason: PX4 without our file.
+            Err(nak @ Nak::FailErrno(0 | EBADF)) => self.refused(offset, nak),
             Err(Nak::FailErrno(errno)) => {
                 self.forgotten(offset);
                 WriteStep::Failed(Error::Refused(Nak::FailErrno(errno)))
@@ -265,6 +274,14 @@ mod tests {
         job.ask();
         let short = ack().with_data(&100u32.to_le_bytes());
         assert_eq!(job.answered(0, Ok(()), &short), WriteStep::Failed(Error::ShortWrite));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_counted_is_refused() {
+        let mut job = WriteJob::new(b"/a".to_vec(), u32::MAX - 300);
+        assert!(job.supply(u32::MAX - 300, &[1; 239]));
+        assert!(!job.supply(u32::MAX - 61, &[1; 239]));
+        assert!(job.supply(u32::MAX - 61, &[1; 61]) && job.finish(u32::MAX));
     }
 
     #[test]

@@ -1,0 +1,285 @@
+//! PX4: one session for the whole link, a memory of one small answer, and an error number that
+//! sticks to whatever is refused next.
+
+use std::time::{Duration, Instant};
+
+use mavftp_mount::mavftp::server::{
+    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
+};
+use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
+
+use super::{FarSide, Outbox, Said, bytes_of, checksum_of, path_of};
+
+const SERVICE: Duration = Duration::from_micros(50);
+/// Without a request for so long, the file is closed.
+const IDLE: Duration = Duration::from_millis(10_100);
+/// Answers of at most so many bytes are remembered.
+const REMEMBERED_BYTES: u8 = 4;
+/// What a board's transmit buffer holds …
+const BUFFER_FRAMES: u32 = 5;
+/// … until it is emptied.
+const TICK: Duration = Duration::from_millis(10);
+/// An entry's text that is longer leaves an empty page.
+const ENTRY_BYTES_MAX: usize = 237;
+
+const ENOENT: u8 = 2;
+const EBADF: u8 = 9;
+const EEXIST: u8 = 17;
+const EISDIR: u8 = 21;
+
+/// Which firmware.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// 1.16.1 in simulation.
+    Release,
+    /// Main of August 2026.
+    Main,
+    /// 1.16.1 on a board, whose transmit buffer holds 1500 bytes.
+    Board,
+}
+
+pub struct Px4 {
+    files: MemoryFiles,
+    firmware: Firmware,
+    session: Option<Session>,
+    errno: u8,
+    remembered: Option<(u8, Payload)>,
+    last_request: Option<Instant>,
+    tick: Option<Instant>,
+    tick_frames: u32,
+    out: Outbox,
+    changes: Vec<Opcode>,
+}
+
+enum Session {
+    Reading(MemoryFile, u64),
+    Writing(MemoryFile),
+    /// Opened as if it were a file.
+    Directory,
+}
+
+impl Px4 {
+    pub fn new(files: MemoryFiles, firmware: Firmware) -> Px4 {
+        Px4 {
+            files,
+            firmware,
+            session: None,
+            errno: 0,
+            remembered: None,
+            last_request: None,
+            tick: None,
+            tick_frames: 0,
+            out: Outbox::default(),
+            changes: Vec::new(),
+        }
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        self.last_request.is_some_and(|last| now.duration_since(last) > IDLE)
+    }
+
+    fn answer(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
+        if request.size > DATA_BYTES_MAX as u8 {
+            return Err(Nak::InvalidDataSize);
+        }
+        match request.command().ok_or(Nak::UnknownCommand)? {
+            Opcode::None => Ok(Vec::new()),
+            Opcode::TerminateSession if request.session != 0 || self.session.is_none() => {
+                Err(Nak::InvalidSession)
+            }
+            Opcode::TerminateSession | Opcode::ResetSessions => {
+                self.session = None;
+                Ok(Vec::new())
+            }
+            Opcode::ListDirectory => self.list(request, false),
+            Opcode::ListDirectoryWithTime if self.firmware == Firmware::Main => {
+                self.list(request, true)
+            }
+            Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile => self.open(request),
+            Opcode::ReadFile => self.read(request),
+            Opcode::WriteFile => self.write(request),
+            Opcode::CalcFileCrc32 => checksum_of(&self.files, &path_of(request)?),
+            Opcode::RemoveFile
+            | Opcode::CreateDirectory
+            | Opcode::RemoveDirectory
+            | Opcode::TruncateFile
+            | Opcode::Rename => self.change(request).map(|()| Vec::new()),
+            Opcode::BurstReadFile | Opcode::ListDirectoryWithTime | Opcode::Ack | Opcode::Nak => {
+                Err(Nak::UnknownCommand)
+            }
+        }
+    }
+
+    fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
+        let listed =
+            self.noting(|files| files.list(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
+        let mut entries = vec![b"S\0".to_vec(), b"S\0".to_vec()];
+        entries.extend(listed.iter().map(|entry| match (entry.directory, with_time) {
+            (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
+            (false, true) => encode_entry(entry, true),
+            (false, false) => {
+                [b"F", &entry.name[..], format!("\t{}\0", entry.size).as_bytes()].concat()
+            }
+        }));
+        if request.offset as usize >= entries.len() {
+            return Err(Nak::Eof);
+        }
+        let fits = |entry: &&Vec<u8>| entry.len() <= ENTRY_BYTES_MAX + 2;
+        let from = entries.iter().skip(request.offset as usize).take_while(fits).cloned();
+        self.errno = 0;
+        Ok(super::page(&from.collect::<Vec<_>>(), 0))
+    }
+
+    fn open(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
+        if self.session.is_some() {
+            return Err(Nak::NoSessionsAvailable);
+        }
+        let size = |file: &MemoryFile| file.size().map(|size| (size as u32).to_le_bytes().to_vec());
+        let path = path_of(request)?;
+        let before = self.files.open_to_read(&path);
+        match request.command() {
+            Some(Opcode::OpenFileRo) => {
+                if matches!(before, Err(Nak::FailErrno(EISDIR))) {
+                    self.session = Some(Session::Directory);
+                    return Ok(4096u32.to_le_bytes().to_vec());
+                }
+                let file = self.noting(|_| before)?;
+                let data = size(&file)?;
+                self.session = Some(Session::Reading(file.clone(), file.size()?));
+                Ok(data)
+            }
+            opcode => {
+                let create = opcode == Some(Opcode::CreateFile);
+                let content = if create { Content::Empty } else { Content::Keep };
+                let data = before.as_ref().map_or(Ok(vec![0; 4]), size)?;
+                let file = self.noting(|files| files.open_to_write(&path, content))?;
+                self.session = Some(Session::Writing(file));
+                Ok(data)
+            }
+        }
+    }
+
+    fn read(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
+        match &self.session {
+            Some(_) if request.session != 0 => Err(Nak::InvalidSession),
+            None => Err(Nak::InvalidSession),
+            Some(Session::Reading(_, size)) if u64::from(request.offset) >= *size => Err(Nak::Eof),
+            Some(Session::Reading(file, _)) => bytes_of(file, request, usize::from(request.size)),
+            Some(Session::Writing(_)) => Err(self.fail(EBADF)),
+            Some(Session::Directory) => Err(self.fail(EISDIR)),
+        }
+    }
+
+    fn write(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
+        let strict = self.firmware == Firmware::Main;
+        match &self.session {
+            None if strict || request.session != 0 => Err(Nak::InvalidSession),
+            Some(_) if strict && request.session != 0 => Err(Nak::InvalidSession),
+            Some(Session::Writing(file)) => {
+                file.write_at(u64::from(request.offset), request.data())?;
+                Ok(u32::from(request.size).to_le_bytes().to_vec())
+            }
+            // Without a file: the number of no file is a bad one.
+            None | Some(Session::Reading(..) | Session::Directory) => Err(self.fail(EBADF)),
+        }
+    }
+
+    fn change(&mut self, request: &Payload) -> Result<(), Nak> {
+        let Some(opcode) = request.command() else { return Ok(()) };
+        self.noting(|files| match opcode {
+            Opcode::RemoveFile => files.remove_file(&path_of(request)?),
+            Opcode::CreateDirectory => files.make_directory(&path_of(request)?),
+            Opcode::RemoveDirectory => files.remove_directory(&path_of(request)?),
+            Opcode::TruncateFile => files.truncate(&path_of(request)?, u64::from(request.offset)),
+            _ => {
+                let (from, to) = ServedPath::parse_two(request.data())?;
+                files.rename(&from, &to)
+            }
+        })?;
+        self.changes.push(opcode);
+        Ok(())
+    }
+
+    /// Does something to the files and keeps its error number.
+    fn noting<T>(&mut self, act: impl FnOnce(&MemoryFiles) -> Result<T, Nak>) -> Result<T, Nak> {
+        let result = act(&self.files);
+        match &result {
+            Err(Nak::FailErrno(errno)) => self.errno = *errno,
+            Err(Nak::FileExists) => self.errno = EEXIST,
+            Err(Nak::FileNotFound) => self.errno = ENOENT,
+            Ok(_) | Err(_) => {}
+        }
+        result
+    }
+
+    fn fail(&mut self, errno: u8) -> Nak {
+        self.errno = errno;
+        Nak::FailErrno(errno)
+    }
+
+    /// The remembered answer, if the request has the number it answers. Who asked is looked at by
+    /// main only; 65535 is never recognised.
+    fn remembered(&self, from: u8, request: &Payload) -> Option<(u8, Payload)> {
+        let (to, answer) = self.remembered?;
+        let same = u32::from(request.sequence) + 1 == u32::from(answer.sequence);
+        let known = self.firmware != Firmware::Main || to == from;
+        (same && known).then_some((to, answer))
+    }
+
+    fn send(&mut self, now: Instant, to: u8, answer: Payload) {
+        if self.firmware == Firmware::Board {
+            if self.tick.is_none_or(|tick| now >= tick + TICK) {
+                self.tick = Some(now);
+                self.tick_frames = 0;
+            }
+            self.tick_frames += 1;
+            if self.tick_frames > BUFFER_FRAMES {
+                return;
+            }
+        }
+        self.out.put(now + SERVICE, to, answer);
+    }
+}
+
+impl FarSide for Px4 {
+    fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
+        if self.is_idle(now) {
+            self.session = None;
+        }
+        self.last_request = Some(now);
+        if let Some((to, answer)) = self.remembered(from, request) {
+            return self.send(now, to, answer);
+        }
+        let opens = matches!(
+            request.command(),
+            Some(Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile)
+        );
+        let answer = match self.answer(request) {
+            Ok(data) => {
+                let session = if opens { 0 } else { request.session };
+                Payload { session, ..Payload::ack(request).with_data(&data) }
+            }
+            Err(_) if self.errno == EEXIST => Payload::nak(request, Nak::FileExists),
+            Err(nak) => Payload::nak(request, nak),
+        };
+        let small = answer.size <= REMEMBERED_BYTES && answer.bytes[0] != 5;
+        self.remembered = small.then_some((from, answer));
+        self.send(now, from, answer);
+    }
+
+    fn poll(&mut self, now: Instant) -> Said {
+        self.out.take(now)
+    }
+
+    fn open_files(&self, now: Instant) -> usize {
+        usize::from(self.session.is_some() && !self.is_idle(now))
+    }
+
+    fn restart(&mut self) {
+        *self = Px4::new(self.files.clone(), self.firmware);
+    }
+
+    fn changes(&self) -> &[Opcode] {
+        &self.changes
+    }
+}

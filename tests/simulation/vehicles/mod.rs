@@ -1,0 +1,58 @@
+//! Our client against servers that behave like real ones: every byte equal, every change made once,
+//! nothing left open.
+
+use mavftp_mount::mavftp::server::MemoryFiles;
+
+use crate::network::Faults;
+use crate::personalities::FarSide;
+use crate::personalities::ardupilot::{ArduPilot, Sessions};
+use crate::personalities::mavsdk::{Mavsdk, Release};
+use crate::personalities::px4::{Firmware, Px4};
+use crate::world::{NO_AUTOPILOT, World};
+
+mod all;
+mod ardupilot;
+mod mavsdk;
+mod px4;
+mod stations;
+
+/// Which personality.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Mavsdk(Release),
+    Px4(Firmware),
+    ArduPilot(Sessions),
+}
+
+pub const ALL: [Kind; 7] = [
+    Kind::Mavsdk(Release::Old),
+    Kind::Mavsdk(Release::Four),
+    Kind::Px4(Firmware::Release),
+    Kind::Px4(Firmware::Main),
+    Kind::Px4(Firmware::Board),
+    Kind::ArduPilot(Sessions::One),
+    Kind::ArduPilot(Sessions::Five),
+];
+
+impl Kind {
+    pub fn far(self, files: MemoryFiles, seed: u64) -> Box<dyn FarSide> {
+        match self {
+            Kind::Mavsdk(release) => Box::new(Mavsdk::new(files, release)),
+            Kind::Px4(firmware) => Box::new(Px4::new(files, firmware)),
+            Kind::ArduPilot(sessions) => Box::new(ArduPilot::new(files, sessions, seed)),
+        }
+    }
+
+    pub fn world(self, seed: u64, faults: Faults) -> World {
+        World::with(seed, faults, self.autopilot(), |files| self.far(files, seed))
+    }
+
+    /// Its `MAV_AUTOPILOT`.
+    fn autopilot(self) -> u8 {
+        match self {
+            Kind::Mavsdk(_) => NO_AUTOPILOT,
+            Kind::Px4(_) => 12,
+            Kind::ArduPilot(_) => 3,
+        }
+    }
+}
