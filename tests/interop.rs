@@ -82,6 +82,13 @@ fn a_companion_with_ftp_is_mounted_where_there_is_no_autopilot() {
     ordinary::copies_out(&Scene::new(Server::MavsdkCompanion, &[], fill));
 }
 
+#[test]
+fn a_component_that_refuses_everything_is_passed_over_for_one_that_serves() {
+    let fill = ordinary::fill_with_sizes;
+    let scene = Scene::new(Server::MavsdkTwin, &[], fill);
+    succeed("cmp", &[scene.near("size-239"), scene.far("size-239")]);
+}
+
 /// MAVSDK's server sends its own bursts at 112 KiB/s, whatever the link.
 const MAVSDK_BURST_BYTES_PER_SECOND: usize = 112 << 10;
 const TEN_MIB: usize = 10 << 20;

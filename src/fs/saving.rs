@@ -39,6 +39,19 @@ impl Fs {
         failed
     }
 
+    /// Keeps on the local disk what the vehicle lacks of every file, without waiting for anything that
+    /// is being sent; for an end in a hurry. How many files that were.
+    pub async fn keep_all_unsent(&self) -> usize {
+        let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
+        let mut kept = 0;
+        for staged in staged.iter().filter(|staged| staged.is_dirty()) {
+            let Ok(place) = self.place(staged.ino) else { continue };
+            self.keep_unsent(staged, &place).await;
+            kept += 1;
+        }
+        kept
+    }
+
     /// Reads from a staged copy; what is not here yet comes from the vehicle's version.
     pub(super) async fn read_staged(
         &self,

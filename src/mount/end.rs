@@ -107,6 +107,7 @@ pub(super) fn unmount(mounted: Mounted, mountpoint: &Path, signals: &Signals) {
 /// Sends every change that a program has not flushed yet; says what could not be sent.
 fn send_changes(fs: &Arc<Fs>, signals: &Signals) -> u8 {
     let (sender, finished) = crossbeam_channel::bounded(1);
+    let hurried = fs.clone();
     let fs = fs.clone();
     let work = move || {
         // A receiver that is gone has waited long enough.
@@ -120,10 +121,10 @@ fn send_changes(fs: &Arc<Fs>, signals: &Signals) -> u8 {
     loop {
         select! {
             recv(finished) -> unsent => return report(&unsent.unwrap_or_default()),
-            recv(limit) -> _ => return give_up("sending the last changes took too long"),
+            recv(limit) -> _ => return give_up(&hurried, "sending the last changes took too long"),
             recv(signals) -> signal => match signal {
                 Ok(Signal::HangUp) => {}
-                Ok(Signal::Stop) | Err(_) => return give_up("a second signal came"),
+                Ok(Signal::Stop) | Err(_) => return give_up(&hurried, "a second signal came"),
             },
         }
     }
@@ -136,7 +137,7 @@ fn report(unsent: &[(RemotePath, FsError)]) -> u8 {
     if unsent.is_empty() { DONE } else { UNSENT }
 }
 
-fn give_up(reason: &str) -> u8 {
-    tracing::error!("{reason}; files that were still open for writing keep their old content");
-    UNSENT
+fn give_up(fs: &Fs, reason: &str) -> u8 {
+    tracing::error!("{reason}; what was not sent is kept here:");
+    if block_on(fs.keep_all_unsent()) == 0 { DONE } else { UNSENT }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """MAVSDK's own FtpServer, serving a directory: the far side that nobody here wrote.
 
-Usage: mavsdk_server.py ENDPOINT DIRECTORY [--type autopilot|companion]
+Usage: mavsdk_server.py ENDPOINT DIRECTORY [--type autopilot|companion] [--twin]
 
 ENDPOINT is a MAVSDK connection URL: `udpout://127.0.0.1:PORT` where a mount listens on udp:PORT,
 or `udpin://127.0.0.1:PORT` to wait for clients. Prints `ready` once the directory is served and
@@ -14,7 +14,8 @@ Seen on the wire with MAVSDK 4.1.0 (pymavlink listening):
   (disarmed), system_status 0. MAVSDK's client takes it for an autopilot.
 - companion: system 1, component 195, type ONBOARD_CONTROLLER (18), autopilot INVALID (8).
   `server_component()` would make component 191 beside it, two heartbeats and two FTP servers, of which
-  the one without a root answers every request with Fail: hence the lookup by id below.
+  the one without a root answers every request with Fail: hence the lookup by id below. --twin makes
+  both, as a careless program in the field does.
 - FTP requests are answered when target_system is 1 or 0 and target_component its own or 0; another
   component: silence. Replies come from the component's ids to the asker's.
 - AUTOPILOT_VERSION has capabilities 8192 (MAVLink 2 only: the FTP bit is NOT set), uid and uid2 zero.
@@ -47,6 +48,7 @@ def main():
     result = mavsdk.add_any_connection(options.endpoint)
     if result != ConnectionResult.SUCCESS:
         sys.exit(f"mavsdk_server: {options.endpoint}: {result.name}")
+    twin = FtpServer(mavsdk.server_component()) if options.twin else None  # kept alive, without a root
     server = FtpServer(mavsdk.server_component_by_id(configuration.component_id))
     server.set_root_dir(options.directory)
     print("ready", flush=True)
@@ -54,6 +56,7 @@ def main():
     if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
         threading.Thread(target=end_with_input, daemon=True).start()
     signal.sigwait(ends)
+    del twin
     mavsdk.destroy()
     log_unsubscribe()
 
@@ -67,6 +70,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description="Serve DIRECTORY with MAVSDK's FtpServer.")
     parser.add_argument("endpoint", help="MAVSDK connection URL, such as udpout://127.0.0.1:14550")
     parser.add_argument("directory")
+    parser.add_argument("--twin", action="store_true", help="also a component that refuses everything")
     parser.add_argument("--type", choices=TYPES, default="autopilot", help="what it says it is")
     return parser.parse_args()
 

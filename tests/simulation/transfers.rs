@@ -245,12 +245,8 @@ fn a_file_that_grew_is_opened_anew_for_whoever_knows_its_size() {
     content.extend_from_slice(b"and more");
     world.files.insert("/log", &content);
     let size = content.len() as u32;
-    let op = Op::Read {
-        path: b"/log".to_vec(),
-        offset: SIZE as u32,
-        length: 100,
-        expected: Some(size),
-    };
+    let op =
+        Op::Read { path: b"/log".to_vec(), offset: SIZE as u32, length: 100, expected: Some(size) };
     let second = world.ask(op, Class::Demand);
     assert_eq!(world.finish(second), Ok(Reply::Size(size)));
     assert_eq!(world.outcomes[&second].opened, Some(size));

@@ -28,6 +28,8 @@ pub enum Server {
     Mavsdk,
     /// MAVSDK's FtpServer as a companion computer: no autopilot in sight.
     MavsdkCompanion,
+    /// The same beside a component of the same program that refuses every request.
+    MavsdkTwin,
 }
 
 /// A running server that sends to a port of this machine, from a port of its own choice.
@@ -47,8 +49,9 @@ impl Vehicle {
                 let endpoint = format!("udpout:127.0.0.1:{port}");
                 Vehicle::Embedded(Program::start(&["serve", &endpoint, directory, "--writable"]))
             }
-            Server::Mavsdk => mavsdk(port, directory, "autopilot"),
-            Server::MavsdkCompanion => mavsdk(port, directory, "companion"),
+            Server::Mavsdk => mavsdk(port, directory, &["--type", "autopilot"]),
+            Server::MavsdkCompanion => mavsdk(port, directory, &["--type", "companion"]),
+            Server::MavsdkTwin => mavsdk(port, directory, &["--type", "companion", "--twin"]),
         }
     }
 
@@ -61,9 +64,10 @@ impl Vehicle {
     }
 }
 
-fn mavsdk(port: u16, directory: &str, kind: &str) -> Vehicle {
+fn mavsdk(port: u16, directory: &str, options: &[&str]) -> Vehicle {
     let endpoint = format!("udpout://127.0.0.1:{port}");
-    let mut peer = Peer::start("mavsdk_server.py", &[&endpoint, directory, "--type", kind]);
+    let arguments = [&[&*endpoint, directory], options].concat();
+    let mut peer = Peer::start("mavsdk_server.py", &arguments);
     peer.lines_until(python::START_TIME, |line| line == "ready");
     Vehicle::Foreign(peer)
 }

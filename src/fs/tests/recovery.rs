@@ -76,3 +76,15 @@ fn a_failed_truncate_leaves_the_file_and_nothing_to_keep() {
     assert_eq!(world.content("/a"), b"0123456789");
     assert!(world.store.kept().is_empty());
 }
+
+#[test]
+fn an_end_in_a_hurry_keeps_what_is_still_being_sent() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let (first, second) = (world.open("/a", WRONLY | libc::O_TRUNC), world.create("/b"));
+    world.write(first, 0, b"one");
+    world.write(second, 0, b"two");
+    world.flush(second).unwrap();
+    assert_eq!(world.run(world.fs.keep_all_unsent()), 1);
+    assert_eq!(world.store.kept(), [(b"a".to_vec(), b"one".to_vec())]);
+    assert_eq!(world.remote.content("/a").unwrap(), b"old");
+}

@@ -10,8 +10,8 @@ use crate::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::RequestId;
 
-/// Answers to later requests after which one counts as lost; servers answer in order, networks
-/// swap a few.
+/// Answers to later requests after which one counts as lost, once it is late as well: servers answer
+/// in order, but networks swap what is close together.
 const OVERTAKEN_MAX: u8 = 3;
 
 /// Whom an answer is for.
@@ -139,9 +139,8 @@ impl Exchange {
     /// The next request to send again because its answer is late or lost. Same number: a server
     /// that did execute it answers from its cache.
     pub fn resend(&mut self, now: Instant) -> Option<Payload> {
-        let due =
-            |request: &Outstanding| request.deadline <= now || request.overtaken >= OVERTAKEN_MAX;
-        let request = self.outstanding.values_mut().find(|request| due(request))?;
+        let grace = self.grace();
+        let request = self.outstanding.values_mut().find(|request| request.due(grace) <= now)?;
         request.tries += 1;
         request.overtaken = 0;
         request.sent = now;
@@ -156,7 +155,8 @@ impl Exchange {
 
     /// When [`Exchange::resend`] will have something, if nothing arrives.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.outstanding.values().map(|request| request.deadline).min()
+        let grace = self.grace();
+        self.outstanding.values().map(|request| request.due(grace)).min()
     }
 
     /// Forgets requests; their answers, if they still come, match nothing.
@@ -195,6 +195,12 @@ impl Exchange {
         &self.round_trip
     }
 
+    /// How long a request that was overtaken may still only be late.
+    fn grace(&self) -> Duration {
+        let smoothed = self.round_trip.smoothed().unwrap_or_default();
+        smoothed + smoothed / 4
+    }
+
     fn number(&mut self) -> u16 {
         // PX4 never recognises a repeated 65535, so that number is left out.
         while self.next == u16::MAX || self.outstanding.contains_key(&self.next) {
@@ -209,7 +215,7 @@ impl Exchange {
         let number = self.number();
         if let Some(mut request) = self.outstanding.remove(&old) {
             request.payload.sequence = number;
-            request.overtaken = OVERTAKEN_MAX;
+            request.deadline = request.sent;
             self.outstanding.insert(number, request);
         }
     }
@@ -218,6 +224,16 @@ impl Exchange {
         let earlier = |request: &&mut Outstanding| request.block && request.order < order;
         for request in self.outstanding.values_mut().filter(earlier) {
             request.overtaken = request.overtaken.saturating_add(1);
+        }
+    }
+}
+
+impl Outstanding {
+    /// When it is to be sent again.
+    fn due(&self, grace: Duration) -> Instant {
+        match self.overtaken >= OVERTAKEN_MAX {
+            true => self.deadline.min(self.sent + grace),
+            false => self.deadline,
         }
     }
 }
@@ -274,16 +290,20 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_three_later_ones_overtook_is_sent_again_at_once() {
-        let now = Instant::now();
+    fn a_request_that_three_later_ones_overtook_is_sent_again_when_it_is_late() {
+        let start = Instant::now();
         let mut exchange = Exchange::new(7, CAP);
         let sent: Vec<Payload> =
-            (0..4).map(|n| exchange.send(now, owner(n), read(n * 239), Duration::ZERO)).collect();
+            (0..4).map(|n| exchange.send(start, owner(n), read(n * 239), Duration::ZERO)).collect();
+        let now = start + Duration::from_millis(20);
         for request in &sent[1..] {
             assert!(exchange.resend(now).is_none());
             exchange.receive(now, &Payload::ack(request).with_data(b"x")).unwrap();
         }
-        assert_eq!(exchange.resend(now), Some(sent[0]));
+        assert_eq!(exchange.resend(now), None, "it may still be on its way");
+        let late = start + Duration::from_millis(25);
+        assert_eq!(exchange.next_deadline(), Some(late));
+        assert_eq!(exchange.resend(late), Some(sent[0]));
     }
 
     #[test]

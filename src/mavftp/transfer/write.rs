@@ -11,7 +11,7 @@ use crate::mavftp::wire::{DATA_BYTES_MAX, Nak, Payload};
 /// One full block.
 const BLOCK: u32 = DATA_BYTES_MAX as u32;
 /// Bytes asked of the source ahead of what is acknowledged.
-const AHEAD_BYTES: u32 = 64 * 1024;
+const AHEAD_BYTES: u32 = 256 * 1024;
 /// Reopened so often in a row without a byte gained, an upload is given up.
 const REOPENINGS_MAX: u32 = 4;
 

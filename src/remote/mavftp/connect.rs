@@ -64,10 +64,21 @@ pub fn connect(
         end: now + options.mount_timeout,
         first_heard: None,
         mute: HashSet::new(),
+        refusing: None,
         said: String::new(),
         waiting,
     };
     search.run(options)
+}
+
+/// How a target answers a request for its root directory.
+enum Answer {
+    /// With what is there.
+    Lists,
+    /// With a refusal.
+    Refuses,
+    /// Not at all.
+    Nothing,
 }
 
 struct Search<'a> {
@@ -80,6 +91,9 @@ struct Search<'a> {
     first_heard: Option<Instant>,
     /// Who answered no FTP.
     mute: HashSet<Target>,
+    /// The first who answered FTP, but only to refuse: a MAVSDK component beside the one that
+    /// serves, or a server whose root may not be listed. Will do if nobody else does.
+    refusing: Option<Known>,
     said: String,
     waiting: &'a mut dyn FnMut(&str),
 }
@@ -92,9 +106,14 @@ impl Search<'_> {
                 let target = known.target;
                 self.say(now, &format!("asking system {target} for its files"));
                 match self.probe(target, options)? {
-                    true => return self.finish(known),
-                    false => self.mute.insert(target),
-                };
+                    Answer::Lists => return self.finish(known),
+                    Answer::Refuses => _ = self.refusing.get_or_insert(known),
+                    Answer::Nothing => _ = self.mute.insert(target),
+                }
+                continue;
+            }
+            if let Some(known) = self.refusing.filter(|_| self.is_settled(now)) {
+                return self.finish(known);
             }
             if now >= self.end {
                 return Err(self.failure(now));
@@ -107,35 +126,47 @@ impl Search<'_> {
     /// The best candidate that has not failed to answer; components wait for autopilots.
     fn choose(&mut self, now: Instant) -> Option<Known> {
         let mut candidates = self.hub.candidates(now, self.wish);
-        candidates.retain(|known| known.up && !self.mute.contains(&known.target));
+        let refused = self.refusing.map(|known| known.target);
+        candidates.retain(|known| {
+            known.up && !self.mute.contains(&known.target) && refused != Some(known.target)
+        });
         if candidates.is_empty() {
             return None;
         }
-        let first_heard = *self.first_heard.get_or_insert(now);
-        let exact = self.wish.component.is_some();
-        let patient = now < first_heard + AUTOPILOT_GRACE;
-        candidates.into_iter().find(|known| known.autopilot || exact || !patient)
+        self.first_heard.get_or_insert(now);
+        let settled = self.is_settled(now);
+        candidates.into_iter().find(|known| known.autopilot || settled)
     }
 
-    /// Whether a target answers an FTP request at all; a refusal is an answer.
-    fn probe(&mut self, target: Target, options: &Options) -> Result<bool, ConnectError> {
+    /// Whether everybody who sends heartbeats has had the time to be heard, or need not be.
+    fn is_settled(&self, now: Instant) -> bool {
+        let exact = self.wish.component.is_some();
+        exact || self.first_heard.is_some_and(|first| now >= first + AUTOPILOT_GRACE)
+    }
+
+    /// How a target answers its first FTP request.
+    fn probe(&mut self, target: Target, options: &Options) -> Result<Answer, ConnectError> {
         let id = RequestId(OpId::fresh().0);
         let patience = PROBE_PATIENCE.min(options.op_timeout);
         let op = Op::List { path: b"/".to_vec() };
         self.hub.request(Instant::now(), target, id, op, Class::Metadata, patience);
-        let mut answered = None;
+        let mut listed = false;
         loop {
             for event in self.turn(Some(id))? {
                 match event {
                     Event::Page(..) => {
-                        answered = Some(true);
+                        listed = true;
                         if let Some(client) = self.hub.client(id) {
                             client.cancel(id);
                         }
                     }
                     Event::Done(_, result) => {
-                        let silent = matches!(result, Err(Error::TimedOut | Error::LinkDown));
-                        return Ok(answered.unwrap_or(!silent));
+                        return Ok(match result {
+                            Ok(_) => Answer::Lists,
+                            Err(_) if listed => Answer::Lists,
+                            Err(Error::TimedOut | Error::LinkDown) => Answer::Nothing,
+                            Err(_) => Answer::Refuses,
+                        });
                     }
                     Event::Opened(..)
                     | Event::Data(..)
@@ -189,6 +220,12 @@ impl Search<'_> {
         let place = &self.place;
         let heard: Vec<String> =
             self.hub.known(now).iter().map(|known| known.target.to_string()).collect();
+        if self.wish.system.is_none() && self.first_heard.is_some() && !self.is_settled(now) {
+            return format!(
+                "heard {} on {place}; waiting a moment for an autopilot",
+                heard.join(", ")
+            );
+        }
         let wish = match (self.wish.system, self.wish.component) {
             (Some(system), Some(component)) => format!("system {system} component {component}"),
             (Some(system), None) => format!("system {system}"),
