@@ -32,7 +32,7 @@ DATAGRAM_BYTES_MAX = 65_535
 SOCKET_BUFFER_BYTES = 4 << 20
 # Taken from one socket before anything else gets its turn.
 DATAGRAMS_AT_ONCE = 64
-# A datagram chosen for reordering is held back for the time of so many others.
+# A datagram held back, or the second copy of one, is late by the time of so many others.
 HELD_BACK_MAX = 4
 # The time of one datagram where no rate is set.
 UNLIMITED_DATAGRAM_S = 0.001
@@ -68,12 +68,13 @@ class Way:
         """When copies of a datagram that enters now leave at the other end."""
         damage, chance = self.damage, self.chance
         # Always the same number of draws, so that a run can be compared with another.
-        lost, twice, late = chance.random(), chance.random(), chance.random()
-        jitter, held = chance.random(), chance.randint(1, HELD_BACK_MAX)
+        lost, twice, late, jitter = (chance.random() for _ in range(4))
+        held, apart = (chance.randint(1, HELD_BACK_MAX) for _ in range(2))
         if now < damage.silent_until or lost < damage.loss:
             self.counts["lost"] += 1
             return []
         on_line = size / damage.rate if damage.rate else 0.0
+        datagram = on_line or UNLIMITED_DATAGRAM_S
         self.free_at = max(self.free_at, now)
         if damage.rate and (self.free_at - now) * damage.rate + size > damage.queue_bytes():
             self.counts["overflowed"] += 1
@@ -82,9 +83,9 @@ class Way:
         arrival = self.free_at + (damage.delay + jitter * damage.jitter) / 1000
         arrival = self.last_arrival = max(arrival, self.last_arrival)
         if late < damage.reorder:
-            arrival += held * (on_line or UNLIMITED_DATAGRAM_S)
+            arrival += held * datagram
         self.counts["passed"] += 1
-        return [arrival, arrival + on_line] if twice < damage.duplicate else [arrival]
+        return [arrival, arrival + apart * datagram] if twice < damage.duplicate else [arrival]
 
 
 class Relay:
@@ -123,8 +124,9 @@ class Relay:
 
     def from_server(self, data, server):
         if server not in self.mount_sides:
-            take = lambda data, _: self.send(self.down, data, self.server_side, server)
-            self.mount_sides[server] = self.bind(0, take)
+            self.mount_sides[server] = self.bind(
+                0, lambda data, _: self.send(self.down, data, self.server_side, server)
+            )
         self.send(self.up, data, self.mount_sides[server], self.mount)
 
     def send(self, way, data, side, to):
