@@ -17,8 +17,8 @@ use crate::remote::{self, Class, Op, OpId, Remote, RemotePath, Reply, Sink};
 /// How much is asked for at once when the bytes must leave in order: what waits in memory for a
 /// slow reader of our output. One round trip is lost after each.
 const ORDERED_BYTES: u64 = 4 << 20;
-/// "To the end": no file is longer (off_t).
-const TO_THE_END: u64 = i64::MAX as u64;
+/// The same when each piece goes to its own place: what waits in memory for a slow disk.
+const PLACED_BYTES: u64 = 32 << 20;
 /// How long pieces gather before they are placed together.
 const GATHERING_TIME: Duration = Duration::from_millis(2);
 /// Most bytes that are placed together.
@@ -41,14 +41,28 @@ pub(super) fn whole(
     progress: Progress<'_>,
 ) -> Result<u64, Error> {
     let mut told = 0;
-    reading.range(0, TO_THE_END, &mut |step| {
-        let Step { offset, bytes, arrived, size } = step;
-        if arrived >= told + PROGRESS_STEP || Some(arrived) == size {
-            told = arrived;
-            progress(arrived, size);
+    let mut start = 0;
+    let mut size_at_first = None;
+    loop {
+        let size = reading.range(start, PLACED_BYTES, &mut |step| {
+            let Step { offset, bytes, arrived, size } = step;
+            let arrived = start + arrived;
+            if arrived >= told + PROGRESS_STEP || Some(arrived) == size {
+                told = arrived;
+                progress(arrived, size);
+            }
+            local.write_all_at(bytes, offset).map_err(Error::Output)
+        })?;
+        // A log may grow meanwhile; we promised what there was.
+        let whole = *size_at_first.get_or_insert(size);
+        if size < whole {
+            return Err(reading.failed(remote::Error::Changed));
         }
-        local.write_all_at(bytes, offset).map_err(Error::Output)
-    })
+        start += PLACED_BYTES;
+        if start >= whole {
+            return Ok(start.min(size));
+        }
+    }
 }
 
 /// Writes a file's bytes to `out` in order; returns how many.

@@ -114,6 +114,20 @@ fn a_fetched_file_is_the_file() {
 }
 
 #[test]
+fn a_file_longer_than_one_request_is_fetched_whole() {
+    let content = some_bytes((32 << 20) + 5);
+    let bench = Bench::with(&[("/log", &content)]);
+    let target = local(b"");
+    let mut last = 0;
+    let mut progress = |done, _: Option<u64>| last = done;
+    let size = bench.vehicle.fetch(&path("/log"), &target, &mut progress).unwrap();
+    assert_eq!((size, last), (content.len() as u64, content.len() as u64));
+    let mut fetched = vec![0; content.len()];
+    std::os::unix::fs::FileExt::read_exact_at(&target, &mut fetched, 0).unwrap();
+    assert!(fetched == content, "the bytes differ");
+}
+
+#[test]
 fn a_directory_is_not_read() {
     let bench = Bench::with(&[("/d/a", b"1")]);
     let error = bench.vehicle.read_to(&path("/d"), &mut Vec::new(), &mut |_, _| {}).unwrap_err();

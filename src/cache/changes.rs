@@ -16,10 +16,14 @@ use crate::remote::{
 const TEMPORARY_NAME_BYTES_MAX: usize = 32;
 
 impl Cache {
-    /// Creates a directory.
+    /// Creates a directory where, as the caller knows, nothing stands.
     pub async fn make_directory(&self, volume: VolumeId, path: &RemotePath) -> Result<(), Error> {
         let change = Change::begin(self, volume, &[path], Aftermath::Untouched);
-        let result = self.ask(volume, |far| Op::MakeDirectory { path: far(path) }).await;
+        let mut result = self.ask(volume, |far| Op::MakeDirectory { path: far(path) }).await;
+        // Some servers refuse the second copy of a request that the network repeated.
+        if result == Err(Error::Exists) && self.is_new_directory(volume, path).await {
+            result = Ok(());
+        }
         change.settle(result, |known| known.directory_made(volume, path))
     }
 
@@ -136,6 +140,17 @@ impl Cache {
         let change = Change::begin(self, volume, &[path], Aftermath::Untouched).gated();
         let result = self.ask(volume, |far| Op::Truncate { path: far(path), length }).await;
         change.settle(result, |known| known.truncated(volume, path, length))
+    }
+
+    /// Whether an empty directory stands at `path`, asked anew.
+    async fn is_new_directory(&self, volume: VolumeId, path: &RemotePath) -> bool {
+        let Some(parent) = path.parent() else { return false };
+        self.with(|known| {
+            known.listings.expire(&(volume, parent));
+            known.listings.forget_within(volume, path);
+        });
+        let found = self.entry(volume, path).await.map(|entry| entry.kind);
+        found == Ok(Kind::Directory) && self.listing(volume, path).is_empty().await == Ok(true)
     }
 
     async fn rename_there(

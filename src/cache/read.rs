@@ -44,6 +44,11 @@ impl OpenFile {
             Some(_) | None => Err(Error::Changed),
         })
     }
+
+    /// Whether the file has another content by now than was opened.
+    pub fn is_outdated(&self) -> bool {
+        self.version().is_err()
+    }
 }
 
 impl Drop for OpenFile {

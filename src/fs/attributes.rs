@@ -69,6 +69,10 @@ impl Fs {
         loop {
             let place = self.state.lock().child(parent, &name)?;
             let found = self.find(&place).await?;
+            let known = self.state.lock().inodes.find(&place);
+            if let Some(ino) = known {
+                self.part_from_old_readers(ino);
+            }
             let mut state = self.state.lock();
             // The directory may have been renamed while its listing came.
             if state.child(parent, &name)? != place {

@@ -113,6 +113,12 @@ impl Handles {
         self.files.values().any(|file| file.ino == ino)
     }
 
+    /// The versions that the handles of a file read.
+    pub fn versions_read(&self, ino: Ino) -> Vec<VersionRead> {
+        let handles = self.files.values().filter(|file| file.ino == ino);
+        handles.filter_map(|file| file.file.clone()).collect()
+    }
+
     /// Opens a directory.
     pub fn add_directory(&mut self, directory: DirectoryHandle) -> Handle {
         let handle = self.fresh();

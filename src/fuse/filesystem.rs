@@ -299,7 +299,7 @@ impl Filesystem for Requests {
     ) {
         let fs = self.fs.clone();
         let work = async move { fs.release(Handle(handle.0)).await };
-        self.parking.answer("release", work, |result| finish(result, reply));
+        self.parking.answer_always("release", work, |result| finish(result, reply));
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {

@@ -49,15 +49,32 @@ impl Parking {
         W: Future<Output = Result<T, FsError>> + Send + 'static,
         R: FnOnce(Result<T, Errno>) + Send + 'static,
     {
+        self.answer_within(PARKED_MAX, operation, work, reply);
+    }
+
+    /// The same for work that must be done however many wait: what a closed file leaves behind
+    /// would be kept for ever. There is one such request for each open file.
+    pub(super) fn answer_always<T, W, R>(&self, operation: &'static str, work: W, reply: R)
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, FsError>> + Send + 'static,
+        R: FnOnce(Result<T, Errno>) + Send + 'static,
+    {
+        self.answer_within(usize::MAX, operation, work, reply);
+    }
+
+    fn answer_within<T, W, R>(&self, limit: usize, operation: &'static str, work: W, reply: R)
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, FsError>> + Send + 'static,
+        R: FnOnce(Result<T, Errno>) + Send + 'static,
+    {
         let mut work = Box::pin(AssertUnwindSafe(work).catch_unwind());
         match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => settle(operation, outcome, reply),
-            Poll::Pending if self.parked.fetch_add(1, Ordering::Relaxed) >= PARKED_MAX => {
+            Poll::Pending if self.parked.fetch_add(1, Ordering::Relaxed) >= limit => {
                 self.parked.fetch_sub(1, Ordering::Relaxed);
-                tracing::warn!(
-                    operation,
-                    "{PARKED_MAX} requests wait already; this one gets EBUSY"
-                );
+                tracing::warn!(operation, "{limit} requests wait already; this one gets EBUSY");
                 reply(Err(Errno::EBUSY));
             }
             Poll::Pending => {
@@ -209,6 +226,21 @@ mod tests {
             sender.send(result).unwrap();
         });
         assert_eq!(answers.try_recv().unwrap().unwrap_err(), Errno::EBUSY);
+    }
+
+    #[test]
+    fn a_release_is_done_however_many_wait() {
+        let parking = Parking::start().unwrap();
+        let (sender, answers) = channel();
+        for _ in 0..PARKED_MAX {
+            parking.answer("test", pending::<Result<(), FsError>>(), |_| {});
+        }
+        let work = async {
+            yield_now().await;
+            Ok(())
+        };
+        parking.answer_always("release", work, move |result| sender.send(result).unwrap());
+        assert!(answers.recv_timeout(SOON).unwrap().is_ok());
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub enum Op {
         /// The bytes.
         source: Arc<dyn Source>,
     },
-    /// Removes a file.
+    /// Removes a file. The caller must know that it was there: where the network repeats a request,
+    /// its second copy finds the file gone, and that counts as done.
     Remove {
         /// The file. The caller must know that it is no directory: some servers do not care.
         path: RemotePath,
@@ -121,7 +122,8 @@ pub enum Op {
         /// The directory. The caller must know that it is one: some servers do not care.
         path: RemotePath,
     },
-    /// Renames, replacing a file at `to` where the server does that; else [`Error::Exists`].
+    /// Renames, replacing a file at `to` where the server does that; else [`Error::Exists`]. The
+    /// caller must know that `from` was there: one that is gone while `to` is there counts as done.
     Rename {
         /// The present name.
         from: RemotePath,

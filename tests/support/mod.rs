@@ -7,4 +7,5 @@ pub mod mounted;
 pub mod ordinary;
 pub mod program;
 pub mod python;
+pub mod relay;
 pub mod remotes;

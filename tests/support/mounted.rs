@@ -137,19 +137,32 @@ pub struct Scene {
     /// The far side.
     pub vehicle: Vehicle,
     server: Server,
+    /// Where the mount listens, and where the vehicle sends.
     port: u16,
+    vehicle_port: u16,
     served: tempfile::TempDir,
 }
 
 impl Scene {
     /// Serves what `fill` puts into the directory, and mounts it.
     pub fn new(server: Server, options: &[&str], fill: impl FnOnce(&Path)) -> Scene {
+        let port = free_port();
+        Scene::between(server, (port, port), options, fill)
+    }
+
+    /// The same where something lies between: the vehicle sends to the first port, and the mount
+    /// listens on the second.
+    pub fn between(
+        server: Server,
+        (vehicle_port, port): (u16, u16),
+        options: &[&str],
+        fill: impl FnOnce(&Path),
+    ) -> Scene {
         let served = tempfile::tempdir().unwrap();
         fill(served.path());
-        let port = free_port();
-        let vehicle = Vehicle::start(server, port, served.path());
+        let vehicle = Vehicle::start(server, vehicle_port, served.path());
         let mounted = Mounted::new(&format!("udp:127.0.0.1:{port}"), options);
-        Scene { mounted, vehicle, server, port, served }
+        Scene { mounted, vehicle, server, port, vehicle_port, served }
     }
 
     /// The path of `name` as programs see it, through the mount.
@@ -170,7 +183,7 @@ impl Scene {
     /// A new vehicle in the place of the old one, sending from another port.
     pub fn restart_vehicle(&mut self) {
         self.vehicle.kill();
-        self.vehicle = Vehicle::start(self.server, self.port, self.served.path());
+        self.vehicle = Vehicle::start(self.server, self.vehicle_port, self.served.path());
     }
 }
 

@@ -130,6 +130,16 @@ fn a_directory_with_nothing_but_an_unfinished_upload_is_not_empty() {
 }
 
 #[test]
+fn a_directory_that_a_repeated_request_made_is_ours_and_one_with_something_in_it_is_not() {
+    let world = files();
+    world.remote.put_directory("/m");
+    world.remote.put("/o/x", b"x");
+    assert_eq!(world.make_directory("/m"), Ok(()), "refused for what its first copy made");
+    assert_eq!(world.make_directory("/o"), Err(Error::Exists));
+    assert_eq!(world.shown("/"), ["a", "b", "d", "e", "m", "o"]);
+}
+
+#[test]
 fn a_directory_replaces_an_empty_one_that_is_removed_first() {
     let world = files();
     world.remove("/e/y").unwrap();
@@ -263,7 +273,7 @@ fn a_change_that_was_refused_costs_nothing() {
 #[test]
 fn a_change_that_contradicts_the_listing_renews_it() {
     let world = files();
-    world.remote.put_directory("/z");
+    world.remote.put("/z/x", b"x");
     assert_eq!(world.make_directory("/z"), Err(Error::Exists));
     assert_eq!(world.shown("/"), ["a", "b", "d", "e", "z"]);
 }

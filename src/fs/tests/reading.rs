@@ -124,3 +124,32 @@ fn a_reader_sees_what_another_program_saved_here() {
     world.close(writer);
     assert_eq!(world.read(reader), b"new content", "and after");
 }
+
+#[test]
+fn a_file_replaced_by_another_station_has_another_inode_than_its_old_readers() {
+    let world = World::with([("/a", &b"old content"[..])]);
+    let (ino, reader) = (world.ino("/a"), world.open("/a", RDONLY));
+    assert_eq!(world.run(world.fs.read(reader, 0, 3)).unwrap(), b"old");
+    world.remote.put("/a", b"new");
+    world.wait(20);
+    // The kernel, which still knows the old number, looks the name up again.
+    assert_eq!(errno(world.run(world.fs.open(ino, RDONLY))), libc::ESTALE);
+    assert_eq!(errno(world.run(world.fs.open(ino, WRONLY))), libc::ESTALE);
+    assert_ne!(world.ino("/a"), ino, "their pages in the kernel never mix");
+    assert_eq!(world.content("/a"), b"new");
+    assert_eq!(errno(world.run(world.fs.read(reader, 3, 100))), libc::ESTALE);
+    world.release(reader);
+}
+
+#[test]
+fn a_file_that_only_grew_keeps_its_inode() {
+    let world = World::with([("/a", &b"one"[..])]);
+    let (ino, reader) = (world.ino("/a"), world.open("/a", RDONLY));
+    assert_eq!(world.read(reader), b"one");
+    world.remote.put("/a", b"one two");
+    world.wait(20);
+    assert_eq!(world.content("/a"), b"one two");
+    assert_eq!(world.ino("/a"), ino);
+    assert_eq!(world.read(reader), b"one two");
+    world.release(reader);
+}

@@ -207,7 +207,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Client {
     traits: Traits,
-    /// The session id proposed in opens and carried by requests that need none.
+    /// The session id proposed in the next open and carried by requests that need none; 1 to 255.
     own_session: u8,
     exchange: Exchange,
     jobs: BTreeMap<RequestId, Job>,

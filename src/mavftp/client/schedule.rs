@@ -313,6 +313,9 @@ impl Client {
     }
 
     fn close(&mut self, now: Instant, session: u8) -> Payload {
+        // The next file gets another number, where the server takes ours: a late or repeated
+        // datagram of this file must not be taken for one of that.
+        self.own_session = self.own_session % u8::MAX + 1;
         let request = Payload { session, ..Payload::request(Opcode::TerminateSession) };
         self.exchange.send(now, Owner::Close, request, Duration::ZERO)
     }
@@ -397,5 +400,44 @@ impl Client {
             Kind::Simple(SimpleOp::Truncate(..), _) => self.end(id, Err(Error::Unsupported)),
             Kind::Simple(..) | Kind::Confirm(_) | Kind::Read(_) | Kind::Write(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mavftp::client::{Op, Output, Traits};
+
+    fn next_frame(client: &mut Client, now: Instant) -> Payload {
+        loop {
+            match client.poll(now) {
+                Output::Send(frame) => return frame,
+                Output::Event(_) => {}
+                Output::Wait(_) => panic!("nothing to send"),
+            }
+        }
+    }
+
+    #[test]
+    fn each_opening_proposes_another_session_so_that_late_copies_reach_no_other_file() {
+        let mut now = Instant::now();
+        let mut client = Client::new(now, Traits { queue: 8, keeps_content: true }, 1);
+        let mut proposed = Vec::new();
+        for id in 1..=3 {
+            let (op, patience) = (Op::Size { path: b"/a".to_vec() }, Duration::from_secs(10));
+            client.request(now, RequestId(id), op, Class::Metadata, patience);
+            let opening = next_frame(&mut client, now);
+            assert_eq!(opening.command(), Some(Opcode::OpenFileRo));
+            proposed.push(opening.session);
+            client.receive(now, &Payload::ack(&opening).with_data(&7u32.to_le_bytes()));
+            now += Duration::from_secs(2);
+            let closing = next_frame(&mut client, now);
+            assert_eq!(closing.command(), Some(Opcode::TerminateSession));
+            assert_eq!(closing.session, opening.session);
+            client.receive(now, &Payload::ack(&closing));
+        }
+        proposed.sort_unstable();
+        proposed.dedup();
+        assert_eq!(proposed.len(), 3);
     }
 }

@@ -1,7 +1,8 @@
 //! Operations of one exchange: remove, make and remove directory, rename, truncate, checksum.
 //!
-//! A server without a memory of its answers executes a repeated request again, so a refusal of a
-//! repeated one may mean that the first copy worked. Then the parent's listing decides.
+//! A server without a memory of its answers executes a repeated request again, whether we repeated it
+//! or the network did, so a refusal may mean that the first copy worked. Then the parent's listing
+//! decides.
 
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ const WHOLE_FILE_FLOOR: Duration = Duration::from_secs(10);
 pub const CHECKSUM_PATIENCE: Duration = Duration::from_secs(60);
 /// Sent so often without an answer, an opcode that some servers pass over in silence is given up.
 pub const SILENT_TRIES: u32 = 4;
+/// The numbers of errors that all servers' systems share.
+const ENOENT: u8 = 2;
+const EEXIST: u8 = 17;
 
 /// Which operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub enum SimpleStep {
     Done(Reply),
     /// Refused.
     Failed(Error),
-    /// A repeated request was refused as if the first had worked: this listing tells.
+    /// The request was refused as if an earlier copy had worked: this listing tells.
     Confirm(Confirm),
 }
 
@@ -99,22 +103,33 @@ impl SimpleOp {
             (Err(Nak::UnknownCommand | Nak::Fail), SimpleOp::Truncate(..)) => {
                 SimpleStep::Failed(Error::Unsupported)
             }
-            (Err(nak), _) if tries > 1 => match self.expectation(nak) {
+            (Err(nak), _) => match self.expectation(tries, nak) {
                 Some(confirm) => SimpleStep::Confirm(confirm),
                 None => SimpleStep::Failed(Error::Refused(nak)),
             },
-            (Err(nak), _) => SimpleStep::Failed(Error::Refused(nak)),
         }
     }
 
-    fn expectation(&self, nak: Nak) -> Option<Confirm> {
-        match (self, nak) {
-            (SimpleOp::MakeDirectory(path), Nak::FileExists) => Confirm::new(path, Some(true), nak),
-            (SimpleOp::Remove(path) | SimpleOp::RemoveDirectory(path), Nak::FileNotFound) => {
+    /// What shows that a refused request had worked before. Who asks for a removal or renaming knows
+    /// that the name was there, so that even one that we sent once may have come twice; a directory
+    /// that exists already may be anybody's.
+    fn expectation(&self, tries: u32, nak: Nak) -> Option<Confirm> {
+        let gone = matches!(nak, Nak::FileNotFound | Nak::FailErrno(ENOENT));
+        let there = matches!(nak, Nak::FileExists | Nak::FailErrno(EEXIST));
+        match self {
+            SimpleOp::Remove(path) | SimpleOp::RemoveDirectory(path) if gone => {
                 Confirm::new(path, None, nak)
             }
-            (SimpleOp::Rename(_, to), Nak::FileNotFound) => Confirm::new(to, Some(false), nak),
-            _ => None,
+            SimpleOp::Rename(_, to) if gone => Confirm::new(to, Some(false), nak),
+            SimpleOp::MakeDirectory(path) if there && tries > 1 => {
+                Confirm::new(path, Some(true), nak)
+            }
+            SimpleOp::Remove(_)
+            | SimpleOp::RemoveDirectory(_)
+            | SimpleOp::Rename(..)
+            | SimpleOp::MakeDirectory(_)
+            | SimpleOp::Truncate(..)
+            | SimpleOp::Checksum(_) => None,
         }
     }
 }
@@ -181,6 +196,25 @@ mod tests {
         let entry = WireEntry { name: b"new".to_vec(), directory: true, size: 0, mtime: None };
         confirm.page(&[entry]);
         assert_eq!(confirm.verdict(), Ok(Reply::Done));
+    }
+
+    #[test]
+    fn a_removal_that_the_network_sent_twice_is_confirmed_too() {
+        let answer = Payload::request(Opcode::Nak);
+        let remove = SimpleOp::Remove(b"/x/a".to_vec());
+        let rename = SimpleOp::Rename(b"/x/a".to_vec(), b"/x/b".to_vec());
+        for (op, there) in [(remove, false), (rename, true)] {
+            for nak in [Nak::FileNotFound, Nak::FailErrno(ENOENT)] {
+                let SimpleStep::Confirm(mut confirm) = op.answered(1, Err(nak), &answer) else {
+                    panic!("{op:?} may have worked")
+                };
+                assert_eq!(confirm.verdict().is_ok(), !there, "nothing listed");
+                let name = if there { b"b".to_vec() } else { b"a".to_vec() };
+                confirm.page(&[WireEntry { name, directory: false, size: 0, mtime: None }]);
+                assert_eq!(confirm.verdict().is_ok(), there);
+            }
+            assert!(matches!(op.answered(1, Err(Nak::Fail), &answer), SimpleStep::Failed(_)));
+        }
     }
 
     #[test]
