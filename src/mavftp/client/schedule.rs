@@ -315,7 +315,9 @@ impl Client {
     fn close(&mut self, now: Instant, session: u8) -> Payload {
         // The next file gets another number, where the server takes ours: a late or repeated
         // datagram of this file must not be taken for one of that.
-        self.own_session = self.own_session % u8::MAX + 1;
+        if !self.traits.one_session {
+            self.own_session = self.own_session % u8::MAX + 1;
+        }
         let request = Payload { session, ..Payload::request(Opcode::TerminateSession) };
         self.exchange.send(now, Owner::Close, request, Duration::ZERO)
     }
@@ -421,7 +423,8 @@ mod tests {
     #[test]
     fn each_opening_proposes_another_session_so_that_late_copies_reach_no_other_file() {
         let mut now = Instant::now();
-        let mut client = Client::new(now, Traits { queue: 8, keeps_content: true }, 1);
+        let mut client =
+            Client::new(now, Traits { queue: 8, keeps_content: true, one_session: false }, 1);
         let mut proposed = Vec::new();
         for id in 1..=3 {
             let (op, patience) = (Op::Size { path: b"/a".to_vec() }, Duration::from_secs(10));
