@@ -29,6 +29,8 @@ impl Program {
         let output = File::create(&printed).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mavftp-mount"));
         command.args(arguments).stdin(Stdio::null()).env("LC_ALL", "C");
+        // What a mount could not send is kept there, and goes with the test.
+        command.env("XDG_STATE_HOME", directory.path());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
         unsafe {
