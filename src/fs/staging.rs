@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::future::Future;
-use std::io::{self, Seek};
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,9 @@ pub trait Store: Send + Sync {
     /// A new, empty file that disappears when it is dropped.
     fn create(&self) -> Later<'_, Arc<dyn StagedBytes>>;
 }
+
+/// How much of a staged copy is copied at once.
+const COPIED_BYTES: usize = 64 << 10;
 
 /// The bytes of one staged copy.
 pub trait StagedBytes: Send + Sync {
@@ -99,10 +102,8 @@ impl StagedBytes for DiskBytes {
         let (file, store, name) = (self.file.clone(), self.store.clone(), name.to_vec());
         Box::pin(unblock(move || {
             let directory = keeping_place(&store)?;
-            let (mut kept, path) = create_beside(&directory, &name)?;
-            let mut staged = file.try_clone()?;
-            staged.rewind()?;
-            io::copy(&mut staged, &mut kept)?;
+            let (kept, path) = create_beside(&directory, &name)?;
+            copy_with_holes(&file, &kept)?;
             kept.sync_all()?;
             Ok(path)
         }))
@@ -122,6 +123,22 @@ fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     }
     bytes.truncate(filled);
     Ok(bytes)
+}
+
+/// Copies a file to an empty one and leaves out what is zeros: what a vehicle says of a size costs no
+/// room on the local disk.
+fn copy_with_holes(from: &File, to: &File) -> io::Result<()> {
+    let mut offset = 0;
+    loop {
+        let piece = read_at(from, offset, COPIED_BYTES)?;
+        if piece.is_empty() {
+            return to.set_len(offset);
+        }
+        if piece.iter().any(|byte| *byte != 0) {
+            to.write_all_at(&piece, offset)?;
+        }
+        offset += piece.len() as u64;
+    }
 }
 
 /// The recovery directory; readable by nobody else, for the bytes may be a vehicle's secrets.
@@ -227,6 +244,8 @@ impl StagedBytes for MemoryBytes {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use futures_lite::future::block_on;
 
     use super::*;
@@ -255,6 +274,18 @@ mod tests {
         }
         assert_eq!(std::fs::read(unsent.join("params.txt")).unwrap(), b"one");
         assert_eq!(std::fs::read(unsent.join("params.txt.1")).unwrap(), b"two");
+    }
+
+    #[test]
+    fn kept_holes_take_no_room() {
+        let place = tempfile::tempdir().unwrap();
+        let store = DiskStore::new(place.path().to_owned(), None);
+        let bytes = block_on(store.create()).unwrap();
+        let length = 64 << 20;
+        block_on(bytes.write(length - 1, b"x".to_vec())).unwrap();
+        let kept = block_on(bytes.keep(b"a")).unwrap().metadata().unwrap();
+        assert_eq!(kept.len(), length);
+        assert!(kept.blocks() < 1024, "{} blocks", kept.blocks());
     }
 
     #[test]
