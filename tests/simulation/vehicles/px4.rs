@@ -154,7 +154,7 @@ fn a_file_whose_opening_the_server_forgets_is_read_in_the_end() {
             let id = world.read("/log", 0, 261);
             match world.finish(id) {
                 Ok(_) => break,
-                Err(error) => assert_eq!(error, Error::Busy),
+                Err(error) => assert!(matches!(error, Error::Busy | Error::TimedOut)),
             }
             tries += 1;
             assert!(tries < 4, "the session is never free");
