@@ -17,6 +17,8 @@ use super::{Client, Error, Event, Reply, RequestId};
 const LEFT_ALONE: Duration = Duration::from_millis(3300);
 /// A server that has no room even for a request without a session is asked again after this.
 const CROWDED: Duration = Duration::from_secs(1);
+/// Openings in a row that count as progress though no byte moved.
+const OPENINGS_MAX: u32 = 4;
 /// What a request for a file gets that is not open so: POSIX' "bad file number".
 const EBADF: u8 = 9;
 
@@ -194,6 +196,17 @@ impl Client {
         self.progress = now;
         self.slot.touch(now);
         self.mark_progress(now, id);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.openings = 0;
+        }
+    }
+
+    /// A file that is opened again and again without a byte is no progress in the end.
+    fn mark_opening(&mut self, now: Instant, id: RequestId) {
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.openings < OPENINGS_MAX) {
+            job.openings += 1;
+            job.progress = now;
+        }
     }
 
     fn mark_progress(&mut self, now: Instant, id: RequestId) {
@@ -258,11 +271,11 @@ impl Client {
             }
             let begun = read.is_begun();
             match read.opened(size) {
-                // A file that is opened again and again without a byte is no progress.
-                Ok(()) if begun => {}
                 Ok(()) => {
-                    self.mark_progress(now, id);
-                    self.events.push_back(Event::Opened(id, size));
+                    self.mark_opening(now, id);
+                    if !begun {
+                        self.events.push_back(Event::Opened(id, size));
+                    }
                 }
                 Err(error) => self.end(id, Err(error)),
             }
@@ -290,9 +303,8 @@ impl Client {
         if upload.begun && emptied {
             upload.job.restart();
         }
-        if !std::mem::replace(&mut upload.begun, true) {
-            self.mark_progress(now, id);
-        }
+        upload.begun = true;
+        self.mark_opening(now, id);
     }
 
     fn block_users(&mut self, file: &File) {

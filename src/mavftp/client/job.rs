@@ -20,6 +20,8 @@ pub struct Job {
     pub patience: Duration,
     /// When there was progress last.
     pub progress: Instant,
+    /// How often its file was opened since a byte moved last.
+    pub openings: u32,
     /// Why the server keeps it waiting; becomes the error if patience ends.
     pub blocked: Option<Error>,
     /// What it is.

@@ -277,7 +277,8 @@ impl Client {
             Kind::Read(_) | Kind::Write(_) => patience,
         };
         self.turns += 1;
-        let job = Job { class, turn: self.turns, patience, progress: now, blocked: None, kind };
+        let (turn, progress) = (self.turns, now);
+        let job = Job { class, turn, patience, progress, openings: 0, blocked: None, kind };
         self.jobs.insert(id, job);
     }
 

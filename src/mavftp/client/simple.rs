@@ -18,7 +18,7 @@ const WHOLE_FILE_FLOOR: Duration = Duration::from_secs(10);
 /// How long a checksum may take in all.
 pub const CHECKSUM_PATIENCE: Duration = Duration::from_secs(60);
 /// Sent so often without an answer, an opcode that some servers pass over in silence is given up.
-pub const SILENT_TRIES: u32 = 4;
+pub const SILENT_TRIES: u32 = 3;
 /// The numbers of errors that all servers' systems share.
 const ENOENT: u8 = 2;
 const EEXIST: u8 = 17;

@@ -10,7 +10,7 @@ use crate::mavftp::wire::{Nak, Opcode, Payload, WireEntry, parse_entries};
 const ENTRIES_MAX: u32 = 65_536;
 /// Entries that cannot be sent (PX4 answers an empty page for a name that does not fit) are stepped
 /// over; so many in a row mean that the server never says EOF.
-const EMPTY_PAGES_MAX: u32 = 16;
+const EMPTY_PAGES_MAX: u32 = 8;
 
 /// A listing under way.
 #[derive(Debug)]
