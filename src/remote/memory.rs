@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::*;
+use crate::mavftp::wire::Checksum;
 
 /// How many entries a listing's page holds.
 const PAGE_ENTRIES: usize = 3;
@@ -66,6 +67,7 @@ struct State {
     failures: Vec<(String, Error)>,
     log: Vec<String>,
     status: Status,
+    garbled: u32,
 }
 
 #[derive(Clone)]
@@ -93,6 +95,7 @@ impl MemoryRemote {
                 appends: true,
                 label: "memory".into(),
             },
+            garbled: 0,
         };
         let remote = Arc::new(MemoryRemote(Mutex::new(state)));
         for (path, bytes) in files {
@@ -148,6 +151,11 @@ impl MemoryRemote {
         self.0.lock().unwrap().log.clone()
     }
 
+    /// The next so many writes store other bytes than they were given.
+    pub fn garble_writes(&self, count: u32) {
+        self.0.lock().unwrap().garbled = count;
+    }
+
     /// Forgets the log.
     pub fn clear_log(&self) {
         self.0.lock().unwrap().log.clear();
@@ -201,6 +209,44 @@ impl MemoryRemote {
         self.0.lock().unwrap().cancelled.clone()
     }
 
+    fn write(
+        &self,
+        path: &RemotePath,
+        mode: WriteMode,
+        from: &dyn Source,
+        sink: &dyn Sink,
+    ) -> Outcome {
+        let state = self.0.lock().unwrap();
+        state.check_parent(path)?;
+        let mut bytes = match mode {
+            WriteMode::Replace => Vec::new(),
+            WriteMode::Append { offset } => {
+                let mut kept = state.file(path)?.clone();
+                kept.truncate(offset as usize);
+                kept
+            }
+        };
+        drop(state);
+        let mut buffer = [0; BLOCK_BYTES];
+        loop {
+            match from.pull(bytes.len() as u64, &mut buffer) {
+                Pull::Bytes(count) => bytes.extend_from_slice(&buffer[..count]),
+                Pull::End => break,
+                Pull::Pending => std::thread::yield_now(),
+            }
+            sink.acknowledged(bytes.len() as u64);
+        }
+        let size = bytes.len() as u64;
+        let mut state = self.0.lock().unwrap();
+        if state.garbled > 0 {
+            state.garbled -= 1;
+            bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        }
+        let mtime = Some(1_800_000_000 + state.log.len() as i64);
+        state.files.insert(path.clone(), Node::File { bytes, mtime });
+        Ok(Reply::Size(size))
+    }
+
     fn perform(&self, op: &Op, sink: &dyn Sink) -> Outcome {
         let line = format!("{op:?}");
         let mut state = self.0.lock().unwrap();
@@ -217,42 +263,12 @@ impl MemoryRemote {
             Op::Read { path, offset, length, .. } => {
                 let bytes = state.file(path)?.clone();
                 drop(state);
-                sink.opened(bytes.len() as u64);
-                let start = (*offset as usize).min(bytes.len());
-                let end = start.saturating_add(*length as usize).min(bytes.len());
-                let mut at = start;
-                for block in bytes[start..end].chunks(BLOCK_BYTES) {
-                    sink.data(at as u64, block);
-                    at += block.len();
-                }
-                Ok(Reply::Size(bytes.len() as u64))
+                read(&bytes, *offset as usize, *length as usize, sink)
             }
             Op::Size { path } => Ok(Reply::Size(state.file(path)?.len() as u64)),
             Op::Write { path, mode, source } => {
-                let mut bytes = match mode {
-                    WriteMode::Replace => Vec::new(),
-                    WriteMode::Append { offset } => {
-                        let mut kept = state.file(path)?.clone();
-                        kept.truncate(*offset as usize);
-                        kept
-                    }
-                };
-                state.check_parent(path)?;
                 drop(state);
-                let mut buffer = [0; BLOCK_BYTES];
-                loop {
-                    match source.pull(bytes.len() as u64, &mut buffer) {
-                        Pull::Bytes(count) => bytes.extend_from_slice(&buffer[..count]),
-                        Pull::End => break,
-                        Pull::Pending => std::thread::yield_now(),
-                    }
-                    sink.acknowledged(bytes.len() as u64);
-                }
-                let size = bytes.len() as u64;
-                let mut state = self.0.lock().unwrap();
-                let mtime = Some(1_800_000_000 + state.log.len() as i64);
-                state.files.insert(path.clone(), Node::File { bytes, mtime });
-                Ok(Reply::Size(size))
+                self.write(path, *mode, &**source, sink)
             }
             Op::Remove { path } => {
                 state.file(path)?;
@@ -281,9 +297,21 @@ impl MemoryRemote {
                 state.files.insert(path.clone(), Node::File { bytes, mtime: None });
                 Ok(Reply::Done)
             }
-            Op::Checksum { .. } => Err(Error::Unsupported),
+            Op::Checksum { path } => Ok(Reply::Checksum(Checksum::of(state.file(path)?))),
         }
     }
+}
+
+fn read(bytes: &[u8], offset: usize, length: usize, sink: &dyn Sink) -> Outcome {
+    sink.opened(bytes.len() as u64);
+    let start = offset.min(bytes.len());
+    let end = start.saturating_add(length).min(bytes.len());
+    let mut at = start;
+    for block in bytes[start..end].chunks(BLOCK_BYTES) {
+        sink.data(at as u64, block);
+        at += block.len();
+    }
+    Ok(Reply::Size(bytes.len() as u64))
 }
 
 impl State {

@@ -1,16 +1,25 @@
 //! Saving a whole file so that its name never stands for half of it: upload under a temporary name,
-//! check the size, rename over the target. Written over the trait [`Remote`], so that a mount and a
-//! plain `put` save alike on every far side.
+//! check size and checksum, rename over the target. Written over the trait [`Remote`], so that a mount
+//! and a plain `put` save alike on every far side.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
+
 use super::ask::{ask, ask_with};
-use super::{Class, Error, Name, Op, Remote, RemotePath, Reply, Sink, Source, WriteMode};
+use super::{Class, Error, Name, Op, OpId, Pull, Remote, RemotePath, Reply};
+use super::{Sink, Source, WriteMode};
+use crate::mavftp::wire::Checksum;
 
 const PREFIX: &[u8] = b".mavftp-";
 const SUFFIX: &[u8] = b"~";
+
+/// Larger files are not compared by checksum: an autopilot answers nothing else while it reads one.
+const CHECKED_BYTES_MAX: u64 = 2 << 20;
+/// A file whose bytes arrived wrong is sent so often in all.
+const ATTEMPTS: u32 = 2;
 
 /// Whether a name is one that [`save`] gives to unfinished uploads; listings hide them.
 pub fn is_temporary(name: &Name) -> bool {
@@ -27,6 +36,9 @@ pub fn is_temporary(name: &Name) -> bool {
 /// rename request. `observer` sees the acknowledgements. `started` gets the operation's id as soon
 /// as it is known, for a source that answers `Pending`. After an error the target is as it was,
 /// unless it had to be removed to be replaced, which the log says.
+///
+/// A file of up to 2 MiB is compared by checksum where the server has one, because on a server with a
+/// single session id a late datagram of another file can be stored in this one. It is then sent anew.
 pub async fn save(
     remote: &Arc<dyn Remote>,
     target: &RemotePath,
@@ -34,14 +46,15 @@ pub async fn save(
     source: Arc<dyn Source>,
     patience: Duration,
     observer: Arc<dyn Sink>,
-    started: &(dyn Fn(super::OpId) + Sync),
+    started: &(dyn Fn(OpId) + Sync),
 ) -> Result<(), Error> {
     let temporary = temporary_beside(target).filter(|temporary| {
         let both = temporary.as_bytes().len() + 1 + target.as_bytes().len();
         length > 0 && both <= remote.status().path_bytes_max + 1
     });
     let place = temporary.as_ref().unwrap_or(target);
-    let written = write(remote, place, length, source, patience, observer, started).await;
+    let saving = Saving { remote, place, length, source, patience, observer, started };
+    let written = saving.write_right().await;
     let Some(temporary) = temporary.as_ref() else { return written };
     let saved = match written {
         Ok(()) => replace(remote, temporary, target, patience).await,
@@ -57,24 +70,113 @@ pub async fn save(
     saved
 }
 
-async fn write(
-    remote: &Arc<dyn Remote>,
-    place: &RemotePath,
+/// One upload and what proves it.
+struct Saving<'a> {
+    remote: &'a Arc<dyn Remote>,
+    place: &'a RemotePath,
     length: u64,
     source: Arc<dyn Source>,
     patience: Duration,
     observer: Arc<dyn Sink>,
-    started: &(dyn Fn(super::OpId) + Sync),
-) -> Result<(), Error> {
-    let op = Op::Write { path: place.clone(), mode: WriteMode::Replace, source };
-    let writing = ask_with(remote, op, Class::Write, patience, observer);
-    started(writing.id());
-    expect_size(writing.await?, length)?;
-    let size = ask(remote, Op::Size { path: place.clone() }, Class::Metadata, patience).await;
-    match size {
-        Ok(reply) => expect_size(reply, length),
-        Err(Error::Unsupported) => Ok(()),
-        Err(error) => Err(error),
+    started: &'a (dyn Fn(OpId) + Sync),
+}
+
+impl Saving<'_> {
+    /// Writes, and writes anew when other bytes have arrived.
+    async fn write_right(&self) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let sent = Arc::new(Tally::of(self.source.clone()));
+            self.write(sent.clone()).await?;
+            if self.arrived_right(&sent).await? {
+                return Ok(());
+            }
+            tracing::warn!(path = %self.place, "other bytes arrived than were sent");
+        }
+        Err(Error::Failed("other bytes arrived than were sent; the link mixes up frames".into()))
+    }
+
+    async fn write(&self, source: Arc<Tally>) -> Result<(), Error> {
+        let op = Op::Write { path: self.place.clone(), mode: WriteMode::Replace, source };
+        let observer = self.observer.clone();
+        let writing = ask_with(self.remote, op, Class::Write, self.patience, observer);
+        (self.started)(writing.id());
+        expect_size(writing.await?, self.length)?;
+        match self.ask(Op::Size { path: self.place.clone() }).await {
+            Ok(reply) => expect_size(reply, self.length),
+            Err(Error::Unsupported) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn arrived_right(&self, sent: &Tally) -> Result<bool, Error> {
+        if self.length == 0 || self.length > CHECKED_BYTES_MAX {
+            return Ok(true);
+        }
+        let Some(expected) = sent.checksum(self.length) else { return Ok(true) };
+        match self.ask(Op::Checksum { path: self.place.clone() }).await {
+            Ok(Reply::Checksum(checksum)) => Ok(checksum == expected),
+            Ok(Reply::Done | Reply::Size(_)) | Err(Error::Unsupported) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn ask(&self, op: Op) -> Result<Reply, Error> {
+        ask(self.remote, op, Class::Metadata, self.patience).await
+    }
+}
+
+/// A source whose bytes are added up as they are pulled.
+struct Tally {
+    source: Arc<dyn Source>,
+    sum: Mutex<Sum>,
+}
+
+#[derive(Default)]
+struct Sum {
+    checksum: Checksum,
+    /// The offset after the last byte that was added.
+    end: u64,
+    /// Bytes were left out, so that the sum means nothing.
+    broken: bool,
+}
+
+impl Tally {
+    fn of(source: Arc<dyn Source>) -> Tally {
+        Tally { source, sum: Mutex::default() }
+    }
+
+    /// The checksum of the first `length` bytes, if those are what was pulled.
+    fn checksum(&self, length: u64) -> Option<u32> {
+        let sum = self.sum.lock();
+        (sum.end == length && !sum.broken).then(|| sum.checksum.value())
+    }
+}
+
+impl Source for Tally {
+    fn pull(&self, offset: u64, buffer: &mut [u8]) -> Pull {
+        let answer = self.source.pull(offset, buffer);
+        if let Pull::Bytes(count) = answer {
+            self.sum.lock().add(offset, &buffer[..count]);
+        }
+        answer
+    }
+}
+
+impl Sum {
+    fn add(&mut self, offset: u64, bytes: &[u8]) {
+        if offset == 0 {
+            *self = Sum::default();
+        }
+        let known = self.end.checked_sub(offset).map(|known| known as usize);
+        match known {
+            // What was pulled before is pulled again where an upload goes on.
+            Some(known) => {
+                let new = bytes.get(known..).unwrap_or_default();
+                self.checksum.update(new);
+                self.end += new.len() as u64;
+            }
+            None => self.broken = true,
+        }
     }
 }
 
@@ -82,7 +184,7 @@ fn expect_size(reply: Reply, length: u64) -> Result<(), Error> {
     match reply {
         Reply::Size(size) if size == length => Ok(()),
         Reply::Size(size) => Err(Error::Failed(format!(
-            "the vehicle stored {size} bytes of {length}; its disk may be full"
+            "{size} bytes of {length} were stored; the disk there may be full"
         ))),
         Reply::Done | Reply::Checksum(_) => {
             Err(Error::Failed("the remote answered a write without a size".into()))
@@ -156,6 +258,40 @@ mod tests {
         assert_eq!(save_in(&remote, "/a", b"new"), Err(Error::NoSpace));
         assert_eq!(remote.content("/a").unwrap(), b"old");
         assert_eq!(remote.names("/"), ["a"]);
+    }
+
+    #[test]
+    fn bytes_that_arrived_wrong_are_sent_anew_and_never_renamed() {
+        let remote = MemoryRemote::with([("/a", &b"old"[..])]);
+        remote.garble_writes(1);
+        save_in(&remote, "/a", b"new content").unwrap();
+        assert_eq!(remote.content("/a").unwrap(), b"new content");
+        remote.garble_writes(2);
+        assert!(matches!(save_in(&remote, "/a", b"newer content"), Err(Error::Failed(_))));
+        assert_eq!(remote.content("/a").unwrap(), b"new content");
+        assert_eq!(remote.names("/"), ["a"]);
+    }
+
+    #[test]
+    fn a_server_without_checksums_is_believed_by_size() {
+        let remote = MemoryRemote::with([]);
+        remote.fail_next("Checksum", Error::Unsupported);
+        save_in(&remote, "/a", b"content").unwrap();
+        assert_eq!(remote.content("/a").unwrap(), b"content");
+    }
+
+    #[test]
+    fn what_is_pulled_again_counts_once() {
+        let tally = Tally::of(Arc::new(Bytes(b"123456789".to_vec())));
+        let mut buffer = [0; 4];
+        for offset in [0, 4, 2, 0, 3, 5, 8] {
+            tally.pull(offset, &mut buffer);
+        }
+        assert_eq!(tally.checksum(9), Some(Checksum::of(b"123456789")));
+        let gap = Tally::of(Arc::new(Bytes(b"123456789".to_vec())));
+        gap.pull(0, &mut buffer);
+        gap.pull(5, &mut buffer);
+        assert_eq!(gap.checksum(9), None);
     }
 
     #[test]

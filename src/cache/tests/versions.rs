@@ -186,8 +186,8 @@ fn a_read_during_the_replacement_waits_and_never_mixes_old_and_new() {
     let save = cache.save(world.volume, &at, 10_000, 1, source, observer, &|_| {});
     let mut save = std::pin::pin!(save);
     let mut context = Context::from_waker(Waker::noop());
-    // Upload, and the question for its size.
-    for _ in 0..2 {
+    // Upload, and the questions for its size and its checksum.
+    for _ in 0..3 {
         assert!(save.as_mut().poll(&mut context).is_pending());
         world.remote.step();
     }

@@ -14,7 +14,7 @@ use super::{Error, Reply};
 /// Servers remove large files slowly; asked again too soon, they work twice.
 const REMOVE_FLOOR: Duration = Duration::from_millis(500);
 /// A checksum reads the whole file, and a truncation may copy it, before anything is answered.
-const WHOLE_FILE_FLOOR: Duration = Duration::from_secs(10);
+const WHOLE_FILE_FLOOR: Duration = Duration::from_secs(3);
 /// How long a checksum may take in all.
 pub const CHECKSUM_PATIENCE: Duration = Duration::from_secs(60);
 /// Sent so often without an answer, an opcode that some servers pass over in silence is given up.
