@@ -255,7 +255,7 @@ fn an_upload_that_the_vehicle_loses_is_an_error_and_replaces_nothing() {
     fs::write(local.path(), content(LENGTH)).unwrap();
     let (code, printed) = liar.verb("put", &[local.path().to_str().unwrap()], "/uploads/new", &[]);
     assert_eq!(code, 1, "{printed}");
-    assert!(printed.contains("stored 1 bytes of 7000"), "{printed}");
+    assert!(printed.contains("1 bytes of 7000 were stored"), "{printed}");
     let mounted = liar.mount();
     let copy = run_within(LIMIT, "cp", &[local.path(), &mounted.path().join("uploads/new")]);
     assert!(!copy.status.success(), "cp of a lost file succeeded");
