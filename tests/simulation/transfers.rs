@@ -291,3 +291,15 @@ fn a_read_that_waits_for_a_stalled_upload_ends_though_listings_go_on() {
     assert_eq!(world.files.content("/new"), Some(content));
     world.check_quiet();
 }
+
+#[test]
+fn whoever_leaves_closes_the_open_file_at_once() {
+    let (mut world, _) = world(1, Faults::NONE);
+    let id = world.read("/log", 0, 1000);
+    world.finish(id).unwrap();
+    assert!(world.hub.holds_sessions(), "an idle file stays open a little");
+    world.hub.leave();
+    world.run_for(Duration::from_millis(10));
+    assert!(!world.hub.holds_sessions());
+    world.check_quiet();
+}

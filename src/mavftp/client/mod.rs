@@ -228,6 +228,8 @@ pub struct Client {
     never_truncates: bool,
     /// The open file is doubtful since a silence.
     doubtful: bool,
+    /// Nobody will ask for anything more.
+    leaving: bool,
 }
 
 impl Client {
@@ -254,6 +256,7 @@ impl Client {
             lists_time: None,
             never_truncates: false,
             doubtful: false,
+            leaving: false,
         }
     }
 
@@ -333,6 +336,11 @@ impl Client {
     /// Says that the target was silent or rebooted: what was open is open no more.
     pub fn server_returned(&mut self) {
         self.doubtful = true;
+    }
+
+    /// Says that no request will follow: a file that is open is closed without waiting for one.
+    pub fn leave(&mut self) {
+        self.leaving = true;
     }
 
     /// Requests that have not ended.

@@ -236,7 +236,7 @@ impl Client {
         let users = self.users(&file);
         let due = match self.contender(&holding.file) {
             Some(_) => users.is_empty() || self.may_give_way(now, holding),
-            None => users.is_empty() && now >= holding.idle_at(),
+            None => users.is_empty() && (self.leaving || now >= holding.idle_at()),
         };
         let busy = self.exchange.any(|request| request.block);
         if !due || busy {

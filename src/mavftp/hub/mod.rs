@@ -279,6 +279,12 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
         clients.map(Client::unmatched).sum()
     }
 
+    /// Says that no request will follow: files that are open are closed at once.
+    pub fn leave(&mut self) {
+        let clients = self.vehicles.values_mut().filter_map(|vehicle| vehicle.client.as_mut());
+        clients.for_each(Client::leave);
+    }
+
     /// Whether a file is open on any server.
     pub fn holds_sessions(&self) -> bool {
         let mut clients = self.vehicles.values().filter_map(|vehicle| vehicle.client.as_ref());

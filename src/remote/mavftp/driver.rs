@@ -19,7 +19,7 @@ use super::translate;
 /// Frames taken from the link before anything is sent.
 pub const DRAIN_FRAMES_MAX: usize = 512;
 /// After the last caller has gone, so long is given to closing what is open on the vehicle.
-const FAREWELL: Duration = Duration::from_millis(500);
+const FAREWELL: Duration = Duration::from_millis(1500);
 /// A link that fails is tried again after this.
 const LINK_PAUSE: Duration = Duration::from_millis(200);
 
@@ -107,6 +107,7 @@ impl Driver {
                 for id in all {
                     self.with_client(OpId(id.0), |client, id| client.cancel(id));
                 }
+                self.hub.leave();
                 return true;
             }
         }
