@@ -263,3 +263,23 @@ fn an_upload_that_the_vehicle_loses_is_an_error_and_replaces_nothing() {
     let said = liar.peer.lines_until(LIMIT, |line| line == "calm");
     assert_eq!(said, ["calm"], "a lost upload was renamed over its target");
 }
+
+#[test]
+fn an_armed_autopilot_is_read_and_not_written_to() {
+    let mut vehicle = Liar::start();
+    let mounted = vehicle.mount();
+    let (good, new) = (mounted.path().join("files/good"), mounted.path().join("uploads/new"));
+    vehicle.begin("armed");
+    let busy = |program: &str, arguments: &[&Path]| {
+        let output = run_within(LIMIT, program, arguments);
+        String::from_utf8_lossy(&output.stderr).contains("Device or resource busy")
+    };
+    eventually("a heartbeat says that it is armed", LIMIT, || busy("mkdir", &[&new]));
+    assert!(busy("cp", &[&good, &new]));
+    assert!(busy("rm", &[&good]));
+    assert_eq!(run_within(LIMIT, "cat", &[&good]).stdout, content(LENGTH));
+    drop(mounted);
+    let (code, printed) = vehicle.verb("put", &[file!()], "/uploads/new", &[]);
+    assert_eq!(code, 1, "{printed}");
+    assert!(printed.contains("armed; disarm it first"), "{printed}");
+}

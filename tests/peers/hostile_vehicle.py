@@ -5,7 +5,7 @@ Usage: hostile_vehicle.py PORT
 
 Sends to 127.0.0.1:PORT from a port of its own, as system 1, component 1. `/files` holds a file for
 each trick of reading, `/lists` a directory for each trick of listing, `/uploads` takes uploads and
-loses them. Lines on standard input turn on what concerns the whole link: `crowd`, `flap`,
+loses them. Lines on standard input turn on what concerns the whole link: `armed`, `crowd`, `flap`,
 `identities`, `noise`, `strangers`, and `calm` ends them. Prints `ready`, and the name of each trick
 once it is under way. Ends with its standard input.
 """
@@ -150,6 +150,9 @@ class Vehicle:
         for _ in range(300):
             number = self.random.randrange(1, 255 * 255)
             self.beat(self.third, (number // 255 + 1, number % 255 + 1))
+
+    def armed(self):
+        """No lie: an autopilot about to fly, as its heartbeats say."""
 
     def flap(self):
         """Our own ids, live at two more addresses, armed."""
@@ -357,7 +360,7 @@ class Vehicle:
         while True:
             if time.monotonic() >= beat_due:
                 beat_due = time.monotonic() + 0.5
-                self.beat()
+                self.beat(mode=128 if self.armed in self.link_tricks else 0)
             wait = 0.01 if self.link_tricks else 0.2
             readable, _, _ = select.select([self.main, sys.stdin], [], [], wait)
             if sys.stdin in readable:
