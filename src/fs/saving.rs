@@ -165,15 +165,23 @@ impl Fs {
         state.name_changed(place);
     }
 
+    /// Keeps what could not be sent; a state that is kept already is not kept twice.
     async fn keep_unsent(&self, staged: &Staged, place: &Place) {
+        if staged.is_kept() {
+            return;
+        }
+        let generation = staged.generation();
         let whole = staged.first_missing(0..staged.length()).is_none();
         let name = place.path.name();
         let name = name.as_ref().map_or(&b"file"[..], |name| name.as_bytes());
         match staged.bytes().keep(name).await {
-            Ok(kept) => tracing::error!(
-                path = %place.path, kept = %kept.display(), whole,
-                "not saved on the vehicle; the bytes are kept here"
-            ),
+            Ok(kept) => {
+                staged.note_kept(generation);
+                tracing::error!(
+                    path = %place.path, kept = %kept.display(), whole,
+                    "not saved on the vehicle; the bytes are kept here"
+                );
+            }
             Err(error) => tracing::error!(
                 path = %place.path, %error,
                 "not saved on the vehicle, and the bytes could not be kept here either"

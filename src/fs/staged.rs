@@ -38,6 +38,8 @@ struct Content {
     saved: u64,
     /// The generation that was last tried to send.
     tried: u64,
+    /// The generation that is kept on the local disk because it could not be sent.
+    kept: Option<u64>,
     on_vehicle: bool,
     writers: usize,
 }
@@ -145,6 +147,17 @@ impl Staged {
     pub fn is_untried(&self) -> bool {
         let content = self.content.lock();
         content.generation != content.tried
+    }
+
+    /// Whether this very state is kept on the local disk.
+    pub fn is_kept(&self) -> bool {
+        let content = self.content.lock();
+        content.kept == Some(content.generation)
+    }
+
+    /// A state is kept on the local disk.
+    pub fn note_kept(&self, generation: u64) {
+        self.content.lock().kept = Some(generation);
     }
 
     /// One more handle that may write.
@@ -289,6 +302,7 @@ impl Content {
             generation,
             saved: 0,
             tried: 0,
+            kept: None,
             on_vehicle,
             writers: 1,
         }

@@ -64,6 +64,8 @@ fn the_unmount_sends_what_is_open_and_says_what_failed() {
     assert_eq!(failed[0].1.errno(), libc::ENOSPC);
     assert_eq!(world.store.kept(), [(b"a".to_vec(), b"one".to_vec())]);
     assert_eq!(world.remote.content("/b").unwrap(), b"two");
+    world.release(first);
+    assert_eq!(world.store.kept().len(), 1, "the same bytes are kept once");
 }
 
 #[test]
