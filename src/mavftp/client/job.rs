@@ -133,6 +133,7 @@ impl Client {
             Op::Rename { from, to } => simple(SimpleOp::Rename(fit(from)?, fit(to)?)),
             Op::Truncate { .. } if self.never_truncates => return Err(Error::Unsupported),
             Op::Truncate { path, length } => simple(SimpleOp::Truncate(fit(path)?, length)),
+            Op::Checksum { .. } if self.never_sums => return Err(Error::Unsupported),
             Op::Checksum { path } => simple(SimpleOp::Checksum(fit(path)?)),
         })
     }

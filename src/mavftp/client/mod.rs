@@ -226,6 +226,8 @@ pub struct Client {
     lists_time: Option<bool>,
     /// The server passes truncations over in silence.
     never_truncates: bool,
+    /// The server passes questions for a checksum over in silence.
+    never_sums: bool,
     /// The open file is doubtful since a silence.
     doubtful: bool,
     /// Nobody will ask for anything more.
@@ -255,6 +257,7 @@ impl Client {
             hold_until: None,
             lists_time: None,
             never_truncates: false,
+            never_sums: false,
             doubtful: false,
             leaving: false,
         }

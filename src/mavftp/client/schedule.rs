@@ -25,6 +25,7 @@ impl Client {
         };
         let late: Vec<_> = self.jobs.iter().filter_map(late).collect();
         for (id, error) in late {
+            self.note_missing_checksum(id);
             self.end(id, Err(error));
         }
         self.give_up_unheard(now);
@@ -391,6 +392,13 @@ impl Client {
         }
     }
 
+    /// A server that lived and answered else, but no question for a checksum, has none.
+    fn note_missing_checksum(&mut self, id: RequestId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        self.never_sums |=
+            self.heard > job.progress && matches!(job.kind, Kind::Simple(SimpleOp::Checksum(_), _));
+    }
+
     fn job_unheard(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         // Where nothing else was heard either, it was the link that was silent.
@@ -408,7 +416,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mavftp::client::{Op, Output, Traits};
+    use crate::mavftp::client::{Event, Op, Output, Traits};
 
     fn next_frame(client: &mut Client, now: Instant) -> Payload {
         loop {
@@ -442,5 +450,31 @@ mod tests {
         proposed.sort_unstable();
         proposed.dedup();
         assert_eq!(proposed.len(), 3);
+    }
+
+    #[test]
+    fn a_server_that_answers_all_but_checksums_is_asked_for_one_once() {
+        let mut now = Instant::now();
+        let traits = Traits { queue: 8, keeps_content: true, one_session: false };
+        let mut client = Client::new(now, traits, 1);
+        let (first, second, other) = (RequestId(1), RequestId(2), RequestId(3));
+        let (class, patience) = (Class::Metadata, Duration::from_secs(10));
+        client.request(now, first, Op::Checksum { path: b"/a".to_vec() }, class, patience);
+        next_frame(&mut client, now);
+        now += Duration::from_secs(1);
+        client.request(now, other, Op::MakeDirectory { path: b"/d".to_vec() }, class, patience);
+        let made = next_frame(&mut client, now);
+        client.receive(now, &Payload::ack(&made));
+        now += Duration::from_secs(70);
+        let ended = |client: &mut Client| loop {
+            match client.poll(now) {
+                Output::Event(Event::Done(id, result)) if id != other => return (id, result),
+                Output::Send(_) | Output::Event(_) => {}
+                Output::Wait(_) => panic!("nothing ended"),
+            }
+        };
+        assert_eq!(ended(&mut client), (first, Err(Error::TimedOut)));
+        client.request(now, second, Op::Checksum { path: b"/a".to_vec() }, class, patience);
+        assert_eq!(ended(&mut client), (second, Err(Error::Unsupported)));
     }
 }
