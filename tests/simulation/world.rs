@@ -306,8 +306,8 @@ impl World {
     fn record(&mut self, event: Event) {
         match event {
             Event::Opened(id, size) => self.outcome(id).opened = Some(size),
-            Event::Data(id, offset, payload, count) => {
-                let bytes = payload.data()[..count].to_vec();
+            Event::Data(id, offset, payload, range) => {
+                let bytes = payload.data()[range].to_vec();
                 self.outcome(id).bytes.insert(offset, bytes);
             }
             Event::Page(id, mut entries) => self.outcome(id).entries.append(&mut entries),
