@@ -53,6 +53,7 @@ pub fn connect(
         own_component: options.own_component,
         link_timeout: options.link_timeout,
         seed: seed(),
+        rate_limit: options.rate_limit,
     };
     let search = Search {
         node,
