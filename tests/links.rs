@@ -13,6 +13,8 @@ use support::ordinary::noise;
 use support::program::{Program, eventually, our_program, run_within, shell, succeed};
 use support::pty::Line;
 
+/// An exit code of the command line contract.
+const NO_VEHICLE: i32 = 3;
 /// Around packets, pages and what a line takes at once.
 const SIZES: [usize; 6] = [0, 1, 239, 4097, 70_001, 300_007];
 /// For a program that must not wait for a vehicle.
@@ -66,6 +68,14 @@ fn a_vehicle_at_a_serial_line_is_mounted() {
     let _vehicle = serve(&format!("serial:{}:115200", line.one), served.path());
     let mounted = Mounted::new(&format!("{},115200", line.other), &[]);
     is_used(&mounted, served.path());
+}
+
+#[test]
+fn a_silent_line_is_told_what_to_check() {
+    let line = Line::new();
+    let (code, printed) = our_program(&["ls", "--mount-timeout", "500ms", &line.one], AT_ONCE);
+    assert_eq!(code, NO_VEHICLE, "{printed}");
+    assert!(printed.contains("no HEARTBEAT") && printed.contains("speed"), "{printed}");
 }
 
 #[test]
