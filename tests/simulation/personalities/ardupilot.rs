@@ -9,13 +9,22 @@ use mavftp_mount::mavftp::server::{
 };
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
-use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of, service};
+use super::{FarSide, Said, bytes_of, checksum_of, page, path_of, service};
 use crate::network::Random;
+use burst::Burst;
+
+mod burst;
 
 /// Requests that wait; what comes above is lost.
 const QUEUE: usize = 5;
-const SERVICE_LEAST: Duration = Duration::from_millis(6);
-const SERVICE_MOST: Duration = Duration::from_millis(11);
+/// Between two looks into the queue, each of which takes all that is there.
+const TICK_LEAST: Duration = Duration::from_millis(6);
+const TICK_MOST: Duration = Duration::from_millis(11);
+/// What a line with flow control lets wait.
+const LINE_BYTES: u32 = 2 * FRAME_BYTES;
+const FRAME_BYTES: u32 = 266;
+/// So often the worker looks whether the line has room again.
+const ROOM_POLL: Duration = Duration::from_millis(1);
 /// Left alone for so long, a session can be taken by another id.
 const LEFT_ALONE: Duration = Duration::from_secs(3);
 /// With five of them, a session is closed after this.
@@ -36,11 +45,19 @@ pub struct ArduPilot {
     sessions: Sessions,
     slots: Vec<Slot>,
     queue: VecDeque<(u8, Payload)>,
-    /// When the request at the head of the queue is done.
-    done_at: Option<Instant>,
+    /// When the queue is looked at.
+    tick_at: Option<Instant>,
+    last_tick: Option<Instant>,
+    /// Requests left of those that the last look found.
+    serving: usize,
+    burst: Option<Burst>,
+    /// What the worker wants to say; it does nothing else before it is said.
+    saying: VecDeque<(u8, Payload)>,
+    waiting_bytes: u32,
+    /// The rate of a line without flow control.
+    uart_rate: Option<u32>,
     remembered: Option<(u8, u8, Payload)>,
     random: Random,
-    out: Outbox,
     changes: Vec<Opcode>,
 }
 
@@ -58,18 +75,59 @@ impl ArduPilot {
             sessions,
             slots: Vec::new(),
             queue: VecDeque::new(),
-            done_at: None,
+            tick_at: None,
+            last_tick: None,
+            serving: 0,
+            burst: None,
+            saying: VecDeque::new(),
+            waiting_bytes: 0,
+            uart_rate: None,
             remembered: None,
             random: Random::new(seed ^ 0xA4D0),
-            out: Outbox::default(),
             changes: Vec::new(),
         }
     }
 
-    fn begin(&mut self, now: Instant) {
-        if self.done_at.is_none() && !self.queue.is_empty() {
-            self.done_at = Some(now + service(&mut self.random, SERVICE_LEAST, SERVICE_MOST));
+    /// On a line of so many bytes per second that cannot say when it is full.
+    pub fn on_uart(files: MemoryFiles, sessions: Sessions, seed: u64, rate: u32) -> ArduPilot {
+        ArduPilot { uart_rate: Some(rate), ..ArduPilot::new(files, sessions, seed) }
+    }
+
+    /// When the worker, left alone until now, looks at its queue again.
+    fn next_tick(&mut self, now: Instant) -> Instant {
+        let last = self.last_tick.unwrap_or(now);
+        let next = last + service(&mut self.random, TICK_LEAST, TICK_MOST);
+        if next > now { next } else { now + service(&mut self.random, Duration::ZERO, TICK_MOST) }
+    }
+
+    fn has_room(&self) -> bool {
+        self.uart_rate.is_some() || self.waiting_bytes + FRAME_BYTES <= LINE_BYTES
+    }
+
+    /// Works until there is something to say, or nothing to do before the time returned.
+    fn work(&mut self, now: Instant) -> Option<Instant> {
+        while self.saying.is_empty() {
+            if let Some(burst) = &self.burst {
+                if burst.next_at > now {
+                    return Some(burst.next_at);
+                }
+                self.go_on_with_burst(now);
+                continue;
+            }
+            if self.serving > 0 {
+                self.serving -= 1;
+                if let Some((from, request)) = self.queue.pop_front() {
+                    self.execute(now, from, &request);
+                }
+                continue;
+            }
+            match self.tick_at? {
+                at if at > now => return Some(at),
+                _ => self.serving = self.queue.len(),
+            }
+            (self.last_tick, self.tick_at) = (Some(now), None);
         }
+        Some(now)
     }
 
     fn execute(&mut self, now: Instant, from: u8, request: &Payload) {
@@ -78,16 +136,25 @@ impl ArduPilot {
                 && request.sequence.wrapping_add(1) == answer.sequence
         });
         if let Some((_, _, answer)) = known {
-            return self.out.put(now, from, answer);
+            return self.saying.push_back((from, answer));
         }
-        let answer = match self.admit(now, from, request).and_then(|at| self.answer(at, request)) {
+        let bursts = request.command() == Some(Opcode::BurstReadFile);
+        let answer = match self.admit(now, from, request).and_then(|at| match bursts {
+            true => self.begin_burst(now, at, from, request),
+            false => self.answer(at, request),
+        }) {
+            Ok(_) if bursts => return,
             Ok(data) => Payload::ack(request).with_data(&data),
             Err(nak) => Payload { offset: 0, ..Payload::nak(request, nak) },
         };
+        self.say(from, answer);
+    }
+
+    fn say(&mut self, to: u8, answer: Payload) {
         if answer.bytes[0] != 5 {
-            self.remembered = Some((from, request.session, answer));
+            self.remembered = Some((to, answer.session, answer));
         }
-        self.out.put(now, from, answer);
+        self.saying.push_back((to, answer));
     }
 
     /// The slot that a request works in.
@@ -250,22 +317,28 @@ impl FarSide for ArduPilot {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
         if self.queue.len() < QUEUE {
             self.queue.push_back((from, *request));
-            self.begin(now);
+            if self.tick_at.is_none() {
+                self.tick_at = Some(self.next_tick(now));
+            }
         }
     }
 
     fn poll(&mut self, now: Instant) -> Said {
-        if self.done_at.is_some_and(|at| at <= now)
-            && let Some((from, request)) = self.queue.pop_front()
-        {
-            self.done_at = None;
-            self.execute(now, from, &request);
-            self.begin(now);
+        let at = self.work(now);
+        if self.saying.is_empty() {
+            return Said::Nothing(at);
         }
-        match self.out.take(now) {
-            Said::Nothing(at) => Said::Nothing([at, self.done_at].into_iter().flatten().min()),
-            said => said,
+        if !self.has_room() {
+            return Said::Nothing(Some(now + ROOM_POLL));
         }
+        match self.saying.pop_front() {
+            Some((to, answer)) => Said::To(to, Box::new(answer)),
+            None => Said::Nothing(at),
+        }
+    }
+
+    fn line(&mut self, waiting_bytes: u32) {
+        self.waiting_bytes = waiting_bytes;
     }
 
     fn open_files(&self, now: Instant) -> usize {
@@ -277,7 +350,9 @@ impl FarSide for ArduPilot {
     fn restart(&mut self) {
         self.slots.clear();
         self.queue.clear();
-        (self.done_at, self.remembered) = (None, None);
+        self.saying.clear();
+        self.serving = 0;
+        (self.tick_at, self.burst, self.remembered) = (None, None, None);
     }
 
     fn changes(&self) -> &[Opcode] {

@@ -9,16 +9,18 @@ use mavftp_mount::mavftp::server::{
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
 
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, path_of};
+use crate::network::Random;
+use burst::{BOARD_BYTES, Burst, FRAME_BYTES, TICK};
+
+mod burst;
 
 const SERVICE: Duration = Duration::from_micros(50);
 /// Without a request for so long, the file is closed.
 const IDLE: Duration = Duration::from_millis(10_100);
 /// Answers of at most so many bytes are remembered.
 const REMEMBERED_BYTES: u8 = 4;
-/// What a board's transmit buffer holds …
-const BUFFER_FRAMES: u32 = 5;
-/// … until it is emptied.
-const TICK: Duration = Duration::from_millis(10);
+/// What a board's transmit buffer holds between two ticks.
+const BUFFER_FRAMES: u32 = BOARD_BYTES / FRAME_BYTES;
 /// An entry's text that is longer leaves an empty page.
 const ENTRY_BYTES_MAX: usize = 237;
 
@@ -36,17 +38,25 @@ pub enum Firmware {
     Main,
     /// 1.16.1 on a board, whose transmit buffer holds 1500 bytes.
     Board,
+    /// 1.16.1 on a board's serial line: bursts wait for the line, answers are lost when it is full.
+    Serial,
 }
 
 pub struct Px4 {
     files: MemoryFiles,
     firmware: Firmware,
     session: Option<Session>,
+    burst: Option<Burst>,
     errno: u8,
     remembered: Option<(u8, Payload)>,
+    /// When it first heard of anybody; its ticks go from there.
+    begun: Option<Instant>,
     last_request: Option<Instant>,
     tick: Option<Instant>,
     tick_frames: u32,
+    waiting_bytes: u32,
+    random: Random,
+    seed: u64,
     out: Outbox,
     changes: Vec<Opcode>,
 }
@@ -59,16 +69,21 @@ enum Session {
 }
 
 impl Px4 {
-    pub fn new(files: MemoryFiles, firmware: Firmware) -> Px4 {
+    pub fn new(files: MemoryFiles, firmware: Firmware, seed: u64) -> Px4 {
         Px4 {
             files,
             firmware,
             session: None,
+            burst: None,
             errno: 0,
             remembered: None,
+            begun: None,
             last_request: None,
             tick: None,
             tick_frames: 0,
+            waiting_bytes: 0,
+            random: Random::new(seed ^ 0x9184),
+            seed,
             out: Outbox::default(),
             changes: Vec::new(),
         }
@@ -88,7 +103,7 @@ impl Px4 {
                 Err(Nak::InvalidSession)
             }
             Opcode::TerminateSession | Opcode::ResetSessions => {
-                self.session = None;
+                (self.session, self.burst) = (None, None);
                 Ok(Vec::new())
             }
             Opcode::ListDirectory => self.list(request, false),
@@ -104,9 +119,8 @@ impl Px4 {
             | Opcode::RemoveDirectory
             | Opcode::TruncateFile
             | Opcode::Rename => self.change(request).map(|()| Vec::new()),
-            Opcode::BurstReadFile | Opcode::ListDirectoryWithTime | Opcode::Ack | Opcode::Nak => {
-                Err(Nak::UnknownCommand)
-            }
+            Opcode::BurstReadFile => self.admit_burst(request),
+            Opcode::ListDirectoryWithTime | Opcode::Ack | Opcode::Nak => Err(Nak::UnknownCommand),
         }
     }
 
@@ -226,6 +240,19 @@ impl Px4 {
         (same && known).then_some((to, answer))
     }
 
+    fn remember(&mut self, to: u8, answer: Payload) {
+        let small = answer.size <= REMEMBERED_BYTES && answer.bytes[0] != 5;
+        self.remembered = small.then_some((to, answer));
+    }
+
+    /// Whether an answer finds the line's buffer full.
+    fn is_lost(&self, answer: &Payload) -> bool {
+        let bytes = FRAME_BYTES - DATA_BYTES_MAX as u32 + u32::from(answer.size);
+        self.firmware == Firmware::Serial
+            && answer.req_opcode != Opcode::BurstReadFile as u8
+            && self.waiting_bytes + bytes > BOARD_BYTES
+    }
+
     fn send(&mut self, now: Instant, to: u8, answer: Payload) {
         if self.firmware == Firmware::Board {
             if self.tick.is_none_or(|tick| now >= tick + TICK) {
@@ -244,8 +271,9 @@ impl Px4 {
 impl FarSide for Px4 {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
         if self.is_idle(now) {
-            self.session = None;
+            (self.session, self.burst) = (None, None);
         }
+        self.begun.get_or_insert(now);
         self.last_request = Some(now);
         if let Some((to, answer)) = self.remembered(from, request) {
             return self.send(now, to, answer);
@@ -255,6 +283,9 @@ impl FarSide for Px4 {
             Some(Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile)
         );
         let answer = match self.answer(request) {
+            Ok(_) if request.command() == Some(Opcode::BurstReadFile) => {
+                return self.begin_burst(now, from, request);
+            }
             Ok(data) => {
                 let session = if opens { 0 } else { request.session };
                 Payload { session, ..Payload::ack(request).with_data(&data) }
@@ -262,13 +293,26 @@ impl FarSide for Px4 {
             Err(_) if self.errno == EEXIST => Payload::nak(request, Nak::FileExists),
             Err(nak) => Payload::nak(request, nak),
         };
-        let small = answer.size <= REMEMBERED_BYTES && answer.bytes[0] != 5;
-        self.remembered = small.then_some((from, answer));
+        self.remember(from, answer);
         self.send(now, from, answer);
     }
 
     fn poll(&mut self, now: Instant) -> Said {
-        self.out.take(now)
+        self.run_burst(now);
+        loop {
+            match self.out.take(now) {
+                Said::To(_, answer) if self.is_lost(&answer) => {}
+                Said::Nothing(at) => {
+                    let tick = self.burst.as_ref().map(|burst| burst.tick_at);
+                    return Said::Nothing([at, tick].into_iter().flatten().min());
+                }
+                said => return said,
+            }
+        }
+    }
+
+    fn line(&mut self, waiting_bytes: u32) {
+        self.waiting_bytes = waiting_bytes;
     }
 
     fn open_files(&self, now: Instant) -> usize {
@@ -276,7 +320,7 @@ impl FarSide for Px4 {
     }
 
     fn restart(&mut self) {
-        *self = Px4::new(self.files.clone(), self.firmware);
+        *self = Px4::new(self.files.clone(), self.firmware, self.seed);
     }
 
     fn changes(&self) -> &[Opcode] {
