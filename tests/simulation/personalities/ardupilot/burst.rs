@@ -90,9 +90,8 @@ impl ArduPilot {
             return self.leave_burst(now);
         }
         let end = burst.next.offset + data.len() as u32;
-        // The later servers refuse with what is left of the packet before.
-        let exact = self.sessions == Sessions::Five && !short;
-        burst.end_offset = if exact { burst.next.offset } else { end };
+        // The refusal has what is left of the packet before.
+        burst.end_offset = if short { end } else { burst.next.offset };
         burst.end_complete = burst_complete;
         burst.next.offset = end;
         burst.next.sequence = burst.next.sequence.wrapping_add(1);
