@@ -83,6 +83,8 @@ pub struct World {
     pub armed: bool,
     /// FTP frames sent to the vehicle.
     pub sent: u64,
+    /// The last of them.
+    pub last_sent: Option<Payload>,
     /// The vehicle lives, but hears none of our requests.
     pub deaf: bool,
     /// Whether answers to other stations come our way too.
@@ -127,6 +129,7 @@ impl World {
             address: 7,
             armed: false,
             sent: 0,
+            last_sent: None,
             deaf: false,
             shared: false,
             overheard: Vec::new(),
@@ -186,6 +189,11 @@ impl World {
     /// Another station's request reaches the vehicle, by a way of its own.
     pub fn intrude(&mut self, station: u8, request: &Payload) {
         self.far.receive(self.now, station, request);
+    }
+
+    /// The vehicle's link to a station goes, or comes back.
+    pub fn link(&mut self, station: u8, there: bool) {
+        self.far.link(station, there);
     }
 
     /// What the vehicle did to its tree.
@@ -280,6 +288,7 @@ impl World {
                 HubOutput::Send(_, Frame::Ftp(target, payload)) => {
                     assert_eq!(target, TARGET);
                     self.sent += 1;
+                    self.last_sent = Some(payload);
                     let packet = Packet::Ftp(payload);
                     self.network.send(self.now, Way::Up, packet.bytes(), packet);
                 }
