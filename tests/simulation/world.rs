@@ -85,6 +85,8 @@ pub struct World {
     pub sent: u64,
     /// The last of them.
     pub last_sent: Option<Payload>,
+    /// FTP frames that came to us.
+    pub heard: u64,
     /// The vehicle lives, but hears none of our requests.
     pub deaf: bool,
     /// Whether answers to other stations come our way too.
@@ -130,6 +132,7 @@ impl World {
             armed: false,
             sent: 0,
             last_sent: None,
+            heard: 0,
             deaf: false,
             shared: false,
             overheard: Vec::new(),
@@ -271,7 +274,10 @@ impl World {
                 let incoming = Incoming::Heartbeat(heartbeat);
                 self.hub.receive(self.now, self.address, TARGET, incoming);
             }
-            (Way::Down, Packet::Ftp(payload)) => self.hear(245, 191, &payload),
+            (Way::Down, Packet::Ftp(payload)) => {
+                self.heard += 1;
+                self.hear(245, 191, &payload);
+            }
             (Way::Down, Packet::Foreign(payload)) => self.hear(255, 190, &payload),
         }
     }

@@ -79,6 +79,8 @@ struct Slot {
     used: Instant,
     /// Whether the request at hand found it left alone.
     alone: bool,
+    /// Where every read must want as much as the first one: how much; 0: there was none.
+    one_size: Option<u8>,
     open: Option<(MemoryFile, bool)>,
 }
 
@@ -194,7 +196,13 @@ impl ArduPilot {
     fn admit_to_the_one(&mut self, now: Instant, request: &Payload) -> Result<usize, Nak> {
         let id = request.session;
         let Some(slot) = self.slots.first_mut() else {
-            self.slots.push(Slot { key: (0, id), used: now, alone: false, open: None });
+            self.slots.push(Slot {
+                key: (0, id),
+                used: now,
+                alone: false,
+                one_size: None,
+                open: None,
+            });
             return Ok(0);
         };
         let alone = now.duration_since(slot.used) > LEFT_ALONE;
@@ -206,7 +214,7 @@ impl ArduPilot {
                 return Err(Nak::InvalidSession);
             }
             if alone {
-                *slot = Slot { key: (0, id), used: now, alone: false, open: None };
+                *slot = Slot { key: (0, id), used: now, alone: false, one_size: None, open: None };
             }
         }
         if slot.open.is_none() {
@@ -230,7 +238,7 @@ impl ArduPilot {
             let alone = self.slots.iter().position(|slot| age(slot) > LEFT_ALONE);
             self.slots.remove(alone.ok_or(Nak::NoSessionsAvailable)?);
         }
-        self.slots.push(Slot { key, used: now, alone: false, open: None });
+        self.slots.push(Slot { key, used: now, alone: false, one_size: None, open: None });
         Ok(self.slots.len() - 1)
     }
 }

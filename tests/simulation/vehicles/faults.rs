@@ -87,6 +87,7 @@ fn packets_of_an_old_burst_are_nobodys_bytes_whatever_their_numbers() {
             let id = world.read("/ours", 0, u32::MAX);
             world.run_for(Duration::from_millis(300));
             world.link(US, true);
+            let before = world.heard;
             // On a server with one file the other is open until it has been left alone.
             let result = world.finish(id);
             match result {
@@ -94,6 +95,7 @@ fn packets_of_an_old_burst_are_nobodys_bytes_whatever_their_numbers() {
                 Err(error) => assert_eq!((kind, error), (ONE, Error::Busy)),
             }
             world.run_for(Duration::from_secs(4));
+            assert!(world.heard - before > 450, "the old burst came");
             let id = world.read("/ours", 0, u32::MAX);
             assert_eq!(world.finish(id), Ok(Reply::Size(60_000)));
             assert_eq!(world.outcomes[&id].joined(0), ours);

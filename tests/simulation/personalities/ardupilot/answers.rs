@@ -8,6 +8,7 @@ use crate::personalities::{bytes_of, checksum_of, page};
 
 const EISDIR: u8 = 21;
 const EACCES: u8 = 13;
+const EINVAL: u8 = 22;
 const ENOSPC: u8 = 28;
 /// The sizes that made-up files pretend to.
 const SYS_BYTES: u32 = 100_000;
@@ -90,11 +91,20 @@ impl ArduPilot {
             _ => (self.files.open_to_write(&path, Content::Keep)?, true),
         };
         let size = pretended_size(&path).unwrap_or(file.size()? as u32);
+        let parameters = path.names().next() == Some(b"@PARAM");
+        self.slots[at].one_size = parameters.then_some(0);
         self.slots[at].open = Some((file, writes));
         Ok(if writes { Vec::new() } else { size.to_le_bytes().to_vec() })
     }
 
-    fn read(&self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
+    fn read(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
+        match &mut self.slots[at].one_size {
+            Some(size) if *size != 0 && *size != request.size => {
+                return Err(Nak::FailErrno(EINVAL));
+            }
+            Some(size) => *size = request.size,
+            None => {}
+        }
         match &self.slots[at].open {
             None => Err(Nak::FileNotFound),
             Some((_, true)) => Err(Nak::Fail),
