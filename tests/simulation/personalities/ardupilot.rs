@@ -51,6 +51,8 @@ pub struct ArduPilot {
     files: MemoryFiles,
     sessions: Sessions,
     pub disk: Disk,
+    /// As of late 2026: lists with times, says what it does not know, ends bursts otherwise.
+    pub later: bool,
     slots: Vec<Slot>,
     queue: VecDeque<(u8, Payload)>,
     /// When the queue is looked at.
@@ -90,6 +92,7 @@ impl ArduPilot {
             files,
             sessions,
             disk: Disk::Posix,
+            later: false,
             slots: Vec::new(),
             queue: VecDeque::new(),
             tick_at: None,

@@ -49,6 +49,9 @@ pub struct Px4 {
     firmware: Firmware,
     session: Option<Session>,
     burst: Option<Burst>,
+    /// As up to 1.15: blocks are read whole whatever was wanted, and an empty directory has an empty
+    /// page for ever.
+    pub older: bool,
     /// The one place where a board can be written to; `None`: everywhere.
     pub writable: Option<&'static str>,
     errno: u8,
@@ -79,6 +82,7 @@ impl Px4 {
             firmware,
             session: None,
             burst: None,
+            older: false,
             writable: None,
             errno: 0,
             remembered: None,
@@ -155,6 +159,9 @@ impl Px4 {
     fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
         let listed =
             self.noting(|files| files.list(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
+        if self.older && listed.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut entries = vec![b"S\0".to_vec(), b"S\0".to_vec()];
         entries.extend(listed.iter().map(|entry| match (entry.directory, with_time) {
             (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
@@ -206,7 +213,10 @@ impl Px4 {
             Some(_) if request.session != 0 => Err(Nak::InvalidSession),
             None => Err(Nak::InvalidSession),
             Some(Session::Reading(_, size)) if u64::from(request.offset) >= *size => Err(Nak::Eof),
-            Some(Session::Reading(file, _)) => bytes_of(file, request, usize::from(request.size)),
+            Some(Session::Reading(file, _)) => {
+                let wanted = if self.older { DATA_BYTES_MAX } else { usize::from(request.size) };
+                bytes_of(file, request, wanted)
+            }
             Some(Session::Writing(_)) => Err(self.fail(EBADF)),
             Some(Session::Directory) => Err(self.fail(EISDIR)),
         }
@@ -356,8 +366,8 @@ impl FarSide for Px4 {
     }
 
     fn restart(&mut self) {
-        let writable = self.writable;
-        *self = Px4 { writable, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
+        let (writable, older) = (self.writable, self.older);
+        *self = Px4 { writable, older, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
     }
 
     fn changes(&self) -> &[Opcode] {

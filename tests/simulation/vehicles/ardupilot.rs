@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mavftp_mount::mavftp::client::{Error, Op, Reply};
+use mavftp_mount::mavftp::client::{Class, Error, Op, Reply};
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Nak, Opcode, Payload};
 
@@ -12,6 +12,7 @@ use crate::network::{Faults, Random};
 use crate::personalities::ardupilot::{ArduPilot, Disk, Sessions};
 use crate::personalities::naive::Naive;
 use crate::personalities::{OTHER, US};
+use crate::world::World;
 
 const ONE: Kind = Kind::ArduPilot(Sessions::One);
 const FIVE: Kind = Kind::ArduPilot(Sessions::Five);
@@ -240,4 +241,25 @@ fn a_naive_client_meets_a_card() {
     naive.ask(write);
     let content = files.content("/new").expect("it is there");
     assert_ne!(content[..5], [0; 5], "a hole holds anything");
+}
+
+#[test]
+fn a_later_server_lists_with_times_and_says_what_it_does_not_know() {
+    let mut world = World::with(1, Faults::BAD, 3, |files| {
+        let mut far = ArduPilot::new(files, Sessions::Five, 1);
+        far.later = true;
+        Box::new(far)
+    });
+    world.files.set_time(Some(1_000_000));
+    for n in 0..40 {
+        world.files.insert(&format!("/d/log_{n:02}.bin"), b"x");
+    }
+    let id = world.ask(Op::List { path: b"/d".to_vec() }, Class::Metadata);
+    assert_eq!(world.finish(id), Ok(Reply::Done));
+    let entries = &world.outcomes[&id].entries;
+    let timed = entries.iter().filter(|entry| entry.mtime == Some(1_000_000)).count();
+    assert_eq!(timed, 40);
+    let truncate = Op::Truncate { path: b"/d/log_00.bin".to_vec(), length: 0 };
+    assert_eq!(world.perform(truncate), Err(Error::Unsupported));
+    world.check_quiet();
 }

@@ -258,3 +258,23 @@ fn a_naive_client_cannot_give_a_name_of_one_letter_without_a_nul() {
     assert_eq!(naive.on(Opcode::Rename, "a\0b"), Some(Err(Nak::InvalidDataSize)));
     assert_eq!(naive.on(Opcode::Rename, "a\0b\0"), Some(Ok(Vec::new())));
 }
+
+#[test]
+fn whole_blocks_and_empty_pages_of_an_older_server_do_no_harm() {
+    for_seeds(0..10, |seed| {
+        let mut world = World::with(seed, Faults::BAD, 12, |files| {
+            let mut far = Px4::new(files, Firmware::Release, seed);
+            far.older = true;
+            Box::new(far)
+        });
+        let content = Random::new(seed).bytes(5_000);
+        world.files.insert("/log", &content);
+        world.files.insert_directory("/empty");
+        assert_eq!(list(&mut world, "/empty"), Ok(0));
+        let id = world.read("/log", 100 + seed as u32, 1_000);
+        assert_eq!(world.finish(id), Ok(Reply::Size(5_000)));
+        let start = 100 + seed as usize;
+        assert_eq!(world.outcomes[&id].joined(start as u32), content[start..start + 1_000]);
+        world.check_quiet();
+    });
+}

@@ -1,7 +1,7 @@
 //! What ArduPilot does with a request once its session is found.
 
 use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
-use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
+use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
 
 use super::{ArduPilot, Disk, Sessions};
 use crate::personalities::{bytes_of, checksum_of, page};
@@ -19,7 +19,8 @@ const STALE: u8 = 0xE5;
 impl ArduPilot {
     pub fn answer(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
         let empty = |()| Vec::new();
-        match request.command().ok_or(Nak::Fail)? {
+        let unknown = if self.later { Nak::UnknownCommand } else { Nak::Fail };
+        match request.command().ok_or(unknown)? {
             Opcode::None => Ok(Vec::new()),
             Opcode::TerminateSession | Opcode::ResetSessions => {
                 if self.slots[at].key.1 == request.session {
@@ -27,6 +28,7 @@ impl ArduPilot {
                 }
                 Ok(Vec::new())
             }
+            Opcode::ListDirectoryWithTime if self.later => self.list_with_time(request),
             Opcode::ListDirectory => self.list(request),
             Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile => self.open(at, request),
             Opcode::ReadFile => self.read(at, request),
@@ -40,7 +42,7 @@ impl ArduPilot {
             | Opcode::ListDirectoryWithTime
             | Opcode::BurstReadFile
             | Opcode::Ack
-            | Opcode::Nak => Err(Nak::Fail),
+            | Opcode::Nak => Err(unknown),
         }
     }
 
@@ -69,6 +71,15 @@ impl ArduPilot {
                 false => [b"F", name, format!("\t{size}\0\0").as_bytes()].concat(),
             }
         }));
+        let data = page(&entries, request.offset);
+        if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
+    }
+
+    /// One NUL behind each entry, and times of files and directories.
+    fn list_with_time(&self, request: &Payload) -> Result<Vec<u8>, Nak> {
+        let listed = self.files.list(&self.path(request)?)?;
+        let mut entries = vec![b"D.\0".to_vec(), b"D..\0".to_vec()];
+        entries.extend(listed.iter().map(|entry| encode_entry(entry, true)));
         let data = page(&entries, request.offset);
         if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
     }
