@@ -128,10 +128,17 @@ impl Mavsdk {
         let path = path_of(request)?;
         self.writer = None;
         self.writer = Some(self.files.open_to_write(&path, Content::Empty)?);
+        if let (Release::Old, Some(reader)) = (self.release, self.reader.as_mut()) {
+            // There is one size for both, that of whichever was opened last.
+            reader.size = 0;
+        }
         Ok(Vec::new())
     }
 
     fn read(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
+        if self.release == Release::Old && request.session != 0 {
+            self.reader = None;
+        }
         let reader = self.reader.as_mut().ok_or(Nak::Fail)?;
         let wanted = usize::from(request.size).min(DATA_BYTES_MAX);
         if u64::from(request.offset) >= reader.size {

@@ -17,6 +17,8 @@ mod burst;
 const SERVICE: Duration = Duration::from_micros(50);
 /// Without a request for so long, the file is closed.
 const IDLE: Duration = Duration::from_millis(10_100);
+/// A board forgets after this which file it writes to, and protects it.
+const PATH_KEPT: Duration = Duration::from_secs(2);
 /// Answers of at most so many bytes are remembered.
 const REMEMBERED_BYTES: u8 = 4;
 /// What a board's transmit buffer holds between two ticks.
@@ -47,6 +49,11 @@ pub struct Px4 {
     firmware: Firmware,
     session: Option<Session>,
     burst: Option<Burst>,
+    /// As up to 1.15: blocks are read whole whatever was wanted, and an empty directory has an empty
+    /// page for ever.
+    pub older: bool,
+    /// The one place where a board can be written to; `None`: everywhere.
+    pub writable: Option<&'static str>,
     errno: u8,
     remembered: Option<(u8, Payload)>,
     /// When it first heard of anybody; its ticks go from there.
@@ -75,6 +82,8 @@ impl Px4 {
             firmware,
             session: None,
             burst: None,
+            older: false,
+            writable: None,
             errno: 0,
             remembered: None,
             begun: None,
@@ -91,6 +100,29 @@ impl Px4 {
 
     fn is_idle(&self, now: Instant) -> bool {
         self.last_request.is_some_and(|last| now.duration_since(last) > IDLE)
+    }
+
+    /// Whether a board refuses to write: elsewhere than it may, or to a file whose path it has
+    /// forgotten.
+    fn protects(&self, now: Instant, request: &Payload) -> bool {
+        let on_board = matches!(self.firmware, Firmware::Board | Firmware::Serial);
+        let kept = self.last_request.is_some_and(|last| now.duration_since(last) <= PATH_KEPT);
+        let changes = matches!(
+            request.command(),
+            Some(
+                Opcode::CreateFile
+                    | Opcode::OpenFileWo
+                    | Opcode::RemoveFile
+                    | Opcode::CreateDirectory
+                    | Opcode::RemoveDirectory
+                    | Opcode::TruncateFile
+                    | Opcode::Rename
+            )
+        );
+        let elsewhere =
+            self.writable.is_some_and(|place| !request.data().starts_with(place.as_bytes()));
+        let writes = request.command() == Some(Opcode::WriteFile);
+        (changes && elsewhere) || (writes && on_board && !kept)
     }
 
     fn answer(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
@@ -127,6 +159,9 @@ impl Px4 {
     fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
         let listed =
             self.noting(|files| files.list(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
+        if self.older && listed.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut entries = vec![b"S\0".to_vec(), b"S\0".to_vec()];
         entries.extend(listed.iter().map(|entry| match (entry.directory, with_time) {
             (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
@@ -178,7 +213,10 @@ impl Px4 {
             Some(_) if request.session != 0 => Err(Nak::InvalidSession),
             None => Err(Nak::InvalidSession),
             Some(Session::Reading(_, size)) if u64::from(request.offset) >= *size => Err(Nak::Eof),
-            Some(Session::Reading(file, _)) => bytes_of(file, request, usize::from(request.size)),
+            Some(Session::Reading(file, _)) => {
+                let wanted = if self.older { DATA_BYTES_MAX } else { usize::from(request.size) };
+                bytes_of(file, request, wanted)
+            }
             Some(Session::Writing(_)) => Err(self.fail(EBADF)),
             Some(Session::Directory) => Err(self.fail(EISDIR)),
         }
@@ -207,6 +245,12 @@ impl Px4 {
             Opcode::TruncateFile => files.truncate(&path_of(request)?, u64::from(request.offset)),
             _ => {
                 let (from, to) = ServedPath::parse_two(request.data())?;
+                // It counts a NUL that need not be there.
+                if request.data().len()
+                    <= request.data().iter().take_while(|&&b| b != 0).count() + 2
+                {
+                    return Err(Nak::InvalidDataSize);
+                }
                 files.rename(&from, &to)
             }
         })?;
@@ -273,6 +317,7 @@ impl FarSide for Px4 {
         if self.is_idle(now) {
             (self.session, self.burst) = (None, None);
         }
+        let protects = self.protects(now, request);
         self.begun.get_or_insert(now);
         self.last_request = Some(now);
         if let Some((to, answer)) = self.remembered(from, request) {
@@ -282,7 +327,8 @@ impl FarSide for Px4 {
             request.command(),
             Some(Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile)
         );
-        let answer = match self.answer(request) {
+        let result = if protects { Err(Nak::FileProtected) } else { self.answer(request) };
+        let answer = match result {
             Ok(_) if request.command() == Some(Opcode::BurstReadFile) => {
                 return self.begin_burst(now, from, request);
             }
@@ -320,7 +366,8 @@ impl FarSide for Px4 {
     }
 
     fn restart(&mut self) {
-        *self = Px4::new(self.files.clone(), self.firmware, self.seed);
+        let (writable, older) = (self.writable, self.older);
+        *self = Px4 { writable, older, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
     }
 
     fn changes(&self) -> &[Opcode] {

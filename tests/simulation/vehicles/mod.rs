@@ -13,6 +13,7 @@ use crate::world::{NO_AUTOPILOT, World};
 mod all;
 mod ardupilot;
 mod bursts;
+mod faults;
 mod mavsdk;
 mod px4;
 mod stations;

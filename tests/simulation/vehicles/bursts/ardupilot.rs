@@ -1,6 +1,7 @@
 //! Bursts of ArduPilot, and how fast it reads.
 
 use super::*;
+use crate::personalities::ardupilot::ArduPilot;
 
 const ONE: Kind = Kind::ArduPilot(Sessions::One);
 const FIVE: Kind = Kind::ArduPilot(Sessions::Five);
@@ -55,11 +56,28 @@ fn a_naive_client_that_stops_at_the_flag_meets_a_refusal_later() {
 }
 
 #[test]
-fn a_naive_client_that_takes_the_refusals_offset_for_the_size_cuts_the_file() {
-    for (kind, offset) in [(FIVE, 239), (ONE, 478)] {
-        let (mut naive, _) = with_open_file(kind, 478);
+fn a_later_server_ends_a_file_with_a_refusal_that_is_marked() {
+    for size in [500, 478] {
+        let files = MemoryFiles::new();
+        files.insert("/log", &vec![7; size]);
+        let mut far = ArduPilot::new(files, Sessions::Five, 1);
+        far.later = true;
+        let mut naive = Naive::new(Box::new(far));
+        naive.on(Opcode::OpenFileRo, "/log");
         let heard = naive.burst(0, 239);
-        assert_eq!(end_of_file(&heard).map(|(_, offset)| offset), Some(offset), "{kind:?}");
+        assert!(flags(&heard)[..heard.len() - 1].iter().all(|flag| *flag == 0));
+        assert_eq!(end_of_file(&heard), Some((1, size as u32)));
+    }
+}
+
+#[test]
+fn a_naive_client_that_takes_the_refusals_offset_for_the_size_cuts_the_file() {
+    for kind in [ONE, FIVE] {
+        for (size, offset) in [(478, 239), (500, 500)] {
+            let (mut naive, _) = with_open_file(kind, size);
+            let heard = naive.burst(0, 239);
+            assert_eq!(end_of_file(&heard).map(|(_, offset)| offset), Some(offset), "{kind:?}");
+        }
     }
 }
 
