@@ -74,8 +74,6 @@ impl Exchange {
     /// `first` is the first sequence number; random, for a server may remember an earlier run's.
     /// `cap`: how many requests the server takes at once; more would be lost silently.
     pub fn new(first: u16, cap: usize) -> Exchange {
-        // One place stays free for a listing or the like.
-        let blocks = cap.saturating_sub(1);
         Exchange {
             next: first,
             outstanding: BTreeMap::new(),
@@ -84,8 +82,8 @@ impl Exchange {
             recovery: Recovery::default(),
             block_trips: RoundTrip::default(),
             other_trips: RoundTrip::default(),
-            reading: Flow::new(blocks),
-            writing: Flow::new(blocks),
+            reading: Flow::new(cap),
+            writing: Flow::new(cap),
             cap,
             unmatched: 0,
         }
