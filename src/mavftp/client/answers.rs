@@ -27,6 +27,9 @@ impl Client {
     pub fn receive(&mut self, now: Instant, payload: &Payload) {
         let silence = now.saturating_duration_since(self.heard);
         self.heard = now;
+        if payload.req_opcode == Opcode::BurstReadFile as u8 {
+            return self.burst_received(now, silence, payload);
+        }
         let Some(answer) = self.exchange.receive(now, payload) else { return };
         if answer.request.block && (self.doubtful || silence >= DOUBT) {
             // The silence may have cost the session; the block, and what comes right behind it, is
@@ -37,6 +40,7 @@ impl Client {
         match answer.request.owner {
             Owner::Open => self.open_answered(now, &answer),
             Owner::Close => self.close_answered(&answer),
+            Owner::KeepAlive => {}
             Owner::Job(id, mark) => self.job_answered(now, id, mark, &answer),
         }
     }
@@ -167,7 +171,7 @@ impl Client {
         }
     }
 
-    fn end_if_read(&mut self, id: RequestId) {
+    pub(super) fn end_if_read(&mut self, id: RequestId) {
         if let Some(Job { kind: Kind::Read(read), .. }) = self.jobs.get(&id)
             && read.is_complete()
         {
@@ -194,7 +198,7 @@ impl Client {
     }
 
     /// Bytes of a file moved; whoever waits for the session sees that it is put to use.
-    fn moved(&mut self, now: Instant, id: RequestId) {
+    pub(super) fn moved(&mut self, now: Instant, id: RequestId) {
         self.progress = now;
         if let Some(factor) = self.block_size.deliver(now) {
             self.exchange.rescale(factor);
@@ -342,6 +346,7 @@ impl Client {
 
     /// The server has closed our file, or may have: what was on its way is asked for again.
     pub(super) fn lose_session(&mut self) {
+        self.stream.lose();
         self.forget_blocks();
         self.exchange.forget_others(|request| request.owner == Owner::Open);
         if matches!(self.slot, Slot::Opening(_) | Slot::Open(_)) {
@@ -359,7 +364,7 @@ impl Client {
     }
 
     /// A block was refused as if our file were not open.
-    fn session_refused(&mut self, result: Result<(), Nak>) {
+    pub(super) fn session_refused(&mut self, result: Result<(), Nak>) {
         let session = self.slot.open().map(|holding| holding.session);
         self.lose_session();
         let gone =

@@ -20,6 +20,8 @@ pub enum Owner {
     Open,
     /// The closing of that file.
     Close,
+    /// Nobody: it keeps the session from ending.
+    KeepAlive,
 }
 
 /// A request on its way.
@@ -267,6 +269,11 @@ impl Exchange {
         let first = self.number();
         self.next = self.next.wrapping_add(count);
         first
+    }
+
+    /// Notes a frame that belongs to nothing.
+    pub fn note_unmatched(&mut self) {
+        self.unmatched += 1;
     }
 
     /// Frames from the server that answered nothing outstanding: late, repeated or not for us.

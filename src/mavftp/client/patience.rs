@@ -40,7 +40,8 @@ impl Client {
     /// Patience counts from the last progress; for a job that only waits its turn, from when any
     /// file's bytes moved last. An upload that waits for its own source has all the time it needs.
     fn deadline(&self, id: RequestId, job: &Job) -> Option<Instant> {
-        let waiting = job.kind.unfinished() && self.exchange.of_job(id) == 0;
+        let waiting =
+            (job.kind.unfinished() && self.exchange.of_job(id) == 0) || self.stream.holds_others();
         let since = if waiting { job.progress.max(self.progress) } else { job.progress };
         (!waiting || !job.kind.is_starved()).then_some(since + job.patience)
     }
@@ -55,7 +56,7 @@ impl Client {
             Slot::Free | Slot::Open(_) | Slot::MustClose { .. } => false,
         };
         let unheard = self.exchange.forget_others(|request| {
-            let session = matches!(request.owner, Owner::Close | Owner::Open);
+            let session = matches!(request.owner, Owner::Close | Owner::Open | Owner::KeepAlive);
             let tired = request.tries > SESSION_TRIES && session && !awaited;
             let silent = request.tries > SILENT_TRIES
                 && matches!(
@@ -72,6 +73,7 @@ impl Client {
                 }
                 Owner::Open => self.open_unheard(request.payload.session),
                 Owner::Job(id, _) => self.job_unheard(id),
+                Owner::KeepAlive => {}
             }
         }
     }

@@ -28,6 +28,11 @@ impl Client {
         self.paced_until = None;
         self.settle_doubt();
         self.adopt_readers(now);
+        self.follow_burst(now);
+        if self.stream.holds_others() {
+            // What is asked now is not even looked at, and repeats fill the server's queue.
+            return self.next_burst(now);
+        }
         if let Some(payload) = self.resend(now) {
             return Some(payload);
         }
@@ -45,6 +50,9 @@ impl Client {
             }
             last = Some(place);
         }
+        if let Some(payload) = self.next_burst(now) {
+            return Some(payload);
+        }
         self.note_starving();
         self.turn_slot(now)
     }
@@ -54,11 +62,12 @@ impl Client {
         let expiry = self.next_expiry();
         let sending = match self.hold_until {
             Some(until) => [Some(until), None],
+            None if self.stream.holds_others() => [None, None],
             None => [self.exchange.next_deadline(now), self.paced_until],
         };
         // A turn that is over ends when its last block is answered, not at a time.
         let slot = self.slot_wakes().filter(|due| *due > now);
-        [expiry, slot].into_iter().chain(sending).flatten().min()
+        [expiry, slot, self.stream_wakes()].into_iter().chain(sending).flatten().min()
     }
 
     /// A request whose answer is late or lost. When large blocks do not come through, all that are
@@ -134,6 +143,7 @@ impl Client {
         let job = self.jobs.get(&id)?;
         if !job.kind.uses(id, &holding.file)
             || !self.exchange.has_room_for_block(writes)
+            || self.stream.is_crowded(self.exchange.blocks())
             || self.turn_over(now, holding)
         {
             return None;
@@ -145,12 +155,12 @@ impl Client {
             return None;
         }
         let session = holding.session;
-        let block = self.block_size.bytes();
+        let (block, before) = (self.block_size.bytes(), self.stream.reads_before());
         let (waited, progress) = (self.exchange.of_job(id) == 0, self.progress);
         let job = self.jobs.get_mut(&id)?;
         let (offset, request) = match &mut job.kind {
             Kind::Read(read) => {
-                let (offset, size) = read.ask(block, u32::MAX)?;
+                let (offset, size) = read.ask(block, before)?;
                 (offset, Payload { size, ..Payload::request(Opcode::ReadFile) })
             }
             Kind::Write(upload) => {
@@ -169,7 +179,8 @@ impl Client {
 
     /// A link that is not asked for all it can carry shows nothing of what it can.
     fn note_starving(&mut self) {
-        if self.paced_until.is_none() && self.slot.open().is_some() {
+        let streams = self.stream.is_running();
+        if self.paced_until.is_none() && !streams && self.slot.open().is_some() {
             self.exchange.note_starving();
         }
     }
@@ -191,7 +202,10 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mavftp::client::{Error, Event, Op, Output, Traits};
+    use crate::mavftp::client::{Bursts, Error, Event, Op, Output, Traits};
+
+    const TRAITS: Traits =
+        Traits { queue: 8, keeps_content: true, one_session: false, bursts: Bursts::Unused };
 
     fn next_frame(client: &mut Client, now: Instant) -> Payload {
         loop {
@@ -206,8 +220,7 @@ mod tests {
     #[test]
     fn each_opening_proposes_another_session_so_that_late_copies_reach_no_other_file() {
         let mut now = Instant::now();
-        let mut client =
-            Client::new(now, Traits { queue: 8, keeps_content: true, one_session: false }, 1);
+        let mut client = Client::new(now, TRAITS, 1);
         let mut proposed = Vec::new();
         for id in 1..=3 {
             let (op, patience) = (Op::Size { path: b"/a".to_vec() }, Duration::from_secs(10));
@@ -230,8 +243,7 @@ mod tests {
     #[test]
     fn a_server_that_answers_all_but_checksums_is_asked_for_one_once() {
         let mut now = Instant::now();
-        let traits = Traits { queue: 8, keeps_content: true, one_session: false };
-        let mut client = Client::new(now, traits, 1);
+        let mut client = Client::new(now, TRAITS, 1);
         let (first, second, other) = (RequestId(1), RequestId(2), RequestId(3));
         let (class, patience) = (Class::Metadata, Duration::from_secs(10));
         client.request(now, first, Op::Checksum { path: b"/a".to_vec() }, class, patience);

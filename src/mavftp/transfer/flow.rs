@@ -133,9 +133,14 @@ impl Flow {
         wanted.max(least).min(self.cap)
     }
 
+    /// Whether the rate is known, and not only growing.
+    pub fn is_steady(&self) -> bool {
+        self.rate() > 0.0 && !matches!(self.phase, Phase::Startup(_))
+    }
+
     /// Whether the server's own limit is what holds this flow back.
     pub fn is_capped(&self) -> bool {
-        self.limit() == self.cap && !matches!(self.phase, Phase::Startup(..))
+        self.limit() == self.cap && self.is_steady()
     }
 
     /// When the next request may leave; `None`: at once.
