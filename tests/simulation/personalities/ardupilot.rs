@@ -9,6 +9,7 @@ use mavftp_mount::mavftp::server::{
 };
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
+use super::disk::{Disk, Found};
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of, service};
 use crate::network::Random;
 
@@ -32,7 +33,7 @@ pub enum Sessions {
 }
 
 pub struct ArduPilot {
-    files: MemoryFiles,
+    files: Disk,
     sessions: Sessions,
     slots: Vec<Slot>,
     queue: VecDeque<(u8, Payload)>,
@@ -52,9 +53,9 @@ struct Slot {
 }
 
 impl ArduPilot {
-    pub fn new(files: MemoryFiles, sessions: Sessions, seed: u64) -> ArduPilot {
+    pub fn new(files: impl Into<Disk>, sessions: Sessions, seed: u64) -> ArduPilot {
         ArduPilot {
-            files,
+            files: files.into(),
             sessions,
             slots: Vec::new(),
             queue: VecDeque::new(),
@@ -168,14 +169,16 @@ impl ArduPilot {
 
     /// Two NULs behind each entry, and the directory itself and its parent among them.
     fn list(&self, request: &Payload) -> Result<Vec<u8>, Nak> {
-        let mut entries = vec![b"D.\0\0".to_vec(), b"D..\0\0".to_vec()];
-        entries.extend(self.files.list(&path_of(request)?)?.iter().map(|entry| {
-            let name = &entry.name[..];
-            match entry.directory {
-                true => [b"D", name, b"\0\0"].concat(),
-                false => [b"F", name, format!("\t{}\0\0", entry.size).as_bytes()].concat(),
+        let text = |found: &Found| match found {
+            Found::Itself => b"D.\0\0".to_vec(),
+            Found::Parent => b"D..\0\0".to_vec(),
+            Found::Node(entry) if entry.directory => [b"D", &entry.name[..], b"\0\0"].concat(),
+            Found::Link(entry) | Found::Node(entry) => {
+                let size = format!("\t{}\0\0", entry.size);
+                [b"F", &entry.name[..], size.as_bytes()].concat()
             }
-        }));
+        };
+        let entries: Vec<Vec<u8>> = self.files.read(&path_of(request)?)?.iter().map(text).collect();
         let data = page(&entries, request.offset);
         if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
     }

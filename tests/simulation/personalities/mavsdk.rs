@@ -8,6 +8,7 @@ use mavftp_mount::mavftp::server::{
 };
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
 
+use super::disk::{Disk, Found};
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of};
 
 const SERVICE: Duration = Duration::from_micros(100);
@@ -22,7 +23,7 @@ pub enum Release {
 }
 
 pub struct Mavsdk {
-    files: MemoryFiles,
+    files: Disk,
     release: Release,
     /// Sockets and the like at the head of every directory: counted, but never sent.
     pub specials: usize,
@@ -40,9 +41,9 @@ struct Reader {
 }
 
 impl Mavsdk {
-    pub fn new(files: MemoryFiles, release: Release) -> Mavsdk {
+    pub fn new(files: impl Into<Disk>, release: Release) -> Mavsdk {
         Mavsdk {
-            files,
+            files: files.into(),
             release,
             specials: 0,
             reader: None,
@@ -85,14 +86,17 @@ impl Mavsdk {
 
     fn list(&self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
         let path = path_of(request)?;
-        let listed = match self.files.list(&path) {
+        let listed = match self.files.read(&path) {
             Err(Nak::FileNotFound) => return Err(Nak::FileNotFound),
             Err(_) => panic!("listing a file ends this server's process: {path:?}"),
             Ok(listed) => listed,
         };
         // What is special is empty here, and takes no room in the page.
         let mut entries = vec![Vec::new(); self.specials];
-        entries.extend(listed.iter().map(|entry| encode_entry(entry, with_time)));
+        entries.extend(listed.iter().filter_map(|found| match found {
+            Found::Itself | Found::Parent => None,
+            Found::Link(entry) | Found::Node(entry) => Some(encode_entry(entry, with_time)),
+        }));
         let data = page(&entries, request.offset);
         if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
     }

@@ -8,6 +8,7 @@ use mavftp_mount::mavftp::server::{
 };
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
 
+use super::disk::{Disk, Found};
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, path_of};
 
 const SERVICE: Duration = Duration::from_micros(50);
@@ -39,7 +40,7 @@ pub enum Firmware {
 }
 
 pub struct Px4 {
-    files: MemoryFiles,
+    files: Disk,
     firmware: Firmware,
     session: Option<Session>,
     errno: u8,
@@ -59,9 +60,9 @@ enum Session {
 }
 
 impl Px4 {
-    pub fn new(files: MemoryFiles, firmware: Firmware) -> Px4 {
+    pub fn new(files: impl Into<Disk>, firmware: Firmware) -> Px4 {
         Px4 {
-            files,
+            files: files.into(),
             firmware,
             session: None,
             errno: 0,
@@ -112,15 +113,18 @@ impl Px4 {
 
     fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
         let listed =
-            self.noting(|files| files.list(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
-        let mut entries = vec![b"S\0".to_vec(), b"S\0".to_vec()];
-        entries.extend(listed.iter().map(|entry| match (entry.directory, with_time) {
-            (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
-            (false, true) => encode_entry(entry, true),
-            (false, false) => {
-                [b"F", &entry.name[..], format!("\t{}\0", entry.size).as_bytes()].concat()
-            }
-        }));
+            self.noting(|files| files.read(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
+        let text = |found: &Found| match found {
+            Found::Itself | Found::Parent | Found::Link(_) => b"S\0".to_vec(),
+            Found::Node(entry) => match (entry.directory, with_time) {
+                (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
+                (false, true) => encode_entry(entry, true),
+                (false, false) => {
+                    [b"F", &entry.name[..], format!("\t{}\0", entry.size).as_bytes()].concat()
+                }
+            },
+        };
+        let entries: Vec<Vec<u8>> = listed.iter().map(text).collect();
         if request.offset as usize >= entries.len() {
             return Err(Nak::Eof);
         }
@@ -201,7 +205,7 @@ impl Px4 {
     }
 
     /// Does something to the files and keeps its error number.
-    fn noting<T>(&mut self, act: impl FnOnce(&MemoryFiles) -> Result<T, Nak>) -> Result<T, Nak> {
+    fn noting<T>(&mut self, act: impl FnOnce(&Disk) -> Result<T, Nak>) -> Result<T, Nak> {
         let result = act(&self.files);
         match &result {
             Err(Nak::FailErrno(errno)) => self.errno = *errno,
