@@ -1,5 +1,6 @@
 //! A recording's requests, sent to a personality at their times, and what it answers to each flight.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use mavftp_mount::mavftp::wire::{Opcode, Payload};
@@ -12,7 +13,7 @@ use crate::personalities::{FarSide, Said, US};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What counts of an answer: everything but the bytes behind `size`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Seen {
     pub sequence: u16,
     pub session: u8,
@@ -21,6 +22,14 @@ pub struct Seen {
     pub burst_complete: u8,
     pub offset: u32,
     pub data: Vec<u8>,
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Seen { sequence, session, opcode, req_opcode, burst_complete, offset, data } = self;
+        write!(out, "{sequence} of {session}: {opcode} to {req_opcode} ({burst_complete}) @{offset}")?;
+        write!(out, " {}x '{}'", data.len(), data.escape_ascii())
+    }
 }
 
 impl Seen {
