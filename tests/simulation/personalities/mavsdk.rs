@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use mavftp_mount::mavftp::server::{
     Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
 };
-use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
+use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, WireEntry};
 
 use super::disk::{Disk, Found};
-use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of};
+use super::{
+    FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, file_text, page, timed_file_text,
+};
 
 const SERVICE: Duration = Duration::from_micros(100);
 
@@ -95,7 +97,7 @@ impl Mavsdk {
         let mut entries = vec![Vec::new(); self.specials];
         entries.extend(listed.iter().filter_map(|found| match found {
             Found::Itself | Found::Parent => None,
-            Found::Link(entry) | Found::Node(entry) => Some(encode_entry(entry, with_time)),
+            Found::Link(entry) | Found::Node(entry) => Some(text(entry, with_time)),
         }));
         let data = page(&entries, request.offset);
         if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
@@ -164,6 +166,24 @@ impl Mavsdk {
         plain(done)?;
         self.changes.push(opcode);
         Ok(())
+    }
+}
+
+/// `..` climbs up to the root, and no further.
+fn path_of(request: &Payload) -> Result<ServedPath, Nak> {
+    climbing_path_of(request, Err(Nak::Fail))
+}
+
+/// Names as they are, and times for directories too.
+fn text(entry: &WireEntry, with_time: bool) -> Vec<u8> {
+    let name = &entry.name[..];
+    match (entry.directory, with_time) {
+        (false, false) => file_text(entry),
+        (false, true) => timed_file_text(entry),
+        (true, false) => [b"D", name, b"\0"].concat(),
+        (true, true) => {
+            [b"D", name, format!("\t0\t{}\0", entry.mtime.unwrap_or(0)).as_bytes()].concat()
+        }
     }
 }
 
