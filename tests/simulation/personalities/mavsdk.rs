@@ -194,7 +194,8 @@ impl FarSide for Mavsdk {
             Ok(data) => Payload::ack(request).with_data(&data),
             Err(nak) => Payload::nak(request, nak),
         };
-        let read = request.opcode == Opcode::ReadFile as u8;
+        // Only data says where it belongs.
+        let read = answer.answer() == Some(Ok(())) && request.opcode == Opcode::ReadFile as u8;
         let offset = if read { request.offset } else { 0 };
         self.out.put(now + SERVICE, from, Payload { session: 0, offset, ..answer });
     }
