@@ -57,6 +57,9 @@ impl Mavsdk {
 
     /// `None`: not a word.
     fn answer(&mut self, request: &Payload) -> Option<Result<Vec<u8>, Nak>> {
+        if usize::from(request.size) > DATA_BYTES_MAX {
+            return Some(Err(Nak::InvalidDataSize));
+        }
         Some(match request.command()? {
             Opcode::TerminateSession | Opcode::ResetSessions => {
                 (self.reader, self.writer) = (None, None);
