@@ -73,7 +73,11 @@ impl Mavsdk {
             Opcode::CreateFile => self.open_to_write(request),
             Opcode::OpenFileWo => match path_of(request).map(|path| self.files.open_to_read(&path))
             {
-                Ok(Ok(_)) => self.open_to_write(request),
+                // The size it tells is that before.
+                Ok(Ok(before)) => before.size().and_then(|size| {
+                    self.open_to_write(request)?;
+                    Ok((size as u32).to_le_bytes().to_vec())
+                }),
                 Ok(Err(_)) | Err(_) => Err(Nak::FileNotFound),
             },
             Opcode::WriteFile => self.write(request),
