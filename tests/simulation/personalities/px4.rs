@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 use mavftp_mount::mavftp::server::{
     Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
 };
-use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
+use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
 use super::disk::{Disk, Found};
-use super::{FarSide, Outbox, Said, bytes_of, checksum_of, path_of};
+use super::{
+    FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, file_text, path_of,
+    timed_file_text,
+};
 
 const SERVICE: Duration = Duration::from_micros(50);
 /// Without a request for so long, the file is closed.
@@ -118,10 +121,8 @@ impl Px4 {
             Found::Itself | Found::Parent | Found::Link(_) => b"S\0".to_vec(),
             Found::Node(entry) => match (entry.directory, with_time) {
                 (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
-                (false, true) => encode_entry(entry, true),
-                (false, false) => {
-                    [b"F", &entry.name[..], format!("\t{}\0", entry.size).as_bytes()].concat()
-                }
+                (false, true) => timed_file_text(entry),
+                (false, false) => file_text(entry),
             },
         };
         let entries: Vec<Vec<u8>> = listed.iter().map(text).collect();
