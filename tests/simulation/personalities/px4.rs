@@ -102,7 +102,7 @@ impl Px4 {
             Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile => self.open(request),
             Opcode::ReadFile => self.read(request),
             Opcode::WriteFile => self.write(request),
-            Opcode::CalcFileCrc32 => checksum_of(&self.files, &path_of(request)?),
+            Opcode::CalcFileCrc32 => checksum_of(&self.files, &self.path_of(request)?),
             Opcode::RemoveFile
             | Opcode::CreateDirectory
             | Opcode::RemoveDirectory
@@ -115,8 +115,8 @@ impl Px4 {
     }
 
     fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
-        let listed =
-            self.noting(|files| files.read(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
+        let path = self.path_of(request)?;
+        let listed = self.noting(|files| files.read(&path).or(Err(Nak::FileNotFound)))?;
         let text = |found: &Found| match found {
             Found::Itself | Found::Parent | Found::Link(_) => b"S\0".to_vec(),
             Found::Node(entry) => match (entry.directory, with_time) {
@@ -140,7 +140,7 @@ impl Px4 {
             return Err(Nak::NoSessionsAvailable);
         }
         let size = |file: &MemoryFile| file.size().map(|size| (size as u32).to_le_bytes().to_vec());
-        let path = path_of(request)?;
+        let path = self.path_of(request)?;
         let before = self.files.open_to_read(&path);
         match request.command() {
             Some(Opcode::OpenFileRo) => {
@@ -191,11 +191,12 @@ impl Px4 {
 
     fn change(&mut self, request: &Payload) -> Result<(), Nak> {
         let Some(opcode) = request.command() else { return Ok(()) };
+        let path = self.path_of(request);
         self.noting(|files| match opcode {
-            Opcode::RemoveFile => files.remove_file(&path_of(request)?),
-            Opcode::CreateDirectory => files.make_directory(&path_of(request)?),
-            Opcode::RemoveDirectory => files.remove_directory(&path_of(request)?),
-            Opcode::TruncateFile => files.truncate(&path_of(request)?, u64::from(request.offset)),
+            Opcode::RemoveFile => files.remove_file(&path?),
+            Opcode::CreateDirectory => files.make_directory(&path?),
+            Opcode::RemoveDirectory => files.remove_directory(&path?),
+            Opcode::TruncateFile => files.truncate(&path?, u64::from(request.offset)),
             _ => {
                 let (from, to) = ServedPath::parse_two(request.data())?;
                 files.rename(&from, &to)
@@ -215,6 +216,14 @@ impl Px4 {
             Ok(_) | Err(_) => {}
         }
         result
+    }
+
+    /// Only main refuses `..`; before, it climbed out of the root, which is the end of this world.
+    fn path_of(&self, request: &Payload) -> Result<ServedPath, Nak> {
+        match self.firmware {
+            Firmware::Main => path_of(request),
+            Firmware::Release | Firmware::Board => climbing_path_of(request, Ok(())),
+        }
     }
 
     fn fail(&mut self, errno: u8) -> Nak {
