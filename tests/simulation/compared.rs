@@ -64,7 +64,8 @@ fn prepared(server: &str, flights: &[Flight]) -> Disk {
     let mut disk = Disk::from(files);
     disk.links.insert(b"t/link".to_vec());
     // All five were recorded on one disk; only ArduPilot tells where `.` and `..` stand.
-    disk.order = listed(&recording::read("ardupilot-multi"), "list: the prepared directory");
+    let names = listed(&recording::read("ardupilot-multi"), "list: the prepared directory");
+    disk.order = names.iter().map(|name| [b"t/", &name[..]].concat()).collect();
     surround(server, flights, &mut disk);
     disk
 }

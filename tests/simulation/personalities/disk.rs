@@ -11,7 +11,8 @@ use mavftp_mount::mavftp::wire::{Nak, WireEntry};
 #[derive(Clone, Default)]
 pub struct Disk {
     files: MemoryFiles,
-    /// Names in the order in which a directory is read; what is not named comes behind.
+    /// Paths without a leading `/`, those of a directory in the order in which it is read; what is not
+    /// named comes behind.
     pub order: Vec<Vec<u8>>,
     /// Paths without a leading `/` of files that are there by way of a symbolic link.
     pub links: BTreeSet<Vec<u8>>,
@@ -30,15 +31,17 @@ impl Disk {
     /// All of a directory.
     pub fn read(&self, path: &ServedPath) -> Result<Vec<Found>, Nak> {
         let mut found = vec![Found::Itself, Found::Parent];
+        let whole = |name: &[u8]| match path.is_root() {
+            true => name.to_vec(),
+            false => [path.as_bytes(), b"/", name].concat(),
+        };
         found.extend(self.files.list(path)?.into_iter().map(|entry| {
-            let whole = match path.is_root() {
-                true => entry.name.clone(),
-                false => [path.as_bytes(), b"/", &entry.name].concat(),
-            };
-            if self.links.contains(&whole) { Found::Link(entry) } else { Found::Node(entry) }
+            let link = self.links.contains(&whole(&entry.name));
+            if link { Found::Link(entry) } else { Found::Node(entry) }
         }));
         found.sort_by_key(|found| {
-            let place = self.order.iter().position(|name| name == found.name());
+            let name = whole(found.name());
+            let place = self.order.iter().position(|path| *path == name);
             let first = matches!(found, Found::Itself | Found::Parent);
             place.map_or(if first { 0 } else { self.order.len() + 1 }, |place| place + 1)
         });
