@@ -83,7 +83,12 @@ impl ArduPilot {
         }
         let answer = match self.admit(now, from, request).and_then(|at| self.answer(at, request)) {
             Ok(data) => Payload::ack(request).with_data(&data),
-            Err(nak) => Payload { offset: 0, ..Payload::nak(request, nak) },
+            Err(nak) => {
+                // Only the end of a listing says where it is.
+                let list = request.opcode == Opcode::ListDirectory as u8 && nak == Nak::Eof;
+                let offset = if list { request.offset } else { 0 };
+                Payload { offset, ..Payload::nak(request, nak) }
+            }
         };
         if answer.bytes[0] != 5 {
             self.remembered = Some((from, request.session, answer));
