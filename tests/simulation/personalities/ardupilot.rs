@@ -81,7 +81,9 @@ impl ArduPilot {
         if let Some((_, _, answer)) = known {
             return self.out.put(now, from, answer);
         }
-        let answer = match self.admit(now, from, request).and_then(|at| self.answer(at, request)) {
+        let fits = usize::from(request.size) <= DATA_BYTES_MAX;
+        let admitted = if fits { self.admit(now, from, request) } else { Err(Nak::InvalidDataSize) };
+        let answer = match admitted.and_then(|at| self.answer(at, request)) {
             Ok(data) => Payload::ack(request).with_data(&data),
             Err(nak) => {
                 // Only the end of a listing says where it is.
