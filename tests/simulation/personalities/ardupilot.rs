@@ -10,7 +10,7 @@ use mavftp_mount::mavftp::server::{
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
 use super::disk::{Disk, Found};
-use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of, service};
+use super::{FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, page, service};
 use crate::network::Random;
 
 /// Requests that wait; what comes above is lost.
@@ -254,6 +254,11 @@ impl ArduPilot {
         self.changes.push(opcode);
         Ok(())
     }
+}
+
+/// `..` climbs as far as the root, which is the end of this world.
+fn path_of(request: &Payload) -> Result<ServedPath, Nak> {
+    climbing_path_of(request, Ok(()))
 }
 
 impl FarSide for ArduPilot {
