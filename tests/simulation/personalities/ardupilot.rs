@@ -43,6 +43,8 @@ pub struct ArduPilot {
     random: Random,
     out: Outbox,
     changes: Vec<Opcode>,
+    /// The error of the last request on a path that failed in the file system.
+    left_over: Nak,
 }
 
 struct Slot {
@@ -64,6 +66,7 @@ impl ArduPilot {
             random: Random::new(seed ^ 0xA4D0),
             out: Outbox::default(),
             changes: Vec::new(),
+            left_over: Nak::FailErrno(0),
         }
     }
 
@@ -148,6 +151,16 @@ impl ArduPilot {
     }
 
     fn answer(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
+        let result = self.perform(at, request);
+        if let Err(nak @ (Nak::FileNotFound | Nak::FileExists | Nak::FailErrno(_))) = &result
+            && on_a_path(request)
+        {
+            self.left_over = *nak;
+        }
+        result
+    }
+
+    fn perform(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
         let empty = |()| Vec::new();
         match request.command().ok_or(Nak::Fail)? {
             Opcode::None => Ok(Vec::new()),
@@ -196,6 +209,10 @@ impl ArduPilot {
         }
         let path = path_of(request)?;
         let before = self.files.open_to_read(&path);
+        if before.as_ref().is_err_and(|nak| *nak == Nak::FailErrno(EISDIR)) {
+            // No system call fails, so whatever failed before is told.
+            return Err(self.left_over);
+        }
         let (file, writes) = match request.command() {
             Some(Opcode::OpenFileRo) => (before?, false),
             Some(Opcode::CreateFile) => (self.files.open_to_write(&path, Content::Empty)?, true),
@@ -254,6 +271,12 @@ impl ArduPilot {
         self.changes.push(opcode);
         Ok(())
     }
+}
+
+/// Whether what fails is the file system.
+fn on_a_path(request: &Payload) -> bool {
+    let sessions = [Opcode::ReadFile as u8, Opcode::WriteFile as u8, Opcode::BurstReadFile as u8];
+    !sessions.contains(&request.opcode)
 }
 
 /// `..` climbs as far as the root, which is the end of this world.
