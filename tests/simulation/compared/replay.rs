@@ -27,7 +27,10 @@ pub struct Seen {
 impl fmt::Debug for Seen {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Seen { sequence, session, opcode, req_opcode, burst_complete, offset, data } = self;
-        write!(out, "{sequence} of {session}: {opcode} to {req_opcode} ({burst_complete}) @{offset}")?;
+        write!(
+            out,
+            "{sequence} of {session}: {opcode} to {req_opcode} ({burst_complete}) @{offset}"
+        )?;
         write!(out, " {}x '{}'", data.len(), data.escape_ascii())
     }
 }

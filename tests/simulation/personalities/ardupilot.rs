@@ -4,9 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{
-    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
-};
+use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
 use super::disk::{Disk, Found};
@@ -85,7 +83,8 @@ impl ArduPilot {
             return self.out.put(now, from, answer);
         }
         let fits = usize::from(request.size) <= DATA_BYTES_MAX;
-        let admitted = if fits { self.admit(now, from, request) } else { Err(Nak::InvalidDataSize) };
+        let admitted =
+            if fits { self.admit(now, from, request) } else { Err(Nak::InvalidDataSize) };
         let answer = match admitted.and_then(|at| self.answer(at, request)) {
             Ok(data) => Payload::ack(request).with_data(&data),
             Err(nak) => {

@@ -3,14 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{
-    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
-};
+use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, WireEntry};
 
 use super::disk::{Disk, Found};
 use super::{
-    FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, file_text, page, timed_file_text,
+    FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, file_text, page,
+    timed_file_text,
 };
 
 const SERVICE: Duration = Duration::from_micros(100);

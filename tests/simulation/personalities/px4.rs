@@ -3,9 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{
-    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
-};
+use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
 use super::disk::{Disk, Found};
