@@ -24,10 +24,14 @@ const TICK: Duration = Duration::from_millis(10);
 /// An entry's text that is longer leaves an empty page.
 const ENTRY_BYTES_MAX: usize = 237;
 
+/// Without a request for so long, a board frees the text of the last path.
+const SCRATCH: Duration = Duration::from_secs(2);
+
 const ENOENT: u8 = 2;
 const EBADF: u8 = 9;
 const EEXIST: u8 = 17;
 const EISDIR: u8 = 21;
+const EINVAL: u8 = 22;
 
 /// Which firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,10 @@ pub enum Firmware {
 pub struct Px4 {
     files: Disk,
     firmware: Firmware,
+    /// On a board, without a leading `/`: the only place where files may be changed.
+    pub card: Option<Vec<u8>>,
+    /// The last path of any request: on a board, a write is judged by it.
+    scratch: Option<ServedPath>,
     session: Option<Session>,
     errno: u8,
     remembered: Option<(u8, Payload)>,
@@ -65,6 +73,8 @@ impl Px4 {
         Px4 {
             files: files.into(),
             firmware,
+            card: None,
+            scratch: None,
             session: None,
             errno: 0,
             remembered: None,
@@ -152,6 +162,7 @@ impl Px4 {
                 Ok(data)
             }
             opcode => {
+                self.check_place(&path)?;
                 let create = opcode == Some(Opcode::CreateFile);
                 let content = if create { Content::Empty } else { Content::Keep };
                 let data = before.as_ref().map_or(Ok(vec![0; 4]), size)?;
@@ -175,6 +186,10 @@ impl Px4 {
 
     fn write(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
         let strict = self.firmware == Firmware::Main;
+        if self.firmware == Firmware::Board {
+            let scratch = self.scratch.clone().ok_or(Nak::FileProtected)?;
+            self.check_place(&scratch)?;
+        }
         match &self.session {
             None if strict || request.session != 0 => Err(Nak::InvalidSession),
             Some(_) if strict && request.session != 0 => Err(Nak::InvalidSession),
@@ -189,19 +204,65 @@ impl Px4 {
 
     fn change(&mut self, request: &Payload) -> Result<(), Nak> {
         let Some(opcode) = request.command() else { return Ok(()) };
-        let path = self.path_of(request);
+        if opcode == Opcode::Rename {
+            return self.rename(request);
+        }
+        let path = self.path_of(request)?;
+        self.check_place(&path)?;
         self.noting(|files| match opcode {
-            Opcode::RemoveFile => files.remove_file(&path?),
-            Opcode::CreateDirectory => files.make_directory(&path?),
-            Opcode::RemoveDirectory => files.remove_directory(&path?),
-            Opcode::TruncateFile => files.truncate(&path?, u64::from(request.offset)),
-            _ => {
-                let (from, to) = ServedPath::parse_two(request.data())?;
-                files.rename(&from, &to)
-            }
+            Opcode::RemoveFile => files.remove_file(&path),
+            Opcode::CreateDirectory => files.make_directory(&path),
+            Opcode::RemoveDirectory => files.remove_directory(&path),
+            _ => files.truncate(&path, u64::from(request.offset)),
         })?;
         self.changes.push(opcode);
         Ok(())
+    }
+
+    fn rename(&mut self, request: &Payload) -> Result<(), Nak> {
+        let old = request.data().iter().position(|&byte| byte == 0).unwrap_or(0);
+        if usize::from(request.size) <= old + 2 {
+            return Err(self.fail(EINVAL));
+        }
+        let (from, to) = ServedPath::parse_two(request.data())?;
+        self.check_place(&from)?;
+        self.check_place(&to)?;
+        let board = self.firmware == Firmware::Board;
+        self.noting(|files| match files.open_to_read(&to) {
+            // Its FAT replaces nothing.
+            Ok(_) if board => Err(Nak::FileExists),
+            Ok(_) | Err(_) => files.rename(&from, &to),
+        })?;
+        self.changes.push(Opcode::Rename);
+        Ok(())
+    }
+
+    /// Whether files may be changed there.
+    fn check_place(&self, path: &ServedPath) -> Result<(), Nak> {
+        let Some(card) = &self.card else { return Ok(()) };
+        let rest = path.as_bytes().strip_prefix(&card[..]);
+        let below = rest.is_some_and(|rest| rest.starts_with(b"/"));
+        if below { Ok(()) } else { Err(Nak::FileProtected) }
+    }
+
+    /// Keeps the path of a request that has one.
+    fn note_path(&mut self, now: Instant, request: &Payload) {
+        if self.last_request.is_some_and(|last| now.duration_since(last) > SCRATCH) {
+            self.scratch = None;
+        }
+        let pathless = [
+            Opcode::None,
+            Opcode::TerminateSession,
+            Opcode::ResetSessions,
+            Opcode::ReadFile,
+            Opcode::BurstReadFile,
+            Opcode::WriteFile,
+        ];
+        let nul = request.data().iter().position(|&byte| byte == 0);
+        let first = Payload { size: nul.map_or(request.size, |nul| nul as u8), ..*request };
+        if request.command().is_some_and(|opcode| !pathless.contains(&opcode)) {
+            self.scratch = self.path_of(&first).ok();
+        }
     }
 
     /// Does something to the files and keeps its error number.
@@ -258,6 +319,7 @@ impl FarSide for Px4 {
         if self.is_idle(now) {
             self.session = None;
         }
+        self.note_path(now, request);
         self.last_request = Some(now);
         if let Some((to, answer)) = self.remembered(from, request) {
             return self.send(now, to, answer);
@@ -288,7 +350,8 @@ impl FarSide for Px4 {
     }
 
     fn restart(&mut self) {
-        *self = Px4::new(self.files.clone(), self.firmware);
+        let card = self.card.take();
+        *self = Px4 { card, ..Px4::new(self.files.clone(), self.firmware) };
     }
 
     fn changes(&self) -> &[Opcode] {
