@@ -28,6 +28,10 @@ pub struct Mavsdk {
     release: Release,
     /// Sockets and the like at the head of every directory: counted, but never sent.
     pub specials: usize,
+    /// Without a root directory everything is refused.
+    pub rootless: bool,
+    /// Of the file that was opened last: the reader and the writer have it in common.
+    size: u64,
     reader: Option<Reader>,
     writer: Option<MemoryFile>,
     out: Outbox,
@@ -36,7 +40,6 @@ pub struct Mavsdk {
 
 struct Reader {
     file: MemoryFile,
-    size: u64,
     /// A read went past the end; every later one fails.
     poisoned: bool,
 }
@@ -47,6 +50,8 @@ impl Mavsdk {
             files: files.into(),
             release,
             specials: 0,
+            rootless: false,
+            size: 0,
             reader: None,
             writer: None,
             out: Outbox::default(),
@@ -59,7 +64,12 @@ impl Mavsdk {
         if usize::from(request.size) > DATA_BYTES_MAX {
             return Some(Err(Nak::InvalidDataSize));
         }
-        Some(match request.command()? {
+        let opcode = request.command()?;
+        let silent = matches!(opcode, Opcode::None | Opcode::TruncateFile);
+        if self.rootless && !silent {
+            return Some(Err(Nak::Fail));
+        }
+        Some(match opcode {
             Opcode::TerminateSession | Opcode::ResetSessions => {
                 (self.reader, self.writer) = (None, None);
                 Ok(Vec::new())
@@ -118,7 +128,8 @@ impl Mavsdk {
             Err(nak) => return Some(Err(nak)),
         };
         let size = file.size().ok()?;
-        self.reader = Some(Reader { file, size, poisoned: false });
+        self.size = size;
+        self.reader = Some(Reader { file, poisoned: false });
         Some(Ok((size as u32).to_le_bytes().to_vec()))
     }
 
@@ -126,16 +137,21 @@ impl Mavsdk {
         let path = path_of(request)?;
         self.writer = None;
         self.writer = Some(self.files.open_to_write(&path, Content::Empty)?);
+        self.size = 0;
         Ok(Vec::new())
     }
 
     fn read(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
+        if request.session != 0 {
+            // There is one session, and this number closes it.
+            (self.reader, self.writer) = (None, None);
+        }
         let reader = self.reader.as_mut().ok_or(Nak::Fail)?;
         let wanted = usize::from(request.size).min(DATA_BYTES_MAX);
-        if u64::from(request.offset) >= reader.size {
+        if u64::from(request.offset) >= self.size {
             return Err(Nak::Eof);
         }
-        if reader.poisoned || u64::from(request.offset) + wanted as u64 > reader.size {
+        if reader.poisoned || u64::from(request.offset) + wanted as u64 > self.size {
             reader.poisoned = true;
             return Err(Nak::Fail);
         }
