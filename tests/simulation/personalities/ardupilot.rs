@@ -1,13 +1,14 @@
 //! ArduPilot: a short queue and one slow worker, session ids of the client's choice, and one
 //! remembered answer for everybody. Either one open file for the whole vehicle, or five.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
 use super::disk::{Disk, Found};
+use super::places::Places;
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, page, service};
 use crate::network::Random;
 
@@ -19,7 +20,11 @@ const SERVICE_MOST: Duration = Duration::from_millis(11);
 const LEFT_ALONE: Duration = Duration::from_secs(3);
 /// With five of them, a session is closed after this.
 const FORGOTTEN: Duration = Duration::from_secs(20);
+const EACCES: u8 = 13;
 const EISDIR: u8 = 21;
+const EINVAL: u8 = 22;
+/// What a FAT card holds where nothing was written.
+const UNDEFINED: u8 = 0xA5;
 
 /// How many files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,11 @@ pub enum Sessions {
 
 pub struct ArduPilot {
     files: Disk,
+    places: Places,
+    /// A board with a FAT card, no simulation.
+    pub card: bool,
+    /// The block size of each opening that must keep to one; 0: not read yet.
+    packed: BTreeMap<(u8, u8), u8>,
     sessions: Sessions,
     slots: Vec<Slot>,
     queue: VecDeque<(u8, Payload)>,
@@ -49,6 +59,8 @@ struct Slot {
     /// Station and id; on a vehicle with one file the station counts for nothing.
     key: (u8, u8),
     used: Instant,
+    /// Nothing was asked for in it for a while before this request.
+    alone: bool,
     open: Option<(MemoryFile, bool)>,
 }
 
@@ -56,6 +68,9 @@ impl ArduPilot {
     pub fn new(files: impl Into<Disk>, sessions: Sessions, seed: u64) -> ArduPilot {
         ArduPilot {
             files: files.into(),
+            places: Places::new(),
+            card: false,
+            packed: BTreeMap::new(),
             sessions,
             slots: Vec::new(),
             queue: VecDeque::new(),
@@ -111,18 +126,18 @@ impl ArduPilot {
     fn admit_to_the_one(&mut self, now: Instant, request: &Payload) -> Result<usize, Nak> {
         let id = request.session;
         let Some(slot) = self.slots.first_mut() else {
-            self.slots.push(Slot { key: (0, id), used: now, open: None });
+            self.slots.push(Slot { key: (0, id), used: now, alone: false, open: None });
             return Ok(0);
         };
         let alone = now.duration_since(slot.used) > LEFT_ALONE;
-        slot.used = now;
+        (slot.used, slot.alone) = (now, alone);
         if slot.open.is_some() && slot.key.1 != id {
             let ends = [Opcode::TerminateSession as u8, Opcode::ResetSessions as u8];
             if !alone && !ends.contains(&request.opcode) {
                 return Err(Nak::InvalidSession);
             }
             if alone {
-                *slot = Slot { key: (0, id), used: now, open: None };
+                *slot = Slot { key: (0, id), used: now, alone: false, open: None };
             }
         }
         if slot.open.is_none() {
@@ -138,14 +153,15 @@ impl ArduPilot {
             None => age(slot) < LEFT_ALONE,
         });
         if let Some(at) = self.slots.iter().position(|slot| slot.key == key) {
-            self.slots[at].used = now;
+            let alone = age(&self.slots[at]) > LEFT_ALONE;
+            (self.slots[at].used, self.slots[at].alone) = (now, alone);
             return Ok(at);
         }
         if self.slots.len() == 5 {
             let alone = self.slots.iter().position(|slot| age(slot) > LEFT_ALONE);
             self.slots.remove(alone.ok_or(Nak::NoSessionsAvailable)?);
         }
-        self.slots.push(Slot { key, used: now, open: None });
+        self.slots.push(Slot { key, used: now, alone: false, open: None });
         Ok(self.slots.len() - 1)
     }
 
@@ -173,7 +189,7 @@ impl ArduPilot {
             Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile => self.open(at, request),
             Opcode::ReadFile => self.read(at, request),
             Opcode::WriteFile => self.write(at, request).map(empty),
-            Opcode::CalcFileCrc32 => checksum_of(&self.files, &path_of(request)?),
+            Opcode::CalcFileCrc32 => checksum_of(&self.files, &self.path_of(request)?),
             Opcode::RemoveFile
             | Opcode::CreateDirectory
             | Opcode::RemoveDirectory
@@ -197,36 +213,68 @@ impl ArduPilot {
                 [b"F", &entry.name[..], size.as_bytes()].concat()
             }
         };
-        let entries: Vec<Vec<u8>> = self.files.read(&path_of(request)?)?.iter().map(text).collect();
+        let path = self.path_of(request)?;
+        let mut found = match Places::holds(&path) {
+            true => self.places.list(&path)?.into_iter().map(Found::Node).collect(),
+            false => self.files.read(&path)?,
+        };
+        let is_root = request.data().iter().all(|&byte| matches!(byte, b'/' | 0));
+        // The card has no links and does not list itself. The simulation asks for `//name` in the
+        // root and finds only directories.
+        found.retain(|found| match found {
+            Found::Itself | Found::Parent | Found::Link(_) => !self.card,
+            Found::Node(entry) => self.card || !is_root || entry.directory,
+        });
+        let mut entries: Vec<Vec<u8>> = found.iter().map(text).collect();
+        if is_root {
+            entries.extend([b"D@ROMFS\0\0".to_vec(), b"D@SYS\0\0".to_vec()]);
+        }
         let data = page(&entries, request.offset);
         if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
     }
 
     fn open(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
-        if self.slots[at].open.is_some() {
+        // Who only wants to read takes over what was left alone.
+        let takes = self.slots[at].alone && request.command() == Some(Opcode::OpenFileRo);
+        if self.slots[at].open.is_some() && !takes {
             return Err(Nak::Fail);
         }
-        let path = path_of(request)?;
-        let before = self.files.open_to_read(&path);
+        let path = self.path_of(request)?;
+        let writes = request.command() != Some(Opcode::OpenFileRo);
+        let files = match Places::holds(&path) {
+            true => self.places.files(&path, writes)?,
+            false => &self.files,
+        };
+        let before = files.open_to_read(&path);
         if before.as_ref().is_err_and(|nak| *nak == Nak::FailErrno(EISDIR)) {
             // No system call fails, so whatever failed before is told.
             return Err(self.left_over);
         }
         let (file, writes) = match request.command() {
             Some(Opcode::OpenFileRo) => (before?, false),
-            Some(Opcode::CreateFile) => (self.files.open_to_write(&path, Content::Empty)?, true),
+            Some(Opcode::CreateFile) => (files.open_to_write(&path, Content::Empty)?, true),
             _ if self.sessions == Sessions::One => {
                 before?;
-                (self.files.open_to_write(&path, Content::Keep)?, true)
+                (files.open_to_write(&path, Content::Keep)?, true)
             }
-            _ => (self.files.open_to_write(&path, Content::Keep)?, true),
+            _ => (files.open_to_write(&path, Content::Keep)?, true),
         };
-        let size = file.size()? as u32;
+        let size = Places::told_size(&path, file.size()? as u32);
+        self.packed.remove(&self.slots[at].key);
+        if Places::is_packed(&path) && !writes {
+            self.packed.insert(self.slots[at].key, 0);
+        }
         self.slots[at].open = Some((file, writes));
         Ok(if writes { Vec::new() } else { size.to_le_bytes().to_vec() })
     }
 
-    fn read(&self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
+    fn read(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
+        if let Some(block) = self.packed.get_mut(&self.slots[at].key) {
+            if *block != 0 && *block != request.size {
+                return Err(Nak::FailErrno(EINVAL));
+            }
+            *block = request.size;
+        }
         match &self.slots[at].open {
             None => Err(Nak::FileNotFound),
             Some((_, true)) => Err(Nak::Fail),
@@ -242,27 +290,64 @@ impl ArduPilot {
         match &self.slots[at].open {
             None => Err(Nak::FileNotFound),
             Some((_, false)) => Err(Nak::Fail),
-            Some((file, true)) => file.write_at(u64::from(request.offset), request.data()),
+            Some((file, true)) => {
+                let offset = u64::from(request.offset);
+                let end = file.size()?;
+                if self.card && offset > end {
+                    file.write_at(end, &vec![UNDEFINED; (offset - end) as usize])?;
+                }
+                // How much of it there was room for, nobody looks at.
+                let _ = file.write_at(offset, request.data());
+                Ok(())
+            }
         }
+    }
+
+    /// `..` climbs as far as the root, which is the end of this world.
+    fn path_of(&self, request: &Payload) -> Result<ServedPath, Nak> {
+        self.check_size(request.data())?;
+        climbing_path_of(request, Ok(()))
+    }
+
+    fn two_paths_of(&self, request: &Payload) -> Result<(ServedPath, ServedPath), Nak> {
+        let data = request.data();
+        let nul = data.iter().position(|&byte| byte == 0).ok_or(Nak::InvalidDataSize)?;
+        self.check_size(&data[nul + 1..])?;
+        ServedPath::parse_two(data)
+    }
+
+    /// A text's size is its length; the newer ones let it have a NUL.
+    fn check_size(&self, text: &[u8]) -> Result<(), Nak> {
+        let length = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+        let spare = usize::from(self.sessions == Sessions::Five);
+        let fits = length > 0 && text.len() <= length + spare;
+        if fits { Ok(()) } else { Err(Nak::InvalidDataSize) }
     }
 
     fn change(&mut self, request: &Payload) -> Result<(), Nak> {
         let Some(opcode) = request.command() else { return Ok(()) };
         match opcode {
-            Opcode::CreateDirectory => self.files.make_directory(&path_of(request)?)?,
             Opcode::Rename => {
-                let (from, to) = ServedPath::parse_two(request.data())?;
+                let (from, to) = self.two_paths_of(request)?;
+                let there = !matches!(self.files.open_to_read(&to), Err(Nak::FileNotFound));
+                // FAT replaces nothing.
+                if self.card && there {
+                    return Err(Nak::FileExists);
+                }
                 self.files.rename(&from, &to)?;
             }
+            _ if Places::holds(&self.path_of(request)?) => return Err(self.left_over),
+            Opcode::CreateDirectory => self.files.make_directory(&self.path_of(request)?)?,
             // One call removes files and empty directories alike.
             _ => {
-                let path = path_of(request)?;
+                let path = self.path_of(request)?;
+                let refused = if self.card { EACCES } else { EISDIR };
                 let removed = self.files.remove_file(&path).or_else(|nak| match nak {
                     Nak::FailErrno(_) => self.files.remove_directory(&path),
                     other => Err(other),
                 });
                 removed.map_err(|nak| match nak {
-                    Nak::FailErrno(_) => Nak::FailErrno(EISDIR),
+                    Nak::FailErrno(_) => Nak::FailErrno(refused),
                     other => other,
                 })?;
             }
@@ -276,11 +361,6 @@ impl ArduPilot {
 fn on_a_path(request: &Payload) -> bool {
     let sessions = [Opcode::ReadFile as u8, Opcode::WriteFile as u8, Opcode::BurstReadFile as u8];
     !sessions.contains(&request.opcode)
-}
-
-/// `..` climbs as far as the root, which is the end of this world.
-fn path_of(request: &Payload) -> Result<ServedPath, Nak> {
-    climbing_path_of(request, Ok(()))
 }
 
 impl FarSide for ArduPilot {

@@ -11,6 +11,7 @@ pub mod ardupilot;
 pub mod disk;
 pub mod mavsdk;
 pub mod naive;
+pub mod places;
 pub mod px4;
 
 /// The station whose client is tested.
