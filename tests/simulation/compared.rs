@@ -9,10 +9,10 @@ use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Opcode, Payload, parse_entries};
 
 use crate::personalities::FarSide;
-use crate::personalities::ardupilot::{ArduPilot, Sessions};
+use crate::personalities::ardupilot::Sessions;
 use crate::personalities::disk::Disk;
-use crate::personalities::mavsdk::{Mavsdk, Release};
-use crate::personalities::px4::{Firmware, Px4};
+use crate::personalities::mavsdk::Release;
+use crate::personalities::px4::Firmware;
 use crate::vehicles::Kind;
 use recording::Flight;
 use replay::Seen;
@@ -41,14 +41,6 @@ fn is_left_out(flight: &Flight) -> bool {
 /// Byte `at` of the numbered files (tests/recordings/README.md).
 fn content(size: u32) -> Vec<u8> {
     (0..size).map(|at| ((7 * at + at / 239) % 256) as u8).collect()
-}
-
-fn personality(kind: Kind, disk: Disk) -> Box<dyn FarSide> {
-    match kind {
-        Kind::Px4(firmware) => Box::new(Px4::new(disk, firmware)),
-        Kind::ArduPilot(sessions) => Box::new(ArduPilot::new(disk, sessions, 1)),
-        Kind::Mavsdk(release) => Box::new(Mavsdk::new(disk, release)),
-    }
 }
 
 /// The prepared directory, and around it what the server had of its own.
@@ -160,7 +152,7 @@ fn differences(server: &str, kind: Kind, far: &mut dyn FarSide) -> BTreeMap<Stri
 }
 
 fn check(server: &str, kind: Kind) {
-    let mut far = personality(kind, prepared(server, &recording::read(server)));
+    let mut far = kind.far(prepared(server, &recording::read(server)), 1);
     let differences = differences(server, kind, far.as_mut());
     let told: Vec<String> = differences
         .iter()

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Checksum, Nak, Opcode, Payload};
 
+use super::PAIRS;
 use super::recording::{self, Flight};
-use super::{PAIRS, personality};
 use crate::for_seeds;
 use crate::network::Random;
 use crate::personalities::disk::Disk;
@@ -111,7 +111,7 @@ struct Station {
 impl Station {
     fn new(server: &str, kind: Kind, seed: u64) -> Station {
         let grown = grow(seed);
-        let naive = Naive::new(personality(kind, grown.disk.clone()));
+        let naive = Naive::new(kind.far(grown.disk.clone(), seed));
         Station { naive, kind, flights: recording::read(server), grown }
     }
 

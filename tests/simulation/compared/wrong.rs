@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use mavftp_mount::mavftp::wire::{Opcode, Payload};
 
-use super::{PAIRS, differences, is_left_out, personality, prepared, recording, replay};
+use super::{PAIRS, differences, is_left_out, prepared, recording, replay};
 use crate::personalities::{FarSide, Said};
 
 /// What is done to one answer.
@@ -98,7 +98,7 @@ impl FarSide for Wrong {
 fn one_wrong_answer_among_all_is_found() {
     for (server, kind) in PAIRS {
         let flights = recording::read(server);
-        let played = replay::play(&flights, personality(kind, prepared(server, &flights)).as_mut());
+        let played = replay::play(&flights, kind.far(prepared(server, &flights), 1).as_mut());
         let mut at = 0;
         let compared = flights.iter().zip(&played).flat_map(|(flight, answers)| {
             let first = at + 1;
@@ -109,7 +109,7 @@ fn one_wrong_answer_among_all_is_found() {
         let compared: Vec<usize> = compared.step_by(EVERY).collect();
         for mistake in MISTAKES {
             for &at in &compared {
-                let inner = personality(kind, prepared(server, &flights));
+                let inner = kind.far(prepared(server, &flights), 1);
                 let mut wrong = Wrong { inner, mistake, at };
                 let found = differences(server, kind, &mut wrong);
                 assert!(!found.is_empty(), "{server}: {mistake:?} in answer {at}");
@@ -127,7 +127,7 @@ fn a_personality_is_not_taken_for_another() {
             if kind == own || ends {
                 continue;
             }
-            let mut far = personality(kind, prepared(server, &recording::read(server)));
+            let mut far = kind.far(prepared(server, &recording::read(server)), 1);
             let found = differences(server, kind, far.as_mut());
             assert!(!found.is_empty(), "{kind:?} answers like {server}");
         }

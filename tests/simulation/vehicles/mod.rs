@@ -1,19 +1,20 @@
 //! Our client against servers that behave like real ones: every byte equal, every change made once,
 //! nothing left open.
 
-use mavftp_mount::mavftp::server::MemoryFiles;
-
 use crate::network::Faults;
 use crate::personalities::FarSide;
 use crate::personalities::ardupilot::{ArduPilot, Sessions};
+use crate::personalities::disk::Disk;
 use crate::personalities::mavsdk::{Mavsdk, Release};
 use crate::personalities::px4::{Firmware, Px4};
 use crate::world::{NO_AUTOPILOT, World};
 
 mod all;
 mod ardupilot;
+mod listings;
 mod mavsdk;
 mod px4;
+mod refusals;
 mod stations;
 
 /// Which personality.
@@ -22,9 +23,11 @@ pub enum Kind {
     Mavsdk(Release),
     Px4(Firmware),
     ArduPilot(Sessions),
+    /// On a board with a FAT card.
+    ArduPilotOnCard(Sessions),
 }
 
-pub const ALL: [Kind; 7] = [
+pub const ALL: [Kind; 8] = [
     Kind::Mavsdk(Release::Old),
     Kind::Mavsdk(Release::Four),
     Kind::Px4(Firmware::Release),
@@ -32,14 +35,20 @@ pub const ALL: [Kind; 7] = [
     Kind::Px4(Firmware::Board),
     Kind::ArduPilot(Sessions::One),
     Kind::ArduPilot(Sessions::Five),
+    Kind::ArduPilotOnCard(Sessions::Five),
 ];
 
 impl Kind {
-    pub fn far(self, files: MemoryFiles, seed: u64) -> Box<dyn FarSide> {
+    pub fn far(self, files: impl Into<Disk>, seed: u64) -> Box<dyn FarSide> {
         match self {
             Kind::Mavsdk(release) => Box::new(Mavsdk::new(files, release)),
             Kind::Px4(firmware) => Box::new(Px4::new(files, firmware)),
             Kind::ArduPilot(sessions) => Box::new(ArduPilot::new(files, sessions, seed)),
+            Kind::ArduPilotOnCard(sessions) => {
+                let mut far = ArduPilot::new(files, sessions, seed);
+                far.card = true;
+                Box::new(far)
+            }
         }
     }
 
@@ -52,7 +61,7 @@ impl Kind {
         match self {
             Kind::Mavsdk(_) => NO_AUTOPILOT,
             Kind::Px4(_) => 12,
-            Kind::ArduPilot(_) => 3,
+            Kind::ArduPilot(_) | Kind::ArduPilotOnCard(_) => 3,
         }
     }
 }
