@@ -3,7 +3,7 @@
 //! The first tree is the recordings' own, and the recordings are the truth. Nothing is left out but
 //! what [`chance`] names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Opcode, Payload, parse_entries};
@@ -36,6 +36,12 @@ const NOT_YET: [&str; 1] = ["burst"];
 
 fn is_left_out(flight: &Flight) -> bool {
     NOT_YET.iter().any(|step| flight.step.starts_with(step))
+}
+
+/// Every step that is compared, of any server.
+pub fn steps() -> BTreeSet<String> {
+    let flights = PAIRS.iter().flat_map(|(server, _)| recording::read(server));
+    flights.filter(|flight| !is_left_out(flight)).map(|flight| flight.step).collect()
 }
 
 /// Byte `at` of the numbered files (tests/recordings/README.md).

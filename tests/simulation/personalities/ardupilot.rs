@@ -306,7 +306,9 @@ impl ArduPilot {
     /// `..` climbs as far as the root, which is the end of this world.
     fn path_of(&self, request: &Payload) -> Result<ServedPath, Nak> {
         self.check_size(request.data())?;
-        climbing_path_of(request, Ok(()))
+        // A NUL is forced into the last byte: what fills the whole field names another file.
+        let size = request.size.min(DATA_BYTES_MAX as u8 - 1);
+        climbing_path_of(&Payload { size, ..*request }, Ok(()))
     }
 
     fn two_paths_of(&self, request: &Payload) -> Result<(ServedPath, ServedPath), Nak> {

@@ -24,6 +24,10 @@ const TICK: Duration = Duration::from_millis(10);
 /// An entry's text that is longer leaves an empty page.
 const ENTRY_BYTES_MAX: usize = 237;
 
+/// What is longer is cut, and so names another file.
+const PATH_BYTES_KEPT: u8 = 237;
+/// Main's other name for the directory of its logs.
+const LOG_PLACE: &[u8] = b"@MAV_LOG";
 /// Without a request for so long, a board frees the text of the last path.
 const SCRATCH: Duration = Duration::from_secs(2);
 
@@ -279,9 +283,14 @@ impl Px4 {
 
     /// Only main refuses `..`; before, it climbed out of the root, which is the end of this world.
     fn path_of(&self, request: &Payload) -> Result<ServedPath, Nak> {
+        let size = request.size.min(PATH_BYTES_KEPT);
+        let kept = Payload { size, ..*request };
         match self.firmware {
-            Firmware::Main => path_of(request),
-            Firmware::Release | Firmware::Board => climbing_path_of(request, Ok(())),
+            Firmware::Main => match kept.data().strip_prefix(LOG_PLACE) {
+                Some(rest) => ServedPath::parse(&[b"log", rest].concat()),
+                None => path_of(&kept),
+            },
+            Firmware::Release | Firmware::Board => climbing_path_of(&kept, Ok(())),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::network::Faults;
 use crate::personalities::ardupilot::Sessions;
 use crate::personalities::mavsdk::Release;
 use crate::personalities::naive::Naive;
+use crate::personalities::px4::Firmware;
 use crate::world::World;
 
 const FIVE: Kind = Kind::ArduPilot(Sessions::Five);
@@ -125,5 +126,27 @@ fn a_name_with_a_tab_is_listed_by_everyone() {
         world.files.insert("/d/tab\there", b"12345");
         world.files.insert("/d/z", b"x");
         assert_eq!(list(&mut world, "/d"), ["tab\there", "z"], "{kind:?}");
+    }
+}
+
+#[test]
+fn a_naive_client_finds_the_logs_of_px4_main_without_a_slash_only() {
+    let files = MemoryFiles::new();
+    files.insert("/log/f", b"x");
+    let main = Kind::Px4(Firmware::Main);
+    assert_eq!(first_page(main, &files, "@MAV_LOG"), ["S", "S", "Ff\t1"]);
+    assert_eq!(first_page(main, &files, "/@MAV_LOG"), Vec::<String>::new());
+    assert_eq!(first_page(Kind::Px4(Firmware::Release), &files, "@MAV_LOG"), Vec::<String>::new());
+}
+
+#[test]
+fn a_naive_client_gets_an_empty_page_for_ever_for_a_name_that_px4_cannot_send() {
+    let files = MemoryFiles::new();
+    files.insert(&"n".repeat(236), b"x");
+    let list = Payload { offset: 2, ..Payload::request(Opcode::ListDirectory) };
+    let mut naive = Naive::new(Kind::Px4(Firmware::Release).far(files, 1));
+    for _ in 0..3 {
+        let page = naive.ask(list.with_data(b"/")).map(|(_, result)| result);
+        assert_eq!(page, Some(Ok(Vec::new())));
     }
 }

@@ -14,6 +14,7 @@ mod ardupilot;
 mod listings;
 mod mavsdk;
 mod px4;
+mod quirks;
 mod refusals;
 mod stations;
 
