@@ -7,6 +7,8 @@ use std::time::Duration;
 const TIMEOUT_FIRST: Duration = Duration::from_secs(1);
 /// Servers answer on ticks and radios in lumps; a shorter wait repeats what is already on its way.
 const TIMEOUT_MIN: Duration = Duration::from_millis(200);
+/// The same for blocks, of which one is asked twice at little cost.
+const BLOCK_TIMEOUT_MIN: Duration = Duration::from_millis(30);
 /// Doubling goes on to here, or to twice the round trip where that is more: a link that lost much
 /// is asked again while the operation's patience lasts.
 const TIMEOUT_MAX: Duration = Duration::from_secs(2);
@@ -41,12 +43,21 @@ impl RoundTrip {
     /// The wait for the answer to a request sent `tries` times, at least `floor` (servers take
     /// their time over some requests).
     pub fn timeout(&self, tries: u32, floor: Duration) -> Duration {
+        self.doubled(tries, TIMEOUT_MIN).max(floor)
+    }
+
+    /// The wait for the answer to one of many block requests, the `tries`th in silence.
+    pub fn block_timeout(&self, tries: u32) -> Duration {
+        self.doubled(tries, BLOCK_TIMEOUT_MIN)
+    }
+
+    fn doubled(&self, tries: u32, least: Duration) -> Duration {
         let base = match self.smoothed {
             None => TIMEOUT_FIRST,
             Some(smoothed) => smoothed + self.variation * 4,
         };
-        let doubled = base.max(TIMEOUT_MIN) * (1 << tries.saturating_sub(1).min(DOUBLINGS_MAX));
-        doubled.min(TIMEOUT_MAX.max(base * 2)).max(floor)
+        let doubled = base.max(least) * (1 << tries.saturating_sub(1).min(DOUBLINGS_MAX));
+        doubled.min(TIMEOUT_MAX.max(base * 2))
     }
 
     /// The smoothed round trip, once there is a sample.

@@ -6,6 +6,7 @@ mod hostile;
 mod network;
 mod personalities;
 mod requests;
+mod throughput;
 mod transfers;
 mod vehicles;
 mod world;

@@ -18,6 +18,8 @@ pub const NO_AUTOPILOT: u8 = 8;
 const BEAT: Duration = Duration::from_secs(1);
 /// Far more steps than any run here needs; a run that needs more does not end.
 const STEPS_MAX: usize = 20_000_000;
+/// Far more than the hub can have to say at one moment.
+const OUTPUTS_MAX: usize = 1_000_000;
 
 #[derive(Debug, Clone)]
 pub enum Packet {
@@ -245,6 +247,8 @@ impl World {
         while let Some((way, packet)) = self.network.arrived(self.now) {
             self.deliver(way, packet);
         }
+        // What ends by this is told before the next leap in time.
+        self.drain_hub();
     }
 
     fn deliver(&mut self, way: Way, packet: Packet) {
@@ -271,7 +275,7 @@ impl World {
     }
 
     fn drain_hub(&mut self) -> Option<Instant> {
-        loop {
+        for _ in 0..OUTPUTS_MAX {
             match self.hub.poll(self.now) {
                 HubOutput::Send(_, Frame::Ftp(target, payload)) => {
                     assert_eq!(target, TARGET);
@@ -284,10 +288,12 @@ impl World {
                 HubOutput::Wait(at) => return at,
             }
         }
+        panic!("the hub has something to say for ever");
     }
 
     fn drain_far(&mut self) -> Option<Instant> {
         loop {
+            self.far.line(self.network.waiting_bytes(self.now, Way::Down));
             let packet = match self.far.poll(self.now) {
                 Said::To(US, payload) => Packet::Ftp(*payload),
                 Said::To(_, payload) => {
@@ -306,8 +312,8 @@ impl World {
     fn record(&mut self, event: Event) {
         match event {
             Event::Opened(id, size) => self.outcome(id).opened = Some(size),
-            Event::Data(id, offset, payload, count) => {
-                let bytes = payload.data()[..count].to_vec();
+            Event::Data(id, offset, payload, range) => {
+                let bytes = payload.data()[range].to_vec();
                 self.outcome(id).bytes.insert(offset, bytes);
             }
             Event::Page(id, mut entries) => self.outcome(id).entries.append(&mut entries),

@@ -387,8 +387,10 @@ impl FarSide for ArduPilot {
         }
     }
 
-    fn open_files(&self, _now: Instant) -> usize {
-        self.slots.iter().filter(|slot| slot.open.is_some()).count()
+    fn open_files(&self, now: Instant) -> usize {
+        let forgets = self.sessions == Sessions::Five;
+        let forgotten = |slot: &Slot| forgets && now.duration_since(slot.used) >= FORGOTTEN;
+        self.slots.iter().filter(|slot| slot.open.is_some() && !forgotten(slot)).count()
     }
 
     fn restart(&mut self) {
