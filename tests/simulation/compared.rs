@@ -31,17 +31,10 @@ const PAIRS: [(&str, Kind); 5] = [
     ("mavsdk-4.1", Kind::Mavsdk(Release::Four)),
 ];
 
-/// Steps that no personality can answer yet.
-const NOT_YET: [&str; 1] = ["burst"];
-
-fn is_left_out(flight: &Flight) -> bool {
-    NOT_YET.iter().any(|step| flight.step.starts_with(step))
-}
-
 /// Every step that is compared, of any server.
 pub fn steps() -> BTreeSet<String> {
     let flights = PAIRS.iter().flat_map(|(server, _)| recording::read(server));
-    flights.filter(|flight| !is_left_out(flight)).map(|flight| flight.step).collect()
+    flights.map(|flight| flight.step).collect()
 }
 
 /// Byte `at` of the numbered files (tests/recordings/README.md).
@@ -140,9 +133,6 @@ fn differences(server: &str, kind: Kind, far: &mut dyn FarSide) -> BTreeMap<Stri
     let flights = recording::read(server);
     let mut differences = BTreeMap::new();
     for (flight, answers) in flights.iter().zip(replay::play(&flights, far)) {
-        if is_left_out(flight) {
-            continue;
-        }
         let alike = |answers: &[Payload]| -> Vec<Seen> {
             answers.iter().map(|answer| chance(kind, Seen::of(answer))).collect()
         };

@@ -193,7 +193,10 @@ impl Liars {
                 assert!(count.end <= payload.data().len(), "more data than there is");
                 assert!(offset >= start, "data from before the range");
                 let end = u64::from(start) + u64::from(length);
-                assert!(u64::from(offset) + count.len() as u64 <= end, "data from behind the range");
+                assert!(
+                    u64::from(offset) + count.len() as u64 <= end,
+                    "data from behind the range"
+                );
             }
             Event::Want(id, offset, length) => {
                 let bytes = self.random.bytes(length.min(1000) as usize);

@@ -64,7 +64,14 @@ fn table() {
             for up in [false, true] {
                 let usual = share(&line, line.faults.loss, kind, up);
                 let bad = share(&line, 0.2, kind, up);
-                println!("{:12} {:24} {} {:5.1} {:5.1}", line.name, kind.map_or("ours".into(), |k| format!("{k:?}")), if up {"up  "} else {"down"}, usual * 100.0, bad * 100.0);
+                println!(
+                    "{:12} {:24} {} {:5.1} {:5.1}",
+                    line.name,
+                    kind.map_or("ours".into(), |k| format!("{k:?}")),
+                    if up { "up  " } else { "down" },
+                    usual * 100.0,
+                    bad * 100.0
+                );
             }
         }
     }

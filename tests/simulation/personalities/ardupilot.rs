@@ -4,22 +4,30 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
+use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile};
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
-use super::disk::{Disk, Found};
+use super::disk::Disk;
 use super::places::Places;
-use super::{FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, page, service};
+use super::{FarSide, Said, bytes_of, checksum_of, service};
 use crate::network::Random;
+use burst::Burst;
+use slots::FORGOTTEN;
+
+mod burst;
+mod paths;
+mod slots;
 
 /// Requests that wait; what comes above is lost.
 const QUEUE: usize = 5;
-const SERVICE_LEAST: Duration = Duration::from_millis(6);
-const SERVICE_MOST: Duration = Duration::from_millis(11);
-/// Left alone for so long, a session can be taken by another id.
-const LEFT_ALONE: Duration = Duration::from_secs(3);
-/// With five of them, a session is closed after this.
-const FORGOTTEN: Duration = Duration::from_secs(20);
+/// Between two looks into the queue, each of which takes all that is there.
+const TICK_LEAST: Duration = Duration::from_millis(6);
+const TICK_MOST: Duration = Duration::from_millis(11);
+/// What a line with flow control lets wait.
+const LINE_BYTES: u32 = 2 * FRAME_BYTES;
+const FRAME_BYTES: u32 = 266;
+/// So often the worker looks whether the line has room again.
+const ROOM_POLL: Duration = Duration::from_millis(1);
 const EACCES: u8 = 13;
 const EISDIR: u8 = 21;
 const EINVAL: u8 = 22;
@@ -45,11 +53,19 @@ pub struct ArduPilot {
     sessions: Sessions,
     slots: Vec<Slot>,
     queue: VecDeque<(u8, Payload)>,
-    /// When the request at the head of the queue is done.
-    done_at: Option<Instant>,
+    /// When the queue is looked at.
+    tick_at: Option<Instant>,
+    last_tick: Option<Instant>,
+    /// Requests left of those that the last look found.
+    serving: usize,
+    burst: Option<Burst>,
+    /// What the worker wants to say; it does nothing else before it is said.
+    saying: VecDeque<(u8, Payload)>,
+    waiting_bytes: u32,
+    /// The rate of a line without flow control.
+    uart_rate: Option<u32>,
     remembered: Option<(u8, u8, Payload)>,
     random: Random,
-    out: Outbox,
     changes: Vec<Opcode>,
     /// The error of the last request on a path that failed in the file system.
     left_over: Nak,
@@ -74,19 +90,60 @@ impl ArduPilot {
             sessions,
             slots: Vec::new(),
             queue: VecDeque::new(),
-            done_at: None,
+            tick_at: None,
+            last_tick: None,
+            serving: 0,
+            burst: None,
+            saying: VecDeque::new(),
+            waiting_bytes: 0,
+            uart_rate: None,
             remembered: None,
             random: Random::new(seed ^ 0xA4D0),
-            out: Outbox::default(),
             changes: Vec::new(),
             left_over: Nak::FailErrno(0),
         }
     }
 
-    fn begin(&mut self, now: Instant) {
-        if self.done_at.is_none() && !self.queue.is_empty() {
-            self.done_at = Some(now + service(&mut self.random, SERVICE_LEAST, SERVICE_MOST));
+    /// On a line of so many bytes per second that cannot say when it is full.
+    pub fn on_uart(files: impl Into<Disk>, sessions: Sessions, seed: u64, rate: u32) -> ArduPilot {
+        ArduPilot { uart_rate: Some(rate), ..ArduPilot::new(files, sessions, seed) }
+    }
+
+    /// When the worker, left alone until now, looks at its queue again.
+    fn next_tick(&mut self, now: Instant) -> Instant {
+        let last = self.last_tick.unwrap_or(now);
+        let next = last + service(&mut self.random, TICK_LEAST, TICK_MOST);
+        if next > now { next } else { now + service(&mut self.random, Duration::ZERO, TICK_MOST) }
+    }
+
+    fn has_room(&self) -> bool {
+        self.uart_rate.is_some() || self.waiting_bytes + FRAME_BYTES <= LINE_BYTES
+    }
+
+    /// Works until there is something to say, or nothing to do before the time returned.
+    fn work(&mut self, now: Instant) -> Option<Instant> {
+        while self.saying.is_empty() {
+            if let Some(burst) = &self.burst {
+                if burst.next_at > now {
+                    return Some(burst.next_at);
+                }
+                self.go_on_with_burst(now);
+                continue;
+            }
+            if self.serving > 0 {
+                self.serving -= 1;
+                if let Some((from, request)) = self.queue.pop_front() {
+                    self.execute(now, from, &request);
+                }
+                continue;
+            }
+            match self.tick_at? {
+                at if at > now => return Some(at),
+                _ => self.serving = self.queue.len(),
+            }
+            (self.last_tick, self.tick_at) = (Some(now), None);
         }
+        Some(now)
     }
 
     fn execute(&mut self, now: Instant, from: u8, request: &Payload) {
@@ -95,12 +152,17 @@ impl ArduPilot {
                 && request.sequence.wrapping_add(1) == answer.sequence
         });
         if let Some((_, _, answer)) = known {
-            return self.out.put(now, from, answer);
+            return self.saying.push_back((from, answer));
         }
+        let bursts = request.command() == Some(Opcode::BurstReadFile);
         let fits = usize::from(request.size) <= DATA_BYTES_MAX;
         let admitted =
             if fits { self.admit(now, from, request) } else { Err(Nak::InvalidDataSize) };
-        let answer = match admitted.and_then(|at| self.answer(at, request)) {
+        let answer = match admitted.and_then(|at| match bursts {
+            true => self.begin_burst(now, at, from, request),
+            false => self.answer(at, request),
+        }) {
+            Ok(_) if bursts => return,
             Ok(data) => Payload::ack(request).with_data(&data),
             Err(nak) => {
                 // Only the end of a listing says where it is.
@@ -109,60 +171,14 @@ impl ArduPilot {
                 Payload { offset, ..Payload::nak(request, nak) }
             }
         };
+        self.say(from, answer);
+    }
+
+    fn say(&mut self, to: u8, answer: Payload) {
         if answer.bytes[0] != 5 {
-            self.remembered = Some((from, request.session, answer));
+            self.remembered = Some((to, answer.session, answer));
         }
-        self.out.put(now, from, answer);
-    }
-
-    /// The slot that a request works in.
-    fn admit(&mut self, now: Instant, from: u8, request: &Payload) -> Result<usize, Nak> {
-        match self.sessions {
-            Sessions::One => self.admit_to_the_one(now, request),
-            Sessions::Five => self.admit_to_five(now, (from, request.session)),
-        }
-    }
-
-    fn admit_to_the_one(&mut self, now: Instant, request: &Payload) -> Result<usize, Nak> {
-        let id = request.session;
-        let Some(slot) = self.slots.first_mut() else {
-            self.slots.push(Slot { key: (0, id), used: now, alone: false, open: None });
-            return Ok(0);
-        };
-        let alone = now.duration_since(slot.used) > LEFT_ALONE;
-        (slot.used, slot.alone) = (now, alone);
-        if slot.open.is_some() && slot.key.1 != id {
-            let ends = [Opcode::TerminateSession as u8, Opcode::ResetSessions as u8];
-            if !alone && !ends.contains(&request.opcode) {
-                return Err(Nak::InvalidSession);
-            }
-            if alone {
-                *slot = Slot { key: (0, id), used: now, alone: false, open: None };
-            }
-        }
-        if slot.open.is_none() {
-            slot.key.1 = id;
-        }
-        Ok(0)
-    }
-
-    fn admit_to_five(&mut self, now: Instant, key: (u8, u8)) -> Result<usize, Nak> {
-        let age = |slot: &Slot| now.duration_since(slot.used);
-        self.slots.retain(|slot| match slot.open {
-            Some(_) => age(slot) < FORGOTTEN,
-            None => age(slot) < LEFT_ALONE,
-        });
-        if let Some(at) = self.slots.iter().position(|slot| slot.key == key) {
-            let alone = age(&self.slots[at]) > LEFT_ALONE;
-            (self.slots[at].used, self.slots[at].alone) = (now, alone);
-            return Ok(at);
-        }
-        if self.slots.len() == 5 {
-            let alone = self.slots.iter().position(|slot| age(slot) > LEFT_ALONE);
-            self.slots.remove(alone.ok_or(Nak::NoSessionsAvailable)?);
-        }
-        self.slots.push(Slot { key, used: now, alone: false, open: None });
-        Ok(self.slots.len() - 1)
+        self.saying.push_back((to, answer));
     }
 
     fn answer(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
@@ -200,37 +216,6 @@ impl ArduPilot {
             | Opcode::Ack
             | Opcode::Nak => Err(Nak::Fail),
         }
-    }
-
-    /// Two NULs behind each entry, and the directory itself and its parent among them.
-    fn list(&self, request: &Payload) -> Result<Vec<u8>, Nak> {
-        let text = |found: &Found| match found {
-            Found::Itself => b"D.\0\0".to_vec(),
-            Found::Parent => b"D..\0\0".to_vec(),
-            Found::Node(entry) if entry.directory => [b"D", &entry.name[..], b"\0\0"].concat(),
-            Found::Link(entry) | Found::Node(entry) => {
-                let size = format!("\t{}\0\0", entry.size);
-                [b"F", &entry.name[..], size.as_bytes()].concat()
-            }
-        };
-        let path = self.path_of(request)?;
-        let mut found = match Places::holds(&path) {
-            true => self.places.list(&path)?.into_iter().map(Found::Node).collect(),
-            false => self.files.read(&path)?,
-        };
-        let is_root = request.data().iter().all(|&byte| matches!(byte, b'/' | 0));
-        // The card has no links and does not list itself. The simulation asks for `//name` in the
-        // root and finds only directories.
-        found.retain(|found| match found {
-            Found::Itself | Found::Parent | Found::Link(_) => !self.card,
-            Found::Node(entry) => self.card || !is_root || entry.directory,
-        });
-        let mut entries: Vec<Vec<u8>> = found.iter().map(text).collect();
-        if is_root {
-            entries.extend([b"D@ROMFS\0\0".to_vec(), b"D@SYS\0\0".to_vec()]);
-        }
-        let data = page(&entries, request.offset);
-        if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
     }
 
     fn open(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
@@ -303,29 +288,6 @@ impl ArduPilot {
         }
     }
 
-    /// `..` climbs as far as the root, which is the end of this world.
-    fn path_of(&self, request: &Payload) -> Result<ServedPath, Nak> {
-        self.check_size(request.data())?;
-        // A NUL is forced into the last byte: what fills the whole field names another file.
-        let size = request.size.min(DATA_BYTES_MAX as u8 - 1);
-        climbing_path_of(&Payload { size, ..*request }, Ok(()))
-    }
-
-    fn two_paths_of(&self, request: &Payload) -> Result<(ServedPath, ServedPath), Nak> {
-        let data = request.data();
-        let nul = data.iter().position(|&byte| byte == 0).ok_or(Nak::InvalidDataSize)?;
-        self.check_size(&data[nul + 1..])?;
-        ServedPath::parse_two(data)
-    }
-
-    /// A text's size is its length; the newer ones let it have a NUL.
-    fn check_size(&self, text: &[u8]) -> Result<(), Nak> {
-        let length = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-        let spare = usize::from(self.sessions == Sessions::Five);
-        let fits = length > 0 && text.len() <= length + spare;
-        if fits { Ok(()) } else { Err(Nak::InvalidDataSize) }
-    }
-
     fn change(&mut self, request: &Payload) -> Result<(), Nak> {
         let Some(opcode) = request.command() else { return Ok(()) };
         match opcode {
@@ -369,22 +331,28 @@ impl FarSide for ArduPilot {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
         if self.queue.len() < QUEUE {
             self.queue.push_back((from, *request));
-            self.begin(now);
+            if self.tick_at.is_none() {
+                self.tick_at = Some(self.next_tick(now));
+            }
         }
     }
 
     fn poll(&mut self, now: Instant) -> Said {
-        if self.done_at.is_some_and(|at| at <= now)
-            && let Some((from, request)) = self.queue.pop_front()
-        {
-            self.done_at = None;
-            self.execute(now, from, &request);
-            self.begin(now);
+        let at = self.work(now);
+        if self.saying.is_empty() {
+            return Said::Nothing(at);
         }
-        match self.out.take(now) {
-            Said::Nothing(at) => Said::Nothing([at, self.done_at].into_iter().flatten().min()),
-            said => said,
+        if !self.has_room() {
+            return Said::Nothing(Some(now + ROOM_POLL));
         }
+        match self.saying.pop_front() {
+            Some((to, answer)) => Said::To(to, Box::new(answer)),
+            None => Said::Nothing(at),
+        }
+    }
+
+    fn line(&mut self, waiting_bytes: u32) {
+        self.waiting_bytes = waiting_bytes;
     }
 
     fn open_files(&self, now: Instant) -> usize {
@@ -396,7 +364,9 @@ impl FarSide for ArduPilot {
     fn restart(&mut self) {
         self.slots.clear();
         self.queue.clear();
-        (self.done_at, self.remembered) = (None, None);
+        self.saying.clear();
+        self.serving = 0;
+        (self.tick_at, self.burst, self.remembered) = (None, None, None);
     }
 
     fn changes(&self) -> &[Opcode] {

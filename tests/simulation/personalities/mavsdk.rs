@@ -11,6 +11,9 @@ use super::{
     FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, file_text, page,
     timed_file_text,
 };
+use burst::Burst;
+
+mod burst;
 
 const SERVICE: Duration = Duration::from_micros(100);
 
@@ -34,12 +37,15 @@ pub struct Mavsdk {
     size: u64,
     reader: Option<Reader>,
     writer: Option<MemoryFile>,
+    burst: Option<Burst>,
     out: Outbox,
     changes: Vec<Opcode>,
 }
 
 struct Reader {
     file: MemoryFile,
+    /// Where the file is read next, by whoever reads.
+    position: u64,
     /// A read went past the end; every later one fails.
     poisoned: bool,
 }
@@ -54,13 +60,19 @@ impl Mavsdk {
             size: 0,
             reader: None,
             writer: None,
+            burst: None,
             out: Outbox::default(),
             changes: Vec::new(),
         }
     }
 
     /// `None`: not a word.
-    fn answer(&mut self, request: &Payload) -> Option<Result<Vec<u8>, Nak>> {
+    fn answer(
+        &mut self,
+        now: Instant,
+        from: u8,
+        request: &Payload,
+    ) -> Option<Result<Vec<u8>, Nak>> {
         if usize::from(request.size) > DATA_BYTES_MAX {
             return Some(Err(Nak::InvalidDataSize));
         }
@@ -71,7 +83,7 @@ impl Mavsdk {
         }
         Some(match opcode {
             Opcode::TerminateSession | Opcode::ResetSessions => {
-                (self.reader, self.writer) = (None, None);
+                (self.reader, self.writer, self.burst) = (None, None, None);
                 Ok(Vec::new())
             }
             Opcode::ListDirectory => self.list(request, false),
@@ -98,7 +110,8 @@ impl Mavsdk {
             | Opcode::RemoveDirectory
             | Opcode::Rename => self.change(request).map(|()| Vec::new()),
             Opcode::None | Opcode::TruncateFile => return None,
-            Opcode::BurstReadFile | Opcode::Ack | Opcode::Nak => return None,
+            Opcode::BurstReadFile => return self.begin_burst(now, from, request),
+            Opcode::Ack | Opcode::Nak => return None,
         })
     }
 
@@ -128,8 +141,9 @@ impl Mavsdk {
             Err(nak) => return Some(Err(nak)),
         };
         let size = file.size().ok()?;
+        self.burst = None;
         self.size = size;
-        self.reader = Some(Reader { file, poisoned: false });
+        self.reader = Some(Reader { file, position: 0, poisoned: false });
         Some(Ok((size as u32).to_le_bytes().to_vec()))
     }
 
@@ -155,6 +169,7 @@ impl Mavsdk {
             reader.poisoned = true;
             return Err(Nak::Fail);
         }
+        reader.position = u64::from(request.offset) + wanted as u64;
         bytes_of(&reader.file, request, wanted)
     }
 
@@ -211,7 +226,7 @@ fn text(entry: &WireEntry, with_time: bool) -> Vec<u8> {
 
 impl FarSide for Mavsdk {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
-        let Some(result) = self.answer(request) else { return };
+        let Some(result) = self.answer(now, from, request) else { return };
         let answer = match result {
             Ok(data) => Payload::ack(request).with_data(&data),
             Err(nak) => Payload::nak(request, nak),
@@ -223,7 +238,14 @@ impl FarSide for Mavsdk {
     }
 
     fn poll(&mut self, now: Instant) -> Said {
-        self.out.take(now)
+        self.run_burst(now);
+        match self.out.take(now) {
+            Said::Nothing(at) => {
+                let next = self.burst.as_ref().map(|burst| burst.next_at);
+                Said::Nothing([at, next].into_iter().flatten().min())
+            }
+            said => said,
+        }
     }
 
     fn open_files(&self, _now: Instant) -> usize {
@@ -231,7 +253,7 @@ impl FarSide for Mavsdk {
     }
 
     fn restart(&mut self) {
-        (self.reader, self.writer) = (None, None);
+        (self.reader, self.writer, self.burst) = (None, None, None);
     }
 
     fn changes(&self) -> &[Opcode] {

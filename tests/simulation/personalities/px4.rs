@@ -7,35 +7,27 @@ use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, Serve
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
 use super::disk::{Disk, Found};
-use super::{
-    FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, file_text, path_of,
-    timed_file_text,
-};
+use super::{FarSide, Outbox, Said, bytes_of, checksum_of, file_text, timed_file_text};
+use crate::network::Random;
+use burst::{BOARD_BYTES, Burst, FRAME_BYTES, TICK};
+
+mod burst;
+mod paths;
 
 const SERVICE: Duration = Duration::from_micros(50);
 /// Without a request for so long, the file is closed.
 const IDLE: Duration = Duration::from_millis(10_100);
 /// Answers of at most so many bytes are remembered.
 const REMEMBERED_BYTES: u8 = 4;
-/// What a board's transmit buffer holds …
-const BUFFER_FRAMES: u32 = 5;
-/// … until it is emptied.
-const TICK: Duration = Duration::from_millis(10);
+/// What a board's transmit buffer holds between two ticks.
+const BUFFER_FRAMES: u32 = BOARD_BYTES / FRAME_BYTES;
 /// An entry's text that is longer leaves an empty page.
 const ENTRY_BYTES_MAX: usize = 237;
-
-/// What is longer is cut, and so names another file.
-const PATH_BYTES_KEPT: u8 = 237;
-/// Main's other name for the directory of its logs.
-const LOG_PLACE: &[u8] = b"@MAV_LOG";
-/// Without a request for so long, a board frees the text of the last path.
-const SCRATCH: Duration = Duration::from_secs(2);
 
 const ENOENT: u8 = 2;
 const EBADF: u8 = 9;
 const EEXIST: u8 = 17;
 const EISDIR: u8 = 21;
-const EINVAL: u8 = 22;
 
 /// Which firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +38,8 @@ pub enum Firmware {
     Main,
     /// 1.16.1 on a board, whose transmit buffer holds 1500 bytes.
     Board,
+    /// 1.16.1 on a board's serial line: bursts wait for the line, answers are lost when it is full.
+    Serial,
 }
 
 pub struct Px4 {
@@ -56,11 +50,17 @@ pub struct Px4 {
     /// The last path of any request: on a board, a write is judged by it.
     scratch: Option<ServedPath>,
     session: Option<Session>,
+    burst: Option<Burst>,
     errno: u8,
     remembered: Option<(u8, Payload)>,
+    /// When it first heard of anybody; its ticks go from there.
+    begun: Option<Instant>,
     last_request: Option<Instant>,
     tick: Option<Instant>,
     tick_frames: u32,
+    waiting_bytes: u32,
+    random: Random,
+    seed: u64,
     out: Outbox,
     changes: Vec<Opcode>,
 }
@@ -73,18 +73,23 @@ enum Session {
 }
 
 impl Px4 {
-    pub fn new(files: impl Into<Disk>, firmware: Firmware) -> Px4 {
+    pub fn new(files: impl Into<Disk>, firmware: Firmware, seed: u64) -> Px4 {
         Px4 {
             files: files.into(),
             firmware,
             card: None,
             scratch: None,
             session: None,
+            burst: None,
             errno: 0,
             remembered: None,
+            begun: None,
             last_request: None,
             tick: None,
             tick_frames: 0,
+            waiting_bytes: 0,
+            random: Random::new(seed ^ 0x9184),
+            seed,
             out: Outbox::default(),
             changes: Vec::new(),
         }
@@ -104,7 +109,7 @@ impl Px4 {
                 Err(Nak::InvalidSession)
             }
             Opcode::TerminateSession | Opcode::ResetSessions => {
-                self.session = None;
+                (self.session, self.burst) = (None, None);
                 Ok(Vec::new())
             }
             Opcode::ListDirectory => self.list(request, false),
@@ -120,9 +125,8 @@ impl Px4 {
             | Opcode::RemoveDirectory
             | Opcode::TruncateFile
             | Opcode::Rename => self.change(request).map(|()| Vec::new()),
-            Opcode::BurstReadFile | Opcode::ListDirectoryWithTime | Opcode::Ack | Opcode::Nak => {
-                Err(Nak::UnknownCommand)
-            }
+            Opcode::BurstReadFile => self.admit_burst(request),
+            Opcode::ListDirectoryWithTime | Opcode::Ack | Opcode::Nak => Err(Nak::UnknownCommand),
         }
     }
 
@@ -190,7 +194,7 @@ impl Px4 {
 
     fn write(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
         let strict = self.firmware == Firmware::Main;
-        if self.firmware == Firmware::Board {
+        if self.is_board() {
             let scratch = self.scratch.clone().ok_or(Nak::FileProtected)?;
             self.check_place(&scratch)?;
         }
@@ -223,52 +227,6 @@ impl Px4 {
         Ok(())
     }
 
-    fn rename(&mut self, request: &Payload) -> Result<(), Nak> {
-        let old = request.data().iter().position(|&byte| byte == 0).unwrap_or(0);
-        if usize::from(request.size) <= old + 2 {
-            return Err(self.fail(EINVAL));
-        }
-        let (from, to) = ServedPath::parse_two(request.data())?;
-        self.check_place(&from)?;
-        self.check_place(&to)?;
-        let board = self.firmware == Firmware::Board;
-        self.noting(|files| match files.open_to_read(&to) {
-            // Its FAT replaces nothing.
-            Ok(_) if board => Err(Nak::FileExists),
-            Ok(_) | Err(_) => files.rename(&from, &to),
-        })?;
-        self.changes.push(Opcode::Rename);
-        Ok(())
-    }
-
-    /// Whether files may be changed there.
-    fn check_place(&self, path: &ServedPath) -> Result<(), Nak> {
-        let Some(card) = &self.card else { return Ok(()) };
-        let rest = path.as_bytes().strip_prefix(&card[..]);
-        let below = rest.is_some_and(|rest| rest.starts_with(b"/"));
-        if below { Ok(()) } else { Err(Nak::FileProtected) }
-    }
-
-    /// Keeps the path of a request that has one.
-    fn note_path(&mut self, now: Instant, request: &Payload) {
-        if self.last_request.is_some_and(|last| now.duration_since(last) > SCRATCH) {
-            self.scratch = None;
-        }
-        let pathless = [
-            Opcode::None,
-            Opcode::TerminateSession,
-            Opcode::ResetSessions,
-            Opcode::ReadFile,
-            Opcode::BurstReadFile,
-            Opcode::WriteFile,
-        ];
-        let nul = request.data().iter().position(|&byte| byte == 0);
-        let first = Payload { size: nul.map_or(request.size, |nul| nul as u8), ..*request };
-        if request.command().is_some_and(|opcode| !pathless.contains(&opcode)) {
-            self.scratch = self.path_of(&first).ok();
-        }
-    }
-
     /// Does something to the files and keeps its error number.
     fn noting<T>(&mut self, act: impl FnOnce(&Disk) -> Result<T, Nak>) -> Result<T, Nak> {
         let result = act(&self.files);
@@ -279,19 +237,6 @@ impl Px4 {
             Ok(_) | Err(_) => {}
         }
         result
-    }
-
-    /// Only main refuses `..`; before, it climbed out of the root, which is the end of this world.
-    fn path_of(&self, request: &Payload) -> Result<ServedPath, Nak> {
-        let size = request.size.min(PATH_BYTES_KEPT);
-        let kept = Payload { size, ..*request };
-        match self.firmware {
-            Firmware::Main => match kept.data().strip_prefix(LOG_PLACE) {
-                Some(rest) => ServedPath::parse(&[b"log", rest].concat()),
-                None => path_of(&kept),
-            },
-            Firmware::Release | Firmware::Board => climbing_path_of(&kept, Ok(())),
-        }
     }
 
     fn fail(&mut self, errno: u8) -> Nak {
@@ -306,6 +251,19 @@ impl Px4 {
         let same = u32::from(request.sequence) + 1 == u32::from(answer.sequence);
         let known = self.firmware != Firmware::Main || to == from;
         (same && known).then_some((to, answer))
+    }
+
+    fn remember(&mut self, to: u8, answer: Payload) {
+        let small = answer.size <= REMEMBERED_BYTES && answer.bytes[0] != 5;
+        self.remembered = small.then_some((to, answer));
+    }
+
+    /// Whether an answer finds the line's buffer full.
+    fn is_lost(&self, answer: &Payload) -> bool {
+        let bytes = FRAME_BYTES - DATA_BYTES_MAX as u32 + u32::from(answer.size);
+        self.firmware == Firmware::Serial
+            && answer.req_opcode != Opcode::BurstReadFile as u8
+            && self.waiting_bytes + bytes > BOARD_BYTES
     }
 
     fn send(&mut self, now: Instant, to: u8, answer: Payload) {
@@ -326,9 +284,10 @@ impl Px4 {
 impl FarSide for Px4 {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
         if self.is_idle(now) {
-            self.session = None;
+            (self.session, self.burst) = (None, None);
         }
         self.note_path(now, request);
+        self.begun.get_or_insert(now);
         self.last_request = Some(now);
         if let Some((to, answer)) = self.remembered(from, request) {
             return self.send(now, to, answer);
@@ -338,6 +297,9 @@ impl FarSide for Px4 {
             Some(Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile)
         );
         let answer = match self.answer(request) {
+            Ok(_) if request.command() == Some(Opcode::BurstReadFile) => {
+                return self.begin_burst(now, from, request);
+            }
             Ok(data) => {
                 let session = if opens { 0 } else { request.session };
                 Payload { session, ..Payload::ack(request).with_data(&data) }
@@ -345,13 +307,26 @@ impl FarSide for Px4 {
             Err(_) if self.errno == EEXIST => Payload::nak(request, Nak::FileExists),
             Err(nak) => Payload::nak(request, nak),
         };
-        let small = answer.size <= REMEMBERED_BYTES && answer.bytes[0] != 5;
-        self.remembered = small.then_some((from, answer));
+        self.remember(from, answer);
         self.send(now, from, answer);
     }
 
     fn poll(&mut self, now: Instant) -> Said {
-        self.out.take(now)
+        self.run_burst(now);
+        loop {
+            match self.out.take(now) {
+                Said::To(_, answer) if self.is_lost(&answer) => {}
+                Said::Nothing(at) => {
+                    let tick = self.burst.as_ref().map(|burst| burst.tick_at);
+                    return Said::Nothing([at, tick].into_iter().flatten().min());
+                }
+                said => return said,
+            }
+        }
+    }
+
+    fn line(&mut self, waiting_bytes: u32) {
+        self.waiting_bytes = waiting_bytes;
     }
 
     fn open_files(&self, now: Instant) -> usize {
@@ -360,7 +335,7 @@ impl FarSide for Px4 {
 
     fn restart(&mut self) {
         let card = self.card.take();
-        *self = Px4 { card, ..Px4::new(self.files.clone(), self.firmware) };
+        *self = Px4 { card, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
     }
 
     fn changes(&self) -> &[Opcode] {

@@ -11,6 +11,7 @@ use crate::world::{NO_AUTOPILOT, World};
 
 mod all;
 mod ardupilot;
+mod bursts;
 mod listings;
 mod mavsdk;
 mod px4;
@@ -26,29 +27,37 @@ pub enum Kind {
     ArduPilot(Sessions),
     /// On a board with a FAT card.
     ArduPilotOnCard(Sessions),
+    /// On a line of so many bytes per second without flow control.
+    ArduPilotUart(Sessions, u32),
 }
 
-pub const ALL: [Kind; 8] = [
+pub const ALL: [Kind; 11] = [
     Kind::Mavsdk(Release::Old),
     Kind::Mavsdk(Release::Four),
     Kind::Px4(Firmware::Release),
     Kind::Px4(Firmware::Main),
     Kind::Px4(Firmware::Board),
+    Kind::Px4(Firmware::Serial),
     Kind::ArduPilot(Sessions::One),
     Kind::ArduPilot(Sessions::Five),
     Kind::ArduPilotOnCard(Sessions::Five),
+    Kind::ArduPilotUart(Sessions::One, 5_760),
+    Kind::ArduPilotUart(Sessions::Five, 5_760),
 ];
 
 impl Kind {
     pub fn far(self, files: impl Into<Disk>, seed: u64) -> Box<dyn FarSide> {
         match self {
             Kind::Mavsdk(release) => Box::new(Mavsdk::new(files, release)),
-            Kind::Px4(firmware) => Box::new(Px4::new(files, firmware)),
+            Kind::Px4(firmware) => Box::new(Px4::new(files, firmware, seed)),
             Kind::ArduPilot(sessions) => Box::new(ArduPilot::new(files, sessions, seed)),
             Kind::ArduPilotOnCard(sessions) => {
                 let mut far = ArduPilot::new(files, sessions, seed);
                 far.card = true;
                 Box::new(far)
+            }
+            Kind::ArduPilotUart(sessions, rate) => {
+                Box::new(ArduPilot::on_uart(files, sessions, seed, rate))
             }
         }
     }
@@ -62,7 +71,7 @@ impl Kind {
         match self {
             Kind::Mavsdk(_) => NO_AUTOPILOT,
             Kind::Px4(_) => 12,
-            Kind::ArduPilot(_) | Kind::ArduPilotOnCard(_) => 3,
+            Kind::ArduPilot(_) | Kind::ArduPilotOnCard(_) | Kind::ArduPilotUart(..) => 3,
         }
     }
 }

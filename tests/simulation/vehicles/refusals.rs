@@ -32,7 +32,7 @@ fn naive(kind: Kind, files: &MemoryFiles) -> Naive {
 }
 
 fn board(files: &MemoryFiles) -> Px4 {
-    let mut far = Px4::new(files.clone(), Firmware::Board);
+    let mut far = Px4::new(files.clone(), Firmware::Board, 1);
     far.card = Some(b"fs/microsd".to_vec());
     far
 }
