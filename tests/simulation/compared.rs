@@ -140,7 +140,13 @@ fn differences(server: &str, kind: Kind, far: &mut dyn FarSide) -> BTreeMap<Stri
         if expected != got {
             let opcodes: Vec<Option<Opcode>> =
                 flight.requests.iter().map(|(_, request)| request.command()).collect();
-            let told = format!("{opcodes:?}\n  recorded {expected:?}\n  answered {got:?}");
+            let same = expected.iter().zip(&got).take_while(|(one, other)| one == other).count();
+            let first = |of: &[Seen]| format!("{} answers, {:?}", of.len(), of.get(same));
+            let told = format!(
+                "{opcodes:?}, answer {same}\n  recorded {}\n  answered {}",
+                first(&expected),
+                first(&got)
+            );
             differences.entry(flight.step.clone()).or_insert((0, told)).0 += 1;
         }
     }

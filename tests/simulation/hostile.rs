@@ -41,7 +41,8 @@ impl Liars {
     fn new(seed: u64) -> Liars {
         let now = Instant::now();
         let link_timeout = Duration::from_secs(5);
-        let options = Options { own_system: 245, own_component: 191, link_timeout, seed };
+        let (own_system, own_component, rate_limit) = (245, 191, None);
+        let options = Options { own_system, own_component, link_timeout, seed, rate_limit };
         let mut liars = Liars {
             now,
             hub: Hub::new(now, options),

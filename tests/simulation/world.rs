@@ -114,6 +114,7 @@ impl World {
             own_component: 191,
             link_timeout: Duration::from_secs(5),
             seed,
+            rate_limit: None,
         };
         let files = MemoryFiles::new();
         let mut world = World {

@@ -241,10 +241,14 @@ impl Exchange {
         flow.next_at(now)
     }
 
-    /// Notes that there is no block to ask for though there is room for it.
-    pub fn starve(&mut self) {
-        self.reading.starve();
-        self.writing.starve();
+    /// Notes that there is no block to ask for; where there is room for one, that tells of no link.
+    pub fn note_starving(&mut self) {
+        let blocks = self.recovery.len();
+        for flow in [&mut self.reading, &mut self.writing] {
+            if blocks < flow.limit() {
+                flow.starve();
+            }
+        }
     }
 
     /// Keeps `count` numbers from being used, as if they had been.

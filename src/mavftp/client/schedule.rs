@@ -166,7 +166,7 @@ impl Client {
     /// A link that is not asked for all it can carry shows nothing of what it can.
     fn note_starving(&mut self) {
         if self.paced_until.is_none() && self.slot.open().is_some() {
-            self.exchange.starve();
+            self.exchange.note_starving();
         }
     }
 

@@ -37,10 +37,22 @@ const UNDEFINED: u8 = 0xA5;
 /// How many files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sessions {
-    /// Every 4.x up to 4.6.
+    /// One: every 4.x up to 4.6.
+    Old,
+    /// One: 4.7-dev of July 2025, which is what was recorded.
     One,
     /// 4.7 and later.
     Five,
+}
+
+impl Sessions {
+    /// Whether the whole vehicle has one.
+    pub fn is_one(self) -> bool {
+        match self {
+            Sessions::Old | Sessions::One => true,
+            Sessions::Five => false,
+        }
+    }
 }
 
 pub struct ArduPilot {
@@ -238,7 +250,7 @@ impl ArduPilot {
         let (file, writes) = match request.command() {
             Some(Opcode::OpenFileRo) => (before?, false),
             Some(Opcode::CreateFile) => (files.open_to_write(&path, Content::Empty)?, true),
-            _ if self.sessions == Sessions::One => {
+            _ if self.sessions.is_one() => {
                 before?;
                 (files.open_to_write(&path, Content::Keep)?, true)
             }

@@ -31,17 +31,18 @@ pub enum Kind {
     ArduPilotUart(Sessions, u32),
 }
 
-pub const ALL: [Kind; 11] = [
+pub const ALL: [Kind; 12] = [
     Kind::Mavsdk(Release::Old),
     Kind::Mavsdk(Release::Four),
     Kind::Px4(Firmware::Release),
     Kind::Px4(Firmware::Main),
     Kind::Px4(Firmware::Board),
     Kind::Px4(Firmware::Serial),
+    Kind::ArduPilot(Sessions::Old),
     Kind::ArduPilot(Sessions::One),
     Kind::ArduPilot(Sessions::Five),
     Kind::ArduPilotOnCard(Sessions::Five),
-    Kind::ArduPilotUart(Sessions::One, 5_760),
+    Kind::ArduPilotUart(Sessions::Old, 5_760),
     Kind::ArduPilotUart(Sessions::Five, 5_760),
 ];
 

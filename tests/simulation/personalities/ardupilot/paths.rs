@@ -58,7 +58,7 @@ impl ArduPilot {
     /// A text's size is its length; the newer ones let it have a NUL.
     fn check_size(&self, text: &[u8]) -> Result<(), Nak> {
         let length = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-        let spare = usize::from(self.sessions == Sessions::Five);
+        let spare = usize::from(self.sessions != Sessions::Old);
         let fits = length > 0 && text.len() <= length + spare;
         if fits { Ok(()) } else { Err(Nak::InvalidDataSize) }
     }

@@ -15,7 +15,7 @@ impl ArduPilot {
     /// The slot that a request works in.
     pub fn admit(&mut self, now: Instant, from: u8, request: &Payload) -> Result<usize, Nak> {
         match self.sessions {
-            Sessions::One => self.admit_to_the_one(now, request),
+            Sessions::Old | Sessions::One => self.admit_to_the_one(now, request),
             Sessions::Five => self.admit_to_five(now, (from, request.session)),
         }
     }
