@@ -121,8 +121,8 @@ fn surround(server: &str, flights: &[Flight], disk: &mut Disk) {
 
 /// What of an answer is chance and no rule, made alike.
 fn chance(kind: Kind, mut seen: Seen) -> Seen {
-    // PX4 1.16 never set this byte: it is what lay on the stack.
-    if kind == Kind::Px4(Firmware::Release) && seen.is_burst() {
+    // PX4 1.16 does not set this byte when it refuses: it is what lay on the stack.
+    if kind == Kind::Px4(Firmware::Release) && seen.ends_burst() {
         seen.burst_complete = 0;
     }
     seen

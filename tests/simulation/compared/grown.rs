@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use mavftp_mount::mavftp::server::MemoryFiles;
-use mavftp_mount::mavftp::wire::{Checksum, Nak, Opcode, Payload};
+use mavftp_mount::mavftp::wire::{Checksum, DATA_BYTES_MAX, Nak, Opcode, Payload};
 
-use super::PAIRS;
 use super::recording::{self, Flight};
+use super::replay::Seen;
+use super::{PAIRS, chance};
 use crate::for_seeds;
 use crate::network::Random;
 use crate::personalities::disk::Disk;
@@ -368,4 +369,63 @@ fn a_path_that_climbs_leads_where_it_led_or_nowhere() {
 fn a_personality_that_keeps_anothers_rules_is_found_out() {
     let mut station = Station::new("px4-main", Kind::Px4(Firmware::Release), 1);
     station.like("list with time", 0, "/");
+}
+
+/// How a burst from the start to the end of a file ends.
+#[derive(Debug, PartialEq)]
+struct BurstEnd {
+    /// Of the last packet with data: is it marked?
+    marked: Option<bool>,
+    /// Of the refusal behind it: is it marked, and does it name the file's size or the last packet?
+    refusal: Option<(bool, bool)>,
+}
+
+/// Checks that a burst brings a file's bytes in order, and tells how it ends.
+fn burst_end(kind: Kind, packets: &[Payload], asked: u16, bytes: &[u8]) -> BurstEnd {
+    let mut at = 0;
+    let (mut marked, mut refusal, mut last) = (None, None, 0);
+    for (count, packet) in packets.iter().enumerate() {
+        assert_eq!(packet.sequence, asked.wrapping_add(1 + count as u16));
+        assert_eq!(packet.req_opcode, Opcode::BurstReadFile as u8);
+        assert_eq!(refusal, None, "nothing comes behind the end");
+        let is_marked = chance(kind, Seen::of(packet)).burst_complete != 0;
+        if packet.answer() == Some(Err(Nak::Eof)) {
+            assert!(packet.offset as usize == bytes.len() || packet.offset as usize == last);
+            refusal = Some((is_marked, packet.offset as usize == bytes.len()));
+        } else {
+            assert_eq!(packet.offset as usize, at);
+            assert_eq!(packet.data(), &bytes[at..(at + DATA_BYTES_MAX).min(bytes.len())]);
+            (last, at) = (at, at + packet.data().len());
+            marked = Some(is_marked);
+        }
+    }
+    assert_eq!(at, bytes.len());
+    BurstEnd { marked, refusal }
+}
+
+#[test]
+fn bursts_bring_the_files_bytes_and_end_as_recorded() {
+    everywhere(|station| {
+        for (path, bytes) in station.grown.files.clone() {
+            // A file of the first tree that ends as this one does: with nothing, a whole packet, or
+            // a part of one.
+            let (step, of) = match bytes.len() {
+                0 => ("burst f0", 0),
+                size if size % 239 == 0 => ("burst f478", 478),
+                _ => ("burst f5000", 5000),
+            };
+            let (request, answers) = recorded(&station.flights, step, 1).expect("a burst");
+            let recorded = burst_end(station.kind, answers, request.sequence, &super::content(of));
+            assert!(matches!(station.on(Opcode::OpenFileRo, &path), Some(Ok(_))));
+            let heard = station.naive.burst(0, 239);
+            let packets: Vec<Payload> = heard.into_iter().map(|(_, packet)| packet).collect();
+            let asked = packets[0].sequence.wrapping_sub(1);
+            let end = burst_end(station.kind, &packets, asked, &bytes);
+            assert_eq!(end, recorded, "{:?}: {path:?}, {}", station.kind, bytes.len());
+            // The numbers of the packets are used up.
+            for _ in 0..=packets.len() {
+                station.naive.ask(Payload::request(Opcode::ResetSessions));
+            }
+        }
+    });
 }

@@ -48,8 +48,9 @@ impl Seen {
         }
     }
 
-    pub fn is_burst(&self) -> bool {
-        self.req_opcode == Opcode::BurstReadFile as u8
+    /// Whether it refuses to go on with a burst.
+    pub fn ends_burst(&self) -> bool {
+        self.req_opcode == Opcode::BurstReadFile as u8 && self.opcode == Opcode::Nak as u8
     }
 }
 

@@ -17,10 +17,11 @@ enum Mistake {
     Offset,
     Byte,
     Length,
+    Complete,
     Lost,
 }
 
-const MISTAKES: [Mistake; 8] = [
+const MISTAKES: [Mistake; 9] = [
     Mistake::Number,
     Mistake::Session,
     Mistake::Code,
@@ -28,6 +29,7 @@ const MISTAKES: [Mistake; 8] = [
     Mistake::Offset,
     Mistake::Byte,
     Mistake::Length,
+    Mistake::Complete,
     Mistake::Lost,
 ];
 
@@ -53,6 +55,9 @@ impl Wrong {
                 answer.size = answer.size.max(1);
                 answer.bytes[usize::from(answer.size) - 1] ^= 1;
             }
+            // In a refusal it may be chance.
+            Mistake::Complete if answer.opcode == Opcode::Nak as u8 => return None,
+            Mistake::Complete => answer.burst_complete ^= 1,
             Mistake::Length => answer.size ^= 1,
             Mistake::Lost => return None,
         }

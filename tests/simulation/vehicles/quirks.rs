@@ -44,6 +44,70 @@ const ROWS: &[(&str, &[Proof])] = &[
         ],
     ),
     (
+        "the size of a burst's packets",
+        &[
+            Step("burst with 80-byte packets"),
+            Test("a_naive_client_that_asks_for_small_packets_gets_large_ones"),
+            Test("the_size_of_packets_is_honoured"),
+            Test("a_naive_client_that_names_no_size_gets_empty_packets_for_ever"),
+        ],
+    ),
+    (
+        "how far a burst goes, and how it ends",
+        &[
+            Step("burst f5000"),
+            Step("burst f478"),
+            Step("burst f239"),
+            Step("burst f0"),
+            Test("bursts_bring_the_files_bytes_and_end_as_recorded"),
+            Test("a_burst_comes_by_ticks_and_ends_after_the_first_that_has_brought_enough"),
+            Test("a_burst_has_its_count_of_packets_at_a_steady_pace"),
+            Test("a_naive_client_that_waits_for_the_flag_at_the_end_waits_for_ever"),
+            Test("a_naive_client_that_waits_for_a_refusal_at_the_end_waits_for_ever"),
+            Test("a_naive_client_that_takes_the_refusals_offset_for_the_size_cuts_the_file"),
+            Test("a_naive_client_that_stops_at_the_first_flag_has_one_packet"),
+        ],
+    ),
+    (
+        "how fast a burst goes",
+        &[
+            Test("a_line_that_does_not_say_when_it_is_full_is_used_by_a_third"),
+            Test("a_line_that_says_when_it_is_full_is_waited_for"),
+            Test("the_later_one_sends_steady_pieces"),
+            Test("the_old_one_sends_the_whole_file_flat_out_and_marks_the_last_packet"),
+            Test("a_serial_line_that_is_full_loses_answers_and_holds_bursts"),
+        ],
+    ),
+    (
+        "requests during a burst",
+        &[
+            Test(
+                "other_requests_are_answered_between_ticks_and_an_end_of_the_session_is_the_bursts",
+            ),
+            Test("a_naive_client_that_asks_beside_a_burst_is_not_answered_before_its_end"),
+            Test("a_naive_client_that_reads_beside_a_burst_gets_wrong_bytes_at_right_places"),
+            Test("a_naive_client_that_only_listens_is_cut_off_in_the_middle"),
+        ],
+    ),
+    ("how a burst is stopped", &[Test("a_new_burst_takes_the_place_of_a_running_one")]),
+    (
+        "a burst that fails, or has no file",
+        &[
+            Test("a_burst_that_fails_fails_for_ever_until_the_session_ends"),
+            Test("a_burst_wants_an_open_file"),
+            Test("a_burst_wants_a_file_that_is_open_to_read"),
+        ],
+    ),
+    (
+        "the numbers of a burst's packets, and of what comes next",
+        &[
+            Step("burst f5000"),
+            Test("packets_of_a_burst_are_numbered_from_the_request_on"),
+            Test("a_naive_client_that_goes_on_with_its_own_number_leaves_the_file_open"),
+            Test("a_burst_asked_for_again_under_its_old_number_runs_again"),
+        ],
+    ),
+    (
         "what of the answers is remembered, and for whom",
         &[
             Step("repeat: mkdir twice with one sequence number"),
