@@ -150,3 +150,17 @@ fn a_naive_client_gets_an_empty_page_for_ever_for_a_name_that_px4_cannot_send() 
         assert_eq!(page, Some(Ok(Vec::new())));
     }
 }
+
+#[test]
+fn parameters_are_read_in_any_ranges() {
+    let whole: Vec<u8> = (0..14_871u32).map(|at| at as u8).collect();
+    let mut world = FIVE.world(1, Faults::NONE);
+    for (offset, length) in [(0, 100), (100, 1000), (14_800, 200), (7, 478), (0, 14_871)] {
+        let id = world.read("@PARAM/param.pck", offset, length);
+        let result = world.finish(id);
+        assert!(result.is_ok(), "{offset} {length}: {result:?}");
+        let (start, end) = (offset as usize, whole.len().min((offset + length) as usize));
+        assert_eq!(world.outcomes[&id].joined(offset), whole[start..end], "{offset} {length}");
+    }
+    world.check_quiet();
+}
