@@ -83,6 +83,10 @@ pub struct World {
     pub armed: bool,
     /// FTP frames sent to the vehicle.
     pub sent: u64,
+    /// The last of them.
+    pub last_sent: Option<Payload>,
+    /// FTP frames that came to us.
+    pub heard: u64,
     /// The vehicle lives, but hears none of our requests.
     pub deaf: bool,
     /// Whether answers to other stations come our way too.
@@ -128,6 +132,8 @@ impl World {
             address: 7,
             armed: false,
             sent: 0,
+            last_sent: None,
+            heard: 0,
             deaf: false,
             shared: false,
             overheard: Vec::new(),
@@ -187,6 +193,11 @@ impl World {
     /// Another station's request reaches the vehicle, by a way of its own.
     pub fn intrude(&mut self, station: u8, request: &Payload) {
         self.far.receive(self.now, station, request);
+    }
+
+    /// The vehicle's link to a station goes, or comes back.
+    pub fn link(&mut self, station: u8, there: bool) {
+        self.far.link(station, there);
     }
 
     /// What the vehicle did to its tree.
@@ -264,7 +275,10 @@ impl World {
                 let incoming = Incoming::Heartbeat(heartbeat);
                 self.hub.receive(self.now, self.address, TARGET, incoming);
             }
-            (Way::Down, Packet::Ftp(payload)) => self.hear(245, 191, &payload),
+            (Way::Down, Packet::Ftp(payload)) => {
+                self.heard += 1;
+                self.hear(245, 191, &payload);
+            }
             (Way::Down, Packet::Foreign(payload)) => self.hear(255, 190, &payload),
         }
     }
@@ -281,6 +295,7 @@ impl World {
                 HubOutput::Send(_, Frame::Ftp(target, payload)) => {
                     assert_eq!(target, TARGET);
                     self.sent += 1;
+                    self.last_sent = Some(payload);
                     let packet = Packet::Ftp(payload);
                     self.network.send(self.now, Way::Up, packet.bytes(), packet);
                 }

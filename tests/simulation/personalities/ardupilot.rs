@@ -1,19 +1,20 @@
 //! ArduPilot: a short queue and one slow worker, session ids of the client's choice, and one
 //! remembered answer for everybody. Either one open file for the whole vehicle, or five.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile};
+use mavftp_mount::mavftp::server::MemoryFile;
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
 use super::disk::Disk;
 use super::places::Places;
-use super::{FarSide, Said, bytes_of, checksum_of, service};
+use super::{FarSide, Said, service};
 use crate::network::Random;
 use burst::Burst;
 use slots::FORGOTTEN;
 
+mod answers;
 mod burst;
 mod paths;
 mod slots;
@@ -28,12 +29,6 @@ const LINE_BYTES: u32 = 2 * FRAME_BYTES;
 const FRAME_BYTES: u32 = 266;
 /// So often the worker looks whether the line has room again.
 const ROOM_POLL: Duration = Duration::from_millis(1);
-const EACCES: u8 = 13;
-const EISDIR: u8 = 21;
-const EINVAL: u8 = 22;
-/// What a FAT card holds where nothing was written.
-const UNDEFINED: u8 = 0xA5;
-
 /// How many files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sessions {
@@ -60,6 +55,8 @@ pub struct ArduPilot {
     places: Places,
     /// A board with a FAT card, no simulation.
     pub card: bool,
+    /// As of late 2026: lists with times, says what it does not know, ends bursts otherwise.
+    pub later: bool,
     /// The block size of each opening that must keep to one; 0: not read yet.
     packed: BTreeMap<(u8, u8), u8>,
     sessions: Sessions,
@@ -74,6 +71,10 @@ pub struct ArduPilot {
     /// What the worker wants to say; it does nothing else before it is said.
     saying: VecDeque<(u8, Payload)>,
     waiting_bytes: u32,
+    /// Stations whose link is gone.
+    gone: BTreeSet<u8>,
+    /// Who first asked for anything.
+    first: Option<u8>,
     /// The rate of a line without flow control.
     uart_rate: Option<u32>,
     remembered: Option<(u8, u8, Payload)>,
@@ -98,6 +99,7 @@ impl ArduPilot {
             files: files.into(),
             places: Places::new(),
             card: false,
+            later: false,
             packed: BTreeMap::new(),
             sessions,
             slots: Vec::new(),
@@ -108,6 +110,8 @@ impl ArduPilot {
             burst: None,
             saying: VecDeque::new(),
             waiting_bytes: 0,
+            gone: BTreeSet::new(),
+            first: None,
             uart_rate: None,
             remembered: None,
             random: Random::new(seed ^ 0xA4D0),
@@ -128,7 +132,13 @@ impl ArduPilot {
         if next > now { next } else { now + service(&mut self.random, Duration::ZERO, TICK_MOST) }
     }
 
-    fn has_room(&self) -> bool {
+    /// Whether an answer can be sent. The server with one file looks at the link of whoever was
+    /// the first to ask since it began, wherever the answer goes.
+    fn has_room(&self, to: u8) -> bool {
+        let looked_at = if self.sessions.is_one() { self.first.unwrap_or(to) } else { to };
+        if self.gone.contains(&looked_at) {
+            return false;
+        }
         self.uart_rate.is_some() || self.waiting_bytes + FRAME_BYTES <= LINE_BYTES
     }
 
@@ -192,156 +202,12 @@ impl ArduPilot {
         }
         self.saying.push_back((to, answer));
     }
-
-    fn answer(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
-        let result = self.perform(at, request);
-        if let Err(nak @ (Nak::FileNotFound | Nak::FileExists | Nak::FailErrno(_))) = &result
-            && on_a_path(request)
-        {
-            self.left_over = *nak;
-        }
-        result
-    }
-
-    fn perform(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
-        let empty = |()| Vec::new();
-        match request.command().ok_or(Nak::Fail)? {
-            Opcode::None => Ok(Vec::new()),
-            Opcode::TerminateSession | Opcode::ResetSessions => {
-                if self.slots[at].key.1 == request.session {
-                    self.slots[at].open = None;
-                }
-                Ok(Vec::new())
-            }
-            Opcode::ListDirectory => self.list(request),
-            Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile => self.open(at, request),
-            Opcode::ReadFile => self.read(at, request),
-            Opcode::WriteFile => self.write(at, request).map(empty),
-            Opcode::CalcFileCrc32 => checksum_of(&self.files, &self.path_of(request)?),
-            Opcode::RemoveFile
-            | Opcode::CreateDirectory
-            | Opcode::RemoveDirectory
-            | Opcode::Rename => self.change(request).map(empty),
-            Opcode::TruncateFile
-            | Opcode::ListDirectoryWithTime
-            | Opcode::BurstReadFile
-            | Opcode::Ack
-            | Opcode::Nak => Err(Nak::Fail),
-        }
-    }
-
-    fn open(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
-        // Who only wants to read takes over what was left alone.
-        let takes = self.slots[at].alone && request.command() == Some(Opcode::OpenFileRo);
-        if self.slots[at].open.is_some() && !takes {
-            return Err(Nak::Fail);
-        }
-        let path = self.path_of(request)?;
-        let writes = request.command() != Some(Opcode::OpenFileRo);
-        let files = match Places::holds(&path) {
-            true => self.places.files(&path, writes)?,
-            false => &self.files,
-        };
-        let before = files.open_to_read(&path);
-        if before.as_ref().is_err_and(|nak| *nak == Nak::FailErrno(EISDIR)) {
-            // No system call fails, so whatever failed before is told.
-            return Err(self.left_over);
-        }
-        let (file, writes) = match request.command() {
-            Some(Opcode::OpenFileRo) => (before?, false),
-            Some(Opcode::CreateFile) => (files.open_to_write(&path, Content::Empty)?, true),
-            _ if self.sessions.is_one() => {
-                before?;
-                (files.open_to_write(&path, Content::Keep)?, true)
-            }
-            _ => (files.open_to_write(&path, Content::Keep)?, true),
-        };
-        let size = Places::told_size(&path, file.size()? as u32);
-        self.packed.remove(&self.slots[at].key);
-        if Places::is_packed(&path) && !writes {
-            self.packed.insert(self.slots[at].key, 0);
-        }
-        self.slots[at].open = Some((file, writes));
-        Ok(if writes { Vec::new() } else { size.to_le_bytes().to_vec() })
-    }
-
-    fn read(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
-        if let Some(block) = self.packed.get_mut(&self.slots[at].key) {
-            if *block != 0 && *block != request.size {
-                return Err(Nak::FailErrno(EINVAL));
-            }
-            *block = request.size;
-        }
-        match &self.slots[at].open {
-            None => Err(Nak::FileNotFound),
-            Some((_, true)) => Err(Nak::Fail),
-            Some((file, false)) => {
-                let count = usize::from(request.size).min(DATA_BYTES_MAX);
-                let data = bytes_of(file, request, count)?;
-                if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
-            }
-        }
-    }
-
-    fn write(&self, at: usize, request: &Payload) -> Result<(), Nak> {
-        match &self.slots[at].open {
-            None => Err(Nak::FileNotFound),
-            Some((_, false)) => Err(Nak::Fail),
-            Some((file, true)) => {
-                let offset = u64::from(request.offset);
-                let end = file.size()?;
-                if self.card && offset > end {
-                    file.write_at(end, &vec![UNDEFINED; (offset - end) as usize])?;
-                }
-                // How much of it there was room for, nobody looks at.
-                let _ = file.write_at(offset, request.data());
-                Ok(())
-            }
-        }
-    }
-
-    fn change(&mut self, request: &Payload) -> Result<(), Nak> {
-        let Some(opcode) = request.command() else { return Ok(()) };
-        match opcode {
-            Opcode::Rename => {
-                let (from, to) = self.two_paths_of(request)?;
-                let there = !matches!(self.files.open_to_read(&to), Err(Nak::FileNotFound));
-                // FAT replaces nothing.
-                if self.card && there {
-                    return Err(Nak::FileExists);
-                }
-                self.files.rename(&from, &to)?;
-            }
-            _ if Places::holds(&self.path_of(request)?) => return Err(self.left_over),
-            Opcode::CreateDirectory => self.files.make_directory(&self.path_of(request)?)?,
-            // One call removes files and empty directories alike.
-            _ => {
-                let path = self.path_of(request)?;
-                let refused = if self.card { EACCES } else { EISDIR };
-                let removed = self.files.remove_file(&path).or_else(|nak| match nak {
-                    Nak::FailErrno(_) => self.files.remove_directory(&path),
-                    other => Err(other),
-                });
-                removed.map_err(|nak| match nak {
-                    Nak::FailErrno(_) => Nak::FailErrno(refused),
-                    other => other,
-                })?;
-            }
-        }
-        self.changes.push(opcode);
-        Ok(())
-    }
-}
-
-/// Whether what fails is the file system.
-fn on_a_path(request: &Payload) -> bool {
-    let sessions = [Opcode::ReadFile as u8, Opcode::WriteFile as u8, Opcode::BurstReadFile as u8];
-    !sessions.contains(&request.opcode)
 }
 
 impl FarSide for ArduPilot {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
         if self.queue.len() < QUEUE {
+            self.first.get_or_insert(from);
             self.queue.push_back((from, *request));
             if self.tick_at.is_none() {
                 self.tick_at = Some(self.next_tick(now));
@@ -351,20 +217,26 @@ impl FarSide for ArduPilot {
 
     fn poll(&mut self, now: Instant) -> Said {
         let at = self.work(now);
-        if self.saying.is_empty() {
-            return Said::Nothing(at);
-        }
-        if !self.has_room() {
-            return Said::Nothing(Some(now + ROOM_POLL));
-        }
-        match self.saying.pop_front() {
-            Some((to, answer)) => Said::To(to, Box::new(answer)),
+        match self.saying.front().copied() {
             None => Said::Nothing(at),
+            Some((to, _)) if !self.has_room(to) => Said::Nothing(Some(now + ROOM_POLL)),
+            Some((to, answer)) => {
+                self.saying.pop_front();
+                Said::To(to, Box::new(answer))
+            }
         }
     }
 
     fn line(&mut self, waiting_bytes: u32) {
         self.waiting_bytes = waiting_bytes;
+    }
+
+    fn link(&mut self, station: u8, there: bool) {
+        if there {
+            self.gone.remove(&station)
+        } else {
+            self.gone.insert(station)
+        };
     }
 
     fn open_files(&self, now: Instant) -> usize {
@@ -377,7 +249,7 @@ impl FarSide for ArduPilot {
         self.slots.clear();
         self.queue.clear();
         self.saying.clear();
-        self.serving = 0;
+        (self.serving, self.first) = (0, None);
         (self.tick_at, self.burst, self.remembered) = (None, None, None);
     }
 

@@ -33,7 +33,7 @@ pub struct Mavsdk {
     pub specials: usize,
     /// Without a root directory everything is refused.
     pub rootless: bool,
-    /// Of the file that was opened last: the reader and the writer have it in common.
+    /// Of the file that is read; before release 4, of whichever was opened last.
     size: u64,
     reader: Option<Reader>,
     writer: Option<MemoryFile>,
@@ -151,12 +151,14 @@ impl Mavsdk {
         let path = path_of(request)?;
         self.writer = None;
         self.writer = Some(self.files.open_to_write(&path, Content::Empty)?);
-        self.size = 0;
+        if self.release == Release::Old {
+            self.size = 0;
+        }
         Ok(Vec::new())
     }
 
     fn read(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
-        if request.session != 0 {
+        if self.release == Release::Old && request.session != 0 {
             // There is one session, and this number closes it.
             (self.reader, self.writer) = (None, None);
         }

@@ -51,6 +51,9 @@ pub struct Px4 {
     scratch: Option<ServedPath>,
     session: Option<Session>,
     burst: Option<Burst>,
+    /// As up to 1.15: blocks are read whole whatever was wanted, and an empty directory has an empty
+    /// page for ever.
+    pub older: bool,
     errno: u8,
     remembered: Option<(u8, Payload)>,
     /// When it first heard of anybody; its ticks go from there.
@@ -81,6 +84,7 @@ impl Px4 {
             scratch: None,
             session: None,
             burst: None,
+            older: false,
             errno: 0,
             remembered: None,
             begun: None,
@@ -133,6 +137,9 @@ impl Px4 {
     fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
         let path = self.path_of(request)?;
         let listed = self.noting(|files| files.read(&path).or(Err(Nak::FileNotFound)))?;
+        if self.older && listed.len() == 2 {
+            return Ok(Vec::new());
+        }
         let text = |found: &Found| match found {
             Found::Itself | Found::Parent | Found::Link(_) => b"S\0".to_vec(),
             Found::Node(entry) => match (entry.directory, with_time) {
@@ -186,7 +193,10 @@ impl Px4 {
             Some(_) if request.session != 0 => Err(Nak::InvalidSession),
             None => Err(Nak::InvalidSession),
             Some(Session::Reading(_, size)) if u64::from(request.offset) >= *size => Err(Nak::Eof),
-            Some(Session::Reading(file, _)) => bytes_of(file, request, usize::from(request.size)),
+            Some(Session::Reading(file, _)) => {
+                let wanted = if self.older { DATA_BYTES_MAX } else { usize::from(request.size) };
+                bytes_of(file, request, wanted)
+            }
             Some(Session::Writing(_)) => Err(self.fail(EBADF)),
             Some(Session::Directory) => Err(self.fail(EISDIR)),
         }
@@ -334,8 +344,8 @@ impl FarSide for Px4 {
     }
 
     fn restart(&mut self) {
-        let card = self.card.take();
-        *self = Px4 { card, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
+        let (card, older) = (self.card.take(), self.older);
+        *self = Px4 { card, older, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
     }
 
     fn changes(&self) -> &[Opcode] {

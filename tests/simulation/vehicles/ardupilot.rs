@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use mavftp_mount::mavftp::client::{Error, Op, Reply};
+use mavftp_mount::mavftp::client::{Class, Error, Op, Reply};
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::Kind;
 use crate::for_seeds;
 use crate::network::{Faults, Random};
-use crate::personalities::ardupilot::Sessions;
+use crate::personalities::ardupilot::{ArduPilot, Sessions};
 use crate::personalities::naive::Naive;
 use crate::personalities::{OTHER, US};
+use crate::world::World;
 
 const ONE: Kind = Kind::ArduPilot(Sessions::One);
 const FIVE: Kind = Kind::ArduPilot(Sessions::Five);
@@ -140,4 +141,57 @@ fn a_file_whose_closing_was_never_heard_can_be_opened_again() {
             world.check_quiet();
         });
     }
+}
+
+#[test]
+fn a_naive_client_believes_in_a_write_that_was_cut_short() {
+    let files = MemoryFiles::new();
+    let mut naive = naive(FIVE, &files);
+    naive.on(Opcode::CreateFile, "/new");
+    files.set_space(Some(100));
+    let write = Payload::request(Opcode::WriteFile).with_data(&[7; 239]);
+    assert_eq!(naive.ask(write).map(|(_, result)| result), Some(Ok(Vec::new())));
+    assert_eq!(files.content("/new"), Some(vec![7; 100]));
+    let more = Payload { offset: 239, ..write };
+    assert!(matches!(naive.ask(more), Some((_, Err(_)))));
+}
+
+#[test]
+fn a_naive_client_meets_a_card() {
+    let files = MemoryFiles::new();
+    files.insert("/d/log", b"content");
+    files.insert("/other", b"x");
+    let mut far = ArduPilot::new(files.clone(), Sessions::Five, 1);
+    far.card = true;
+    let mut naive = Naive::new(Box::new(far));
+    let listed = naive.on(Opcode::ListDirectory, "/d");
+    assert_eq!(listed, Some(Ok(b"Flog\t7\0\0".to_vec())), "neither `.` nor `..`");
+    assert_eq!(naive.on(Opcode::Rename, "/other\0/d/log"), Some(Err(Nak::FileExists)));
+    assert_eq!(naive.on(Opcode::RemoveFile, "/d"), Some(Err(Nak::FailErrno(13))));
+    naive.on(Opcode::CreateFile, "/new");
+    let write = Payload { offset: 5, ..Payload::request(Opcode::WriteFile).with_data(b"x") };
+    naive.ask(write);
+    let content = files.content("/new").expect("it is there");
+    assert_ne!(content[..5], [0; 5], "a hole holds anything");
+}
+
+#[test]
+fn a_later_server_lists_with_times_and_says_what_it_does_not_know() {
+    let mut world = World::with(1, Faults::BAD, 3, |files| {
+        let mut far = ArduPilot::new(files, Sessions::Five, 1);
+        far.later = true;
+        Box::new(far)
+    });
+    world.files.set_time(Some(1_000_000));
+    for n in 0..40 {
+        world.files.insert(&format!("/d/log_{n:02}.bin"), b"x");
+    }
+    let id = world.ask(Op::List { path: b"/d".to_vec() }, Class::Metadata);
+    assert_eq!(world.finish(id), Ok(Reply::Done));
+    let entries = &world.outcomes[&id].entries;
+    let timed = entries.iter().filter(|entry| entry.mtime == Some(1_000_000)).count();
+    assert_eq!(timed, 40);
+    let truncate = Op::Truncate { path: b"/d/log_00.bin".to_vec(), length: 0 };
+    assert_eq!(world.perform(truncate), Err(Error::Unsupported));
+    world.check_quiet();
 }

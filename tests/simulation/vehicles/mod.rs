@@ -12,6 +12,7 @@ use crate::world::{NO_AUTOPILOT, World};
 mod all;
 mod ardupilot;
 mod bursts;
+mod faults;
 mod listings;
 mod mavsdk;
 mod px4;

@@ -92,18 +92,6 @@ fn a_naive_client_that_leaves_a_hole_on_a_fat_card_finds_what_lay_there() {
 }
 
 #[test]
-fn a_naive_client_believes_that_all_was_written_to_a_full_card() {
-    for kind in [ONE, FIVE, CARD] {
-        let files = MemoryFiles::new();
-        files.set_space(Some(100));
-        let mut naive = naive(kind, &files);
-        naive.on(Opcode::CreateFile, "/f");
-        assert_eq!(result(&mut naive, write(0, &[1; 239])), Some(Ok(Vec::new())));
-        assert_ne!(files.content("/f").map(|bytes| bytes.len()), Some(239));
-    }
-}
-
-#[test]
 fn a_naive_client_counts_the_nul_into_the_size_and_is_refused() {
     let files = MemoryFiles::new();
     files.insert("/f", b"x");
@@ -270,28 +258,6 @@ fn a_naive_client_reads_what_it_opened_to_write() {
     };
     assert_eq!(after(FIVE), Some(Err(Nak::Fail)));
     assert_eq!(after(Kind::Px4(Firmware::Main)), Some(Err(Nak::FailErrno(9))));
-}
-
-#[test]
-fn a_naive_client_with_a_session_number_of_its_own_closes_mavsdks_session() {
-    let files = MemoryFiles::new();
-    files.insert("/f", b"content");
-    let mut naive = naive(FOUR, &files);
-    naive.on(Opcode::OpenFileRo, "/f");
-    let read = Payload { size: 7, ..Payload::request(Opcode::ReadFile) };
-    assert_eq!(result(&mut naive, Payload { session: 3, ..read }), Some(Err(Nak::Fail)));
-    assert_eq!(result(&mut naive, read), Some(Err(Nak::Fail)), "closed");
-}
-
-#[test]
-fn a_naive_client_that_writes_while_it_reads_finds_its_file_at_an_end() {
-    let files = MemoryFiles::new();
-    files.insert("/f", b"content");
-    let mut naive = naive(FOUR, &files);
-    naive.on(Opcode::OpenFileRo, "/f");
-    naive.on(Opcode::CreateFile, "/new");
-    let read = Payload { size: 7, ..Payload::request(Opcode::ReadFile) };
-    assert_eq!(result(&mut naive, read), Some(Err(Nak::Eof)));
 }
 
 #[test]

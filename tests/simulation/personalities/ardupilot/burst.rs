@@ -60,7 +60,7 @@ impl ArduPilot {
             left,
             next: Payload::ack(request),
             end_offset: request.offset,
-            end_complete: 0,
+            end_complete: u8::from(self.later),
             next_at: now,
         });
         Ok(Vec::new())
@@ -83,7 +83,7 @@ impl ArduPilot {
         }
         burst.left -= 1;
         let short = data.len() < burst.chunk;
-        let marked = short && self.sessions != Sessions::Old;
+        let marked = short && self.sessions != Sessions::Old && !self.later;
         let burst_complete = u8::from(burst.left == 0 || marked);
         self.say(burst.to, Payload { burst_complete, ..burst.next.with_data(&data) });
         if burst.left == 0 {
@@ -91,9 +91,9 @@ impl ArduPilot {
         }
         let end = burst.next.offset + data.len() as u32;
         // The later servers refuse with what is left of the packet before.
-        let exact = self.sessions != Sessions::Old && !short;
+        let exact = !short && !self.later && self.sessions != Sessions::Old;
         burst.end_offset = if exact { burst.next.offset } else { end };
-        burst.end_complete = burst_complete;
+        burst.end_complete = if self.later { 1 } else { burst_complete };
         burst.next.offset = end;
         burst.next.sequence = burst.next.sequence.wrapping_add(1);
         burst.next_at = now + self.pace(burst.chunk);

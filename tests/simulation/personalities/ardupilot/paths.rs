@@ -9,15 +9,22 @@ use crate::personalities::places::Places;
 use crate::personalities::{climbing_path_of, page};
 
 impl ArduPilot {
-    /// Two NULs behind each entry, and the directory itself and its parent among them.
-    pub fn list(&self, request: &Payload) -> Result<Vec<u8>, Nak> {
+    /// Two NULs behind each entry but with times, and the directory itself and its parent among them.
+    pub fn list(&self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
+        let end = if with_time { "\0" } else { "\0\0" };
         let text = |found: &Found| match found {
-            Found::Itself => b"D.\0\0".to_vec(),
-            Found::Parent => b"D..\0\0".to_vec(),
-            Found::Node(entry) if entry.directory => [b"D", &entry.name[..], b"\0\0"].concat(),
+            Found::Itself => format!("D.{end}").into_bytes(),
+            Found::Parent => format!("D..{end}").into_bytes(),
             Found::Link(entry) | Found::Node(entry) => {
-                let size = format!("\t{}\0\0", entry.size);
-                [b"F", &entry.name[..], size.as_bytes()].concat()
+                let (size, mtime) = (entry.size, entry.mtime.unwrap_or(0));
+                let fields = match (entry.directory, with_time) {
+                    (true, false) => String::new(),
+                    (true, true) => format!("\t0\t{mtime}"),
+                    (false, false) => format!("\t{size}"),
+                    (false, true) => format!("\t{size}\t{mtime}"),
+                };
+                let kind = if entry.directory { b"D" } else { b"F" };
+                [&kind[..], &entry.name, fields.as_bytes(), end.as_bytes()].concat()
             }
         };
         let path = self.path_of(request)?;

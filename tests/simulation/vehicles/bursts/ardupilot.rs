@@ -1,6 +1,7 @@
 //! Bursts of ArduPilot, and how fast it reads.
 
 use super::*;
+use crate::personalities::ardupilot::ArduPilot;
 
 const OLD: Kind = Kind::ArduPilot(Sessions::Old);
 const ONE: Kind = Kind::ArduPilot(Sessions::One);
@@ -58,9 +59,26 @@ fn a_naive_client_that_stops_at_the_flag_meets_a_refusal_later() {
 }
 
 #[test]
+fn a_later_server_ends_a_file_with_a_refusal_that_is_marked() {
+    for size in [500, 478] {
+        let files = MemoryFiles::new();
+        files.insert("/log", &vec![7; size]);
+        let mut far = ArduPilot::new(files, Sessions::Five, 1);
+        far.later = true;
+        let mut naive = Naive::new(Box::new(far));
+        naive.on(Opcode::OpenFileRo, "/log");
+        let heard = naive.burst(0, 239);
+        assert!(flags(&heard)[..heard.len() - 1].iter().all(|flag| *flag == 0));
+        assert_eq!(end_of_file(&heard), Some((1, size as u32)));
+    }
+}
+
+#[test]
 fn a_naive_client_that_takes_the_refusals_offset_for_the_size_cuts_the_file() {
-    for (kind, offset) in [(FIVE, 239), (ONE, 239), (OLD, 478)] {
-        let (mut naive, _) = with_open_file(kind, 478);
+    for (kind, size, offset) in
+        [(ONE, 478, 239), (FIVE, 478, 239), (OLD, 478, 478), (ONE, 500, 500), (FIVE, 500, 500)]
+    {
+        let (mut naive, _) = with_open_file(kind, size);
         let heard = naive.burst(0, 239);
         assert_eq!(end_of_file(&heard).map(|(_, offset)| offset), Some(offset), "{kind:?}");
     }
