@@ -20,6 +20,7 @@ use replay::Seen;
 mod grown;
 mod recording;
 mod replay;
+mod tree;
 mod wrong;
 
 /// Each recording and who must answer alike.

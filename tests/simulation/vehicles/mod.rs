@@ -15,6 +15,7 @@ mod bursts;
 mod faults;
 mod listings;
 mod mavsdk;
+mod paths;
 mod px4;
 mod quirks;
 mod refusals;
