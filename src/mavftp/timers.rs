@@ -58,7 +58,10 @@ impl RoundTrip {
     fn doubled(&self, times: u32, least: Duration) -> Duration {
         let base = match self.smoothed {
             None => TIMEOUT_FIRST,
-            Some(smoothed) => smoothed + self.variation * 4,
+            // Round trips that vary much are those of a queue; a longer wait is no surer then.
+            Some(smoothed) => {
+                (smoothed + self.variation * 4).min(TIMEOUT_MAX.max(smoothed + smoothed / 4))
+            }
         };
         let doubled = base.max(least) * (1 << times.min(DOUBLINGS_MAX));
         doubled.min(TIMEOUT_MAX.max(base * 2))

@@ -196,7 +196,9 @@ impl Client {
     /// Bytes of a file moved; whoever waits for the session sees that it is put to use.
     fn moved(&mut self, now: Instant, id: RequestId) {
         self.progress = now;
-        self.block_size.deliver(now);
+        if let Some(factor) = self.block_size.deliver(now) {
+            self.exchange.rescale(factor);
+        }
         self.slot.touch(now);
         self.mark_progress(now, id);
         if let Some(job) = self.jobs.get_mut(&id) {

@@ -74,8 +74,6 @@ impl Exchange {
     /// `first` is the first sequence number; random, for a server may remember an earlier run's.
     /// `cap`: how many requests the server takes at once; more would be lost silently.
     pub fn new(first: u16, cap: usize) -> Exchange {
-        // One place stays free for a listing or the like.
-        let blocks = cap.saturating_sub(1);
         Exchange {
             next: first,
             outstanding: BTreeMap::new(),
@@ -84,8 +82,8 @@ impl Exchange {
             recovery: Recovery::default(),
             block_trips: RoundTrip::default(),
             other_trips: RoundTrip::default(),
-            reading: Flow::new(blocks),
-            writing: Flow::new(blocks),
+            reading: Flow::new(cap),
+            writing: Flow::new(cap),
             cap,
             unmatched: 0,
         }
@@ -104,7 +102,7 @@ impl Exchange {
         let block = is_block(&payload);
         let place = match block {
             true => {
-                self.flow(&payload).depart(now);
+                self.flow(payload.opcode).depart(now);
                 self.recovery.depart(now, number)
             }
             false => {
@@ -128,7 +126,9 @@ impl Exchange {
         let number = payload.sequence.wrapping_sub(1);
         let Some(request) = self.outstanding.get(&number) else {
             self.unmatched += 1;
-            self.recovery.unmatched(number);
+            if self.recovery.unmatched(number) {
+                self.flow(payload.req_opcode).lose_less();
+            }
             return None;
         };
         if !answers(&request.payload, payload, result) {
@@ -148,7 +148,7 @@ impl Exchange {
         }
         let request = self.take(number)?;
         if request.block {
-            self.flow(&request.payload).arrive(now, trip);
+            self.flow(request.payload.opcode).arrive(now, trip);
             self.rest_if_idle();
         } else if let Some(trip) = trip {
             self.other_trips.sample(trip);
@@ -241,6 +241,17 @@ impl Exchange {
         flow.next_at(now)
     }
 
+    /// Blocks sent again in a row with nothing heard.
+    pub fn unheard(&self) -> u32 {
+        self.recovery.unheard()
+    }
+
+    /// Blocks have another size from now on: so many times as many make the same bytes.
+    pub fn rescale(&mut self, factor: f64) {
+        self.reading.rescale(factor);
+        self.writing.rescale(factor);
+    }
+
     /// Notes that there is no block to ask for; where there is room for one, that tells of no link.
     pub fn note_starving(&mut self) {
         let blocks = self.recovery.len();
@@ -271,13 +282,34 @@ impl Exchange {
         }
     }
 
+    /// DEBUG
+    pub fn debug(&self) -> String {
+        let f = |f: &Flow| {
+            format!(
+                "[rate {:.1} limit {} trip {:?} loss {:.2} {}]",
+                f.rate(),
+                f.limit(),
+                f.trip(),
+                f.loss(),
+                f.debug()
+            )
+        };
+        format!(
+            "r{} w{} trips {:?} others {:?}",
+            f(&self.reading),
+            f(&self.writing),
+            self.block_trips,
+            self.other_trips
+        )
+    }
+
     /// What is known of reading.
     pub fn reading(&mut self) -> &mut Flow {
         &mut self.reading
     }
 
-    fn flow(&mut self, payload: &Payload) -> &mut Flow {
-        match payload.opcode == Opcode::WriteFile as u8 {
+    fn flow(&mut self, opcode: u8) -> &mut Flow {
+        match opcode == Opcode::WriteFile as u8 {
             true => &mut self.writing,
             false => &mut self.reading,
         }
@@ -298,14 +330,14 @@ impl Exchange {
     fn resend_block(&mut self, now: Instant) -> Option<Payload> {
         let (place, number) = self.recovery.lost(now, &self.block_trips)?;
         let payload = self.outstanding.get(&number)?.payload;
-        if self.flow(&payload).next_at(now).is_some() {
+        if self.flow(payload.opcode).next_at(now).is_some() {
             return None;
         }
         let place = self.recovery.repeat(now, place);
         let request = self.outstanding.get_mut(&number)?;
         request.tries += 1;
         (request.sent, request.place) = (now, place);
-        let flow = self.flow(&payload);
+        let flow = self.flow(payload.opcode);
         flow.lose();
         flow.depart(now);
         Some(payload)

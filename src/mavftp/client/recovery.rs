@@ -69,6 +69,11 @@ impl Recovery {
         self.queue.len()
     }
 
+    /// Repeats in a row with nothing heard.
+    pub fn unheard(&self) -> u32 {
+        self.unheard
+    }
+
     /// Forgets a request.
     pub fn forget(&mut self, place: u64) {
         self.queue.remove(&place);
@@ -106,12 +111,15 @@ impl Recovery {
     }
 
     /// Notes an answer to nothing that is on its way. A second answer shows that a repeat was needless.
-    pub fn unmatched(&mut self, number: u16) {
-        if let Some(at) = self.settled.iter().position(|settled| *settled == number) {
-            self.settled.remove(at);
-            self.spread = (self.spread + 1).min(SPREAD_MAX);
-            self.calm = 0;
-        }
+    /// True then.
+    pub fn unmatched(&mut self, number: u16) -> bool {
+        let Some(at) = self.settled.iter().position(|settled| *settled == number) else {
+            return false;
+        };
+        self.settled.remove(at);
+        self.spread = (self.spread + 1).min(SPREAD_MAX);
+        self.calm = 0;
+        true
     }
 
     /// The number of a request that is lost by now. It has to be sent again or forgotten.
@@ -209,9 +217,9 @@ mod tests {
         let place = recovery.depart(start, 7);
         let again = recovery.repeat(start + TRIP, place);
         recovery.answered(start + TRIP * 2, again, 2, start + TRIP, &trips);
-        recovery.unmatched(9);
+        assert!(!recovery.unmatched(9));
         assert_eq!(recovery.lateness(&trips), before);
-        recovery.unmatched(7);
+        assert!(recovery.unmatched(7));
         assert!(recovery.lateness(&trips) > before);
     }
 }

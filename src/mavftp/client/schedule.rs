@@ -67,7 +67,11 @@ impl Client {
         let payload = self.exchange.resend(now)?;
         let block = matches!(payload.command(), Some(Opcode::ReadFile | Opcode::WriteFile));
         let full = payload.size >= self.block_size.bytes();
-        if block && full && self.block_size.lose(now) {
+        if block
+            && full
+            && let Some(factor) = self.block_size.lose(now, self.exchange.unheard())
+        {
+            self.exchange.rescale(factor);
             tracing::debug!(bytes = self.block_size.bytes(), "blocks have another size now");
             self.forget_blocks();
             return None;

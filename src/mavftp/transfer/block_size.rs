@@ -10,13 +10,15 @@ const SIZES: [u8; 3] = [DATA_BYTES_MAX as u8, 110, 80];
 /// Bytes of a frame around its data.
 const FRAME_BYTES: f64 = 27.0;
 /// Blocks by which a size is judged.
-const STRETCH: u32 = 32;
-/// Lost in a row with nothing else, a size does not get through at all.
+const STRETCH: u32 = 128;
+/// Lost in a row while nothing at all is heard, a size seems not to get through.
 const NEVER: u32 = 3;
 /// A smaller size is tried when this share is lost.
-const LOSS_HIGH: f64 = 0.35;
+const LOSS_HIGH: f64 = 0.6;
+/// By so much more has a smaller size to bring, for chance favours one or the other.
+const GAIN: f64 = 1.15;
 /// A size that was found worse, or a larger one, is tried again after this; then after twice as long.
-const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// The size of blocks, adapted.
@@ -25,8 +27,6 @@ pub struct BlockSize {
     index: usize,
     delivered: u32,
     lost: u32,
-    /// Lost since one was delivered.
-    in_a_row: u32,
     /// What the size before brought, while this one is on trial: its index and yield.
     before: Option<(usize, f64)>,
     pause: Duration,
@@ -36,15 +36,7 @@ pub struct BlockSize {
 
 impl Default for BlockSize {
     fn default() -> BlockSize {
-        BlockSize {
-            index: 0,
-            delivered: 0,
-            lost: 0,
-            in_a_row: 0,
-            before: None,
-            pause: PAUSE,
-            quiet_until: None,
-        }
+        BlockSize { index: 0, delivered: 0, lost: 0, before: None, pause: PAUSE, quiet_until: None }
     }
 }
 
@@ -54,33 +46,36 @@ impl BlockSize {
         SIZES[self.index.min(SIZES.len() - 1)]
     }
 
-    /// Notes that a block of this many bytes arrived.
-    pub fn deliver(&mut self, now: Instant) {
+    /// Notes that a block arrived; answers by how much smaller blocks are from now on, if they are.
+    pub fn deliver(&mut self, now: Instant) -> Option<f64> {
+        let before = self.bytes();
         self.delivered += 1;
-        self.in_a_row = 0;
         self.judge(now);
+        self.change_from(before)
     }
 
-    /// Notes that a block was lost; true when the size has changed for that.
-    pub fn lose(&mut self, now: Instant) -> bool {
+    /// Notes that a block was lost, the `unheard`th in a row with nothing heard; answers as
+    /// [`BlockSize::deliver`].
+    pub fn lose(&mut self, now: Instant, unheard: u32) -> Option<f64> {
+        let before = self.bytes();
         self.lost += 1;
-        self.in_a_row += 1;
-        let before = self.index;
-        match self.in_a_row >= NEVER && self.delivered == 0 {
+        match unheard >= NEVER {
             true => self.give_up(now),
             false => self.judge(now),
         }
-        self.index != before
+        self.change_from(before)
     }
 
-    /// Not one block of this size has arrived: the next, or the first again if none does.
+    fn change_from(&self, before: u8) -> Option<f64> {
+        let now = self.bytes();
+        (now != before).then(|| f64::from(before) / f64::from(now))
+    }
+
+    /// Nothing comes: the next size, or the first again if none does.
     fn give_up(&mut self, now: Instant) {
-        let next = (self.index + 1) % SIZES.len();
-        if next == 0 {
-            self.back_off(now);
-        }
         self.before = None;
-        self.turn_to(next);
+        self.back_off(now);
+        self.turn_to((self.index + 1) % SIZES.len());
     }
 
     fn judge(&mut self, now: Instant) {
@@ -94,7 +89,9 @@ impl BlockSize {
         self.turn_to(index);
         let quiet = self.quiet_until.is_some_and(|until| now < until);
         match trial {
-            Some((other, yielded)) if yielded >= brought => {
+            Some((other, yielded))
+                if yielded * if other < index { GAIN } else { 1.0 } >= brought =>
+            {
                 self.back_off(now);
                 self.turn_to(other);
             }
@@ -119,7 +116,7 @@ impl BlockSize {
 
     fn turn_to(&mut self, index: usize) {
         self.index = index;
-        (self.delivered, self.lost, self.in_a_row) = (0, 0, 0);
+        (self.delivered, self.lost) = (0, 0);
     }
 
     fn back_off(&mut self, now: Instant) {
@@ -135,16 +132,18 @@ mod tests {
     /// Runs a link that carries of each size this share; answers the sizes at the end of each second.
     fn run(seconds: u64, carries: impl Fn(u8) -> f64) -> Vec<u8> {
         let (mut size, start, mut owed) = (BlockSize::default(), Instant::now(), 0.0);
+        let mut unheard = 0;
         let mut seen = Vec::new();
         for second in 0..seconds {
             for n in 0..20 {
                 let now = start + Duration::from_millis(second * 1000 + n * 50);
                 owed += carries(size.bytes());
                 if owed >= 1.0 {
-                    owed -= 1.0;
+                    (owed, unheard) = (owed - 1.0, 0);
                     size.deliver(now);
                 } else {
-                    size.lose(now);
+                    unheard += 1;
+                    size.lose(now, if carries(size.bytes()) > 0.0 { 0 } else { unheard });
                 }
             }
             seen.push(size.bytes());
@@ -176,8 +175,8 @@ mod tests {
     #[test]
     fn full_blocks_come_back_when_the_link_has_mended() {
         let (mut size, start) = (BlockSize::default(), Instant::now());
-        let changed = [0; 3].map(|_| size.lose(start));
-        assert_eq!(changed, [false, false, true]);
+        let changed = [1, 2, 3].map(|unheard| size.lose(start, unheard));
+        assert_eq!(changed, [None, None, Some(239.0 / 110.0)]);
         assert_eq!(size.bytes(), 110);
         for n in 0..3000 {
             size.deliver(start + Duration::from_millis(n * 50));

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 /// Requests on their way before anything is known.
-const START: usize = 4;
+const START: usize = 8;
 /// Never fewer: below this a link is in lock-step.
 const LEAST: usize = 4;
 /// Enough to keep a server on the same machine busy, whatever the arithmetic says.
@@ -16,17 +16,18 @@ const LEAST_EASY: usize = 16;
 const EASY_TRIP: Duration = Duration::from_millis(2);
 /// How much more than rate times round trip may be on its way.
 const WINDOW_GAIN: f64 = 2.0;
-/// Doubles what is on its way each round trip, until no more comes back.
-const STARTUP_GAIN: f64 = 2.77;
+/// The same where much is lost, for each request that brings an answer.
+const LOSSY_GAIN: f64 = 1.5;
+/// The start doubles what is on its way each round trip. It ends when so many answers in a row took
+/// half as long again as the shortest, and this …
+const LATE_ANSWERS: u32 = 4;
+const LATE_LEAST: Duration = Duration::from_millis(4);
 /// Empties the queues that the start has filled.
 const DRAIN_GAIN: f64 = 1.0;
-/// Empties them further when they may have hidden the shortest round trip for long.
-const SETTLE_GAIN: f64 = 0.75;
 /// A round of asking for more, one of less, and some of the same.
 const STEADY_GAINS: [f64; 8] = [1.25, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0];
-/// The start ends when the rate has not grown by a quarter …
+/// … or when so many rounds have not brought a quarter more than the best before.
 const GROWTH: f64 = 1.25;
-/// … for so many rounds.
 const GROWTH_ROUNDS: u32 = 3;
 /// Rounds over which the best rate is remembered.
 const RATES: usize = 6;
@@ -36,7 +37,7 @@ const ROUND_LEAST: Duration = Duration::from_millis(20);
 const ROUND_BLOCKS: u64 = 8;
 /// The shortest round trip is measured anew when for so long none came near it: links change, and
 /// queues that stay filled hide it.
-const TRIP_MEMORY: Duration = Duration::from_secs(10);
+const TRIP_MEMORY: Duration = Duration::from_secs(30);
 /// A round trip longer by one part in so many is near the shortest.
 const NEAR: u32 = 10;
 /// Blocks over which loss is judged.
@@ -70,12 +71,23 @@ pub struct Flow {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// Twice as much each round; the best rate so far, and for how many rounds it has been that.
-    Startup(f64, u32),
+    /// Twice as much each round.
+    Startup(Growth),
+    /// As much as the link holds: queues run empty.
     Drain,
-    Settle,
+    /// Next to nothing, to see the shortest round trip; whether queues have run empty.
+    Settle(bool),
     /// Which of the gains.
     Steady(usize),
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Growth {
+    /// The best rate so far, and for how many rounds it has been that.
+    best: f64,
+    rounds: u32,
+    /// How many answers in a row were late.
+    late: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +102,7 @@ impl Flow {
     pub fn new(cap: usize) -> Flow {
         Flow {
             cap: cap.max(1),
-            phase: Phase::Startup(0.0, 0),
+            phase: Phase::Startup(Growth::default()),
             delivered: 0,
             round: None,
             rates: [0.0; RATES],
@@ -108,15 +120,17 @@ impl Flow {
     /// Requests that may be on their way.
     pub fn limit(&self) -> usize {
         let Some((trip, _)) = self.trip else { return START.min(self.cap) };
-        let gain = match self.phase {
-            Phase::Startup(..) => STARTUP_GAIN,
-            Phase::Drain => DRAIN_GAIN,
-            Phase::Settle => SETTLE_GAIN,
-            Phase::Steady(_) => WINDOW_GAIN,
+        let product = self.rate() * trip.as_secs_f64();
+        let wanted = match self.phase {
+            Phase::Startup(..) => START + self.delivered as usize,
+            Phase::Drain => (product * DRAIN_GAIN) as usize + 2,
+            Phase::Settle(_) => LEAST,
+            Phase::Steady(_) => {
+                (product * WINDOW_GAIN.max(LOSSY_GAIN * self.surplus())) as usize + 2
+            }
         };
         let least = if trip < EASY_TRIP { LEAST_EASY } else { LEAST };
-        let product = self.rate() * trip.as_secs_f64() * gain * self.surplus();
-        (product as usize + 2).max(least).min(self.cap)
+        wanted.max(least).min(self.cap)
     }
 
     /// Whether the server's own limit is what holds this flow back.
@@ -162,6 +176,11 @@ impl Flow {
         self.judge_loss();
     }
 
+    /// Takes a loss back: the answer was only late.
+    pub fn lose_less(&mut self) {
+        self.stretch_lost = self.stretch_lost.saturating_sub(1);
+    }
+
     /// Notes that there is nothing to ask for, though more could be on its way.
     pub fn starve(&mut self) {
         self.starved = true;
@@ -191,15 +210,21 @@ impl Flow {
         self.loss
     }
 
-    /// Forgets what was measured: blocks have another size from now on, or the link is another.
-    pub fn restart(&mut self) {
-        *self = Flow::new(self.cap);
+    /// Blocks have another size from now on: so many times as many make the same bytes.
+    pub fn rescale(&mut self, factor: f64) {
+        self.rates.iter_mut().for_each(|rate| *rate *= factor);
+        self.round = None;
+    }
+
+    /// DEBUG
+    pub fn debug(&self) -> String {
+        format!("{:?} {} rounds {:?}", self.phase, self.rounds, self.rates)
     }
 
     fn pace(&self) -> f64 {
         let gain = match self.phase {
-            Phase::Startup(..) => STARTUP_GAIN,
-            Phase::Drain | Phase::Settle => DRAIN_GAIN,
+            Phase::Startup(..) => return 0.0,
+            Phase::Drain | Phase::Settle(_) => DRAIN_GAIN,
             Phase::Steady(step) => STEADY_GAINS[step % STEADY_GAINS.len()],
         };
         self.rate() * gain * self.surplus()
@@ -217,6 +242,13 @@ impl Flow {
             Some((known, since)) if trip <= *known + *known / NEAR => *since = now,
             Some(_) => {}
             None => self.trip = Some((trip, now)),
+        }
+        let late = self.trip.is_some_and(|(least, _)| trip > least + least / 2 + LATE_LEAST);
+        if let Phase::Startup(growth) = &mut self.phase {
+            growth.late = if late { growth.late + 1 } else { 0 };
+            if growth.late >= LATE_ANSWERS {
+                self.phase = Phase::Drain;
+            }
         }
     }
 
@@ -254,20 +286,23 @@ impl Flow {
         let stale =
             self.trip.is_some_and(|(_, since)| now.saturating_duration_since(since) > TRIP_MEMORY);
         self.phase = match self.phase {
-            Phase::Startup(best, _) if self.rate() >= best * GROWTH => {
-                Phase::Startup(self.rate(), 0)
+            Phase::Startup(growth) if self.rate() >= growth.best * GROWTH => {
+                Phase::Startup(Growth { best: self.rate(), rounds: 0, ..growth })
             }
-            Phase::Startup(_, rounds) if rounds + 1 >= GROWTH_ROUNDS => Phase::Drain,
-            Phase::Startup(best, rounds) => Phase::Startup(best, rounds + 1),
+            Phase::Startup(growth) if growth.rounds + 1 < GROWTH_ROUNDS => {
+                Phase::Startup(Growth { rounds: growth.rounds + 1, ..growth })
+            }
+            Phase::Startup(_) => Phase::Drain,
             Phase::Drain => Phase::Steady(2),
-            Phase::Settle => {
+            Phase::Settle(true) => {
                 self.renew_trip(now);
                 Phase::Steady(2)
             }
-            Phase::Steady(_) if stale => {
+            Phase::Settle(false) => {
                 self.trip_next = None;
-                Phase::Settle
+                Phase::Settle(true)
             }
+            Phase::Steady(_) if stale => Phase::Settle(false),
             Phase::Steady(step) => Phase::Steady((step + 1) % STEADY_GAINS.len()),
         };
     }

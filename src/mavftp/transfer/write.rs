@@ -10,7 +10,7 @@ use crate::mavftp::wire::{DATA_BYTES_MAX, Nak, Payload};
 /// One full block.
 const BLOCK: u32 = DATA_BYTES_MAX as u32;
 /// Bytes asked of the source ahead of what is acknowledged.
-const AHEAD_BYTES: u32 = 256 * 1024;
+const AHEAD_BYTES: u32 = 1024 * 1024;
 /// Acknowledged bytes are let go in lumps of this, so that what is kept moves rarely.
 const LUMP_BYTES: usize = 64 * 1024;
 /// Reopened so often in a row without a byte gained, an upload is given up.
