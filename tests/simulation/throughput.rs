@@ -55,7 +55,11 @@ fn share(faults: Faults, kind: Option<Kind>, up: bool) -> f64 {
 fn table() {
     let kinds: Vec<Option<Kind>> = std::iter::once(None).chain(ALL.into_iter().map(Some)).collect();
     let only = std::env::var("KIND").unwrap_or_default();
+    let links = std::env::var("LINKS").unwrap_or_default();
     for (name, faults) in Faults::NAMED {
+        if !name.contains(&links) {
+            continue;
+        }
         for kind in &kinds {
             let label = kind.map_or("Ours".into(), |kind| format!("{kind:?}"));
             if !label.contains(&only) {

@@ -36,6 +36,8 @@ pub struct Outstanding {
     /// Whether it moves a block and so counts in the window.
     pub block: bool,
     floor: Duration,
+    /// Its round trip is that of the link, not of a queue behind a burst.
+    timed: bool,
     /// When it is sent again; of blocks, `Recovery` knows.
     deadline: Instant,
     sent: Instant,
@@ -116,8 +118,17 @@ impl Exchange {
             *self.of_job.entry(id).or_default() += 1;
         }
         let deadline = now + self.timeout(1, floor);
-        let request =
-            Outstanding { owner, tries: 1, payload, block, floor, deadline, sent: now, place };
+        let request = Outstanding {
+            owner,
+            tries: 1,
+            payload,
+            block,
+            floor,
+            timed: true,
+            deadline,
+            sent: now,
+            place,
+        };
         self.outstanding.insert(number, request);
         payload
     }
@@ -141,7 +152,7 @@ impl Exchange {
             return None;
         }
         let (place, tries, sent) = (request.place, request.tries, request.sent);
-        let trip = (tries == 1).then_some(now.saturating_duration_since(sent));
+        let trip = (tries == 1 && request.timed).then_some(now.saturating_duration_since(sent));
         if request.block {
             if let Some(trip) = trip {
                 self.block_trips.sample(trip);
@@ -241,6 +252,11 @@ impl Exchange {
     pub fn block_waits(&self, now: Instant, writes: bool) -> Option<Instant> {
         let flow = if writes { &self.writing } else { &self.reading };
         flow.next_at(now)
+    }
+
+    /// What is on its way has to wait for something else than the link.
+    pub fn stop_timing(&mut self) {
+        self.outstanding.values_mut().for_each(|request| request.timed = false);
     }
 
     /// Blocks sent again in a row with nothing heard.

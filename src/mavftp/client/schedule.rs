@@ -31,7 +31,7 @@ impl Client {
         self.follow_burst(now);
         if self.stream.holds_others() {
             // What is asked now is not even looked at, and repeats fill the server's queue.
-            return self.next_burst(now);
+            return self.next_repair(now).or_else(|| self.next_burst(now));
         }
         if let Some(payload) = self.resend(now) {
             return Some(payload);
@@ -70,22 +70,42 @@ impl Client {
         [expiry, slot, self.stream_wakes()].into_iter().chain(sending).flatten().min()
     }
 
+    /// A lost packet of a burst, asked for in the same flight as the next burst.
+    fn next_repair(&mut self, now: Instant) -> Option<Payload> {
+        if !self.stream.is_renewing() {
+            return None;
+        }
+        let mut last = None;
+        while let Some(place) = self.next_in_line(last) {
+            if matches!(self.jobs.get(&place.2), Some(Job { kind: Kind::Read(_), .. }))
+                && let Some(payload) = self.next_block(now, place.2, false)
+            {
+                return Some(payload);
+            }
+            last = Some(place);
+        }
+        None
+    }
+
     /// A request whose answer is late or lost. When large blocks do not come through, all that are
     /// on their way are asked for again, smaller.
     fn resend(&mut self, now: Instant) -> Option<Payload> {
         let payload = self.exchange.resend(now)?;
         let block = matches!(payload.command(), Some(Opcode::ReadFile | Opcode::WriteFile));
         let full = payload.size >= self.block_size.bytes();
-        if block
-            && full
-            && let Some(factor) = self.block_size.lose(now, self.exchange.unheard())
-        {
-            self.exchange.rescale(factor);
-            tracing::debug!(bytes = self.block_size.bytes(), "blocks have another size now");
+        if block && full && self.block_lost(now, self.exchange.unheard()) {
             self.forget_blocks();
             return None;
         }
         Some(payload)
+    }
+
+    /// Notes a lost block; true when blocks have another size for that.
+    pub(super) fn block_lost(&mut self, now: Instant, unheard: u32) -> bool {
+        let Some(factor) = self.block_size.lose(now, unheard) else { return false };
+        self.exchange.rescale(factor);
+        tracing::debug!(bytes = self.block_size.bytes(), "blocks have another size now");
+        true
     }
 
     fn next_in_line(&self, last: Option<Place>) -> Option<Place> {
@@ -172,6 +192,10 @@ impl Client {
         if waited {
             // Its turn has come; the time it waited, while others moved, does not count.
             job.progress = job.progress.max(progress);
+        }
+        if self.stream.is_used() {
+            // What is asked for beside bursts tells nothing of what reads alone would bring.
+            self.exchange.reading().starve();
         }
         let request = Payload { offset, session, ..request };
         Some(self.exchange.send(now, Owner::Job(id, offset), request, Duration::ZERO))

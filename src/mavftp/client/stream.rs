@@ -1,9 +1,10 @@
 //! Bursts of the open file: when one is asked for, what it brings, and what follows it. Which way of
 //! reading is better is `transfer::Choice`'s to say.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::mavftp::transfer::{Burst, Choice, Wanted};
+use crate::mavftp::transfer::{Burst, Choice, Taken, Wanted};
 use crate::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::exchange::Owner;
@@ -17,8 +18,14 @@ const NUMBERS_MAX: u32 = 2100;
 const REPAIRS_MAX: usize = 4;
 /// PX4 closes a file that is asked for nothing for 10 s, though a burst runs.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
-/// Bursts in a row of which nothing came.
-const MUTE_MAX: u32 = 2;
+/// Bursts in a row of which nothing came before reads are the better choice.
+const MUTE_MAX: u32 = 5;
+/// Bursts of which packets are taken, the oldest gives way.
+const BURSTS_MAX: usize = 4;
+/// The next burst is asked for so many round trips before the one under way ends …
+const AHEAD_TRIPS: f64 = 1.5;
+/// … and packets.
+const AHEAD_PACKETS: u32 = 4;
 
 /// How a server's bursts behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,19 +38,21 @@ pub enum Bursts {
     Queued,
 }
 
-/// The burst under way, and what it follows.
+/// The bursts asked for of the open file.
 #[derive(Debug)]
 pub struct Stream {
     choice: Choice,
-    running: Option<Burst>,
-    /// The next one waits in the server's queue behind the running one.
-    queued: Option<Burst>,
-    /// The one before, of which packets may still come.
-    before: Option<Burst>,
+    /// Those of which packets may come, in the order in which they were asked for.
+    bursts: VecDeque<Burst>,
+    /// How many of the first of them have been judged.
+    judged: usize,
     /// Where the next burst begins; what is missing before it is asked for first.
     next_from: Option<u32>,
+    /// The next burst is about to be asked for while one is under way.
+    renewing: bool,
     /// What comes belongs to no file any more.
     void: bool,
+    /// Bursts in a row of which nothing came.
     mute: u32,
     alive: Option<Instant>,
 }
@@ -53,10 +62,10 @@ impl Stream {
     pub fn new(bursts: Bursts) -> Stream {
         Stream {
             choice: Choice::new(bursts),
-            running: None,
-            queued: None,
-            before: None,
+            bursts: VecDeque::new(),
+            judged: 0,
             next_from: None,
+            renewing: false,
             void: false,
             mute: 0,
             alive: None,
@@ -65,18 +74,28 @@ impl Stream {
 
     /// Whether a burst is under way.
     pub fn is_running(&self) -> bool {
-        self.running.is_some()
+        self.running().is_some()
+    }
+
+    /// Whether a burst is under way, or the next.
+    pub fn is_used(&self) -> bool {
+        self.is_running() || self.next_from.is_some()
     }
 
     /// Whether the server looks at nothing else before the burst under way is over.
     pub fn holds_others(&self) -> bool {
-        self.running.is_some() && self.choice.holds_others()
+        self.choice.holds_others() && self.is_running()
+    }
+
+    /// Whether lost packets are asked for now, though nothing else is.
+    pub fn is_renewing(&self) -> bool {
+        self.renewing
     }
 
     /// Blocks before this offset may be asked for one by one.
     pub fn reads_before(&self) -> u32 {
-        match &self.running {
-            Some(burst) if self.choice.repairs() => burst.settled(),
+        match self.running() {
+            Some(burst) if self.renewing || self.choice.repairs() => burst.settled(),
             Some(_) => 0,
             None => self.next_from.unwrap_or(u32::MAX),
         }
@@ -84,30 +103,48 @@ impl Stream {
 
     /// Whether so many blocks are on their way that no more may be, or the next burst finds no place.
     pub fn is_crowded(&self, blocks: usize) -> bool {
-        self.next_from.is_some() && self.choice.holds_others() && blocks >= REPAIRS_MAX
+        self.is_used() && self.choice.holds_others() && blocks >= REPAIRS_MAX
     }
 
     /// The session is gone, and with it what was asked of it. A burst that nothing stops goes on.
     pub fn lose(&mut self) {
         self.void = self.holds_others();
         if !self.void {
-            self.running = None;
+            self.bursts.clear();
+            self.judged = 0;
         }
-        (self.queued, self.before, self.next_from) = (None, None, None);
+        (self.next_from, self.renewing) = (None, false);
         self.choice.rest();
     }
 
-    /// The burst that a packet belongs to, and how many of its data bytes are the file's.
-    fn take(&mut self, now: Instant, payload: &Payload) -> Option<usize> {
-        if let Some(next) = self.queued.as_mut()
-            && let Some(count) = next.take(now, payload)
-        {
-            self.before = self.running.take();
-            self.running = self.queued.take();
-            return Some(count);
+    fn running(&self) -> Option<&Burst> {
+        self.bursts.iter().find(|burst| !burst.is_over())
+    }
+
+    /// Those asked for behind the one that is under way.
+    fn queued(&self) -> usize {
+        self.bursts.iter().filter(|burst| !burst.is_over()).count().saturating_sub(1)
+    }
+
+    fn push(&mut self, burst: Burst) {
+        self.bursts.push_back(burst);
+        if self.bursts.len() > BURSTS_MAX {
+            self.bursts.pop_front();
+            self.judged = self.judged.saturating_sub(1);
         }
-        let current = self.running.as_mut().and_then(|burst| burst.take(now, payload));
-        current.or_else(|| self.before.as_mut().and_then(|burst| burst.take(now, payload)))
+    }
+
+    /// Gives a packet to the burst that it belongs to. Those before that one are over then.
+    fn take(&mut self, now: Instant, payload: &Payload) -> Option<Taken> {
+        let taken = |burst: &mut Burst| burst.take(now, payload);
+        let (at, taken) =
+            self.bursts.iter_mut().enumerate().find_map(|(at, burst)| Some((at, taken(burst)?)))?;
+        self.bursts.iter_mut().take(at).for_each(Burst::supersede);
+        if self.bursts.get(at).is_some_and(|burst| !burst.is_over()) {
+            // One that had only stalled is judged again.
+            self.judged = self.judged.min(at);
+        }
+        Some(taken)
     }
 }
 
@@ -128,25 +165,59 @@ impl Client {
             self.progress = now;
             return;
         }
-        if let Some(count) = taken {
-            self.stream.mute = 0;
-            self.hand_out(now, payload, count);
-        }
-        let refusal = self.stream.running.as_ref().and_then(Burst::refusal);
-        if let Some(nak) = refusal {
-            self.burst_refused(now, nak);
+        match taken {
+            Some(taken) => {
+                self.stream.mute = 0;
+                for _ in 0..taken.skipped {
+                    self.block_lost(now, 0);
+                }
+                self.hand_out(now, payload, taken.bytes);
+            }
+            None => {
+                let refusal = self.stream.bursts.iter().find_map(Burst::refusal);
+                if let Some(nak) = refusal {
+                    self.burst_refused(now, nak);
+                }
+            }
         }
     }
 
-    /// Ends a burst that is over, and plans what follows. Called before anything is sent.
+    /// Judges bursts that are over, and plans what follows. Called before anything is sent.
     pub(super) fn follow_burst(&mut self, now: Instant) {
-        if let Some(burst) = &self.stream.running
-            && (burst.is_ended() || now >= self.stalls_at(burst))
-        {
-            self.burst_over(now);
+        if self.stream.running().is_some_and(|burst| now >= self.stalls_at(burst)) {
+            // Nothing comes of those behind it either.
+            self.stream.bursts.iter_mut().filter(|burst| !burst.is_over()).for_each(Burst::stall);
         }
-        if self.stream.running.is_none() && self.stream.next_from.is_none() {
-            self.stream.next_from = self.burst_from(now);
+        while let Some(burst) =
+            self.stream.bursts.get(self.stream.judged).filter(|burst| burst.is_over()).cloned()
+        {
+            self.stream.judged += 1;
+            if std::env::var("DEBUGB").is_ok() {
+                let (a, l) = burst.times();
+                eprintln!(
+                    "OVER at {:?} asked -{:?} last -{:?} start {} packets {} sent {} limit {:?} gap {:?} | {:?}",
+                    now,
+                    now - a,
+                    l.map(|l| now - l),
+                    burst.start(),
+                    burst.packets(),
+                    burst.sent(),
+                    burst.limit(),
+                    burst.gap(),
+                    self.stream.choice
+                );
+            }
+            self.judge_burst(now, &burst);
+        }
+        if !self.stream.is_running() {
+            (self.stream.void, self.stream.renewing) = (false, false);
+            if self.stream.next_from.is_none() {
+                self.stream.next_from = self.burst_from(now);
+            }
+        } else if !self.stream.renewing && self.renewal_due() {
+            // Those that were asked for with the burst under way were answered before it, or lost.
+            self.forget_blocks();
+            self.stream.renewing = true;
         }
     }
 
@@ -165,15 +236,12 @@ impl Client {
         }
         self.stream.next_from = None;
         let from = self.burst_from(now)?;
-        let burst = self.new_burst(now, from)?;
-        self.stream.running = Some(burst.0);
-        self.stream.alive = Some(now);
-        Some(Payload { session, ..burst.1 })
+        self.ask_burst(now, from, session)
     }
 
     /// When [`Client::follow_burst`] or [`Client::next_burst`] has something to do.
     pub(super) fn stream_wakes(&self) -> Option<Instant> {
-        let stalls = self.stream.running.as_ref().map(|burst| self.stalls_at(burst));
+        let stalls = self.stream.running().map(|burst| self.stalls_at(burst));
         let idle = self.keeps_alive() && self.exchange.len() == 0;
         let alive = self.stream.alive.filter(|_| idle).map(|at| at + KEEP_ALIVE);
         [stalls, alive].into_iter().flatten().min()
@@ -236,27 +304,18 @@ impl Client {
         }
     }
 
-    fn burst_over(&mut self, now: Instant) {
-        let Some(mut burst) = self.stream.running.take() else { return };
-        if std::mem::take(&mut self.stream.void) {
+    fn judge_burst(&mut self, now: Instant, burst: &Burst) {
+        if self.stream.void {
             return;
         }
-        match burst.packets() {
-            0 => {
-                self.stream.mute += 1;
-                if self.stream.mute >= MUTE_MAX {
-                    self.stream.mute = 0;
-                    self.stream.choice.give_up(now);
-                }
-            }
-            _ => self.stream.choice.finished(now, &burst),
+        if burst.packets() > 0 {
+            return self.stream.choice.finished(now, burst);
         }
-        for _ in burst.packets()..burst.sent() {
-            self.block_size.lose(now, 0);
+        self.stream.mute += 1;
+        if self.stream.mute >= MUTE_MAX {
+            self.stream.mute = 0;
+            self.stream.choice.give_up(now);
         }
-        burst.stop();
-        self.stream.before = Some(burst);
-        self.stream.running = self.stream.queued.take();
     }
 
     /// Where a burst should begin now.
@@ -265,14 +324,15 @@ impl Client {
         if !self.stream.choice.is_due(now, self.exchange.reading(), block) {
             return None;
         }
-        let wanted = self.wanted()?;
+        let high = self.stream.bursts.back().map_or(0, Burst::high);
+        // Go on where the last one ended, if something is wanted there; else where anything is.
+        let wanted = self.wanted(high).or_else(|| self.wanted(0))?;
         self.stream.choice.burst_from(self.exchange.reading(), &wanted)
     }
 
-    /// What is wanted in one piece of the open file, if it is one that can be streamed.
-    fn wanted(&self) -> Option<Wanted> {
+    /// What is wanted in one piece of the open file from `after` on, if it can be streamed.
+    fn wanted(&self, after: u32) -> Option<Wanted> {
         let holding = self.slot.open().filter(|holding| holding.file.access == Access::Read)?;
-        let after = self.stream.before.as_ref().map_or(0, Burst::high);
         let reads = || {
             self.jobs.iter().filter(|(id, job)| job.kind.uses(**id, &holding.file)).filter_map(
                 |(_, job)| match &job.kind {
@@ -286,10 +346,7 @@ impl Client {
             )
         };
         let from = |after| reads().filter_map(move |(read, _)| read.missing_from(after));
-        // Go on where the last one ended, if something is wanted there; else where anything is.
-        let mut bytes = from(after)
-            .min_by_key(|range| range.start)
-            .or_else(|| from(0).min_by_key(|range| range.start))?;
+        let mut bytes = from(after).min_by_key(|range| range.start)?;
         while let Some(more) = from(bytes.end).find(|range| range.start == bytes.end) {
             bytes.end = more.end;
         }
@@ -299,44 +356,49 @@ impl Client {
         Some(Wanted { bytes, size: holding.size, block, allowed: patience / 2, alone })
     }
 
-    fn new_burst(&mut self, now: Instant, from: u32) -> Option<(Burst, Payload)> {
+    fn ask_burst(&mut self, now: Instant, from: u32, session: u8) -> Option<Payload> {
         let size = self.slot.open()?.size;
         let block = self.block_size.bytes();
         let rest = size.saturating_sub(from).div_ceil(u32::from(block.max(1)));
         let number = self.exchange.reserve((rest + 2).min(NUMBERS_MAX) as u16);
-        let burst = Burst::new(now, number, from, block, size);
-        let request = Payload {
+        self.stream.push(Burst::new(now, number, from, block, size));
+        (self.stream.alive, self.stream.renewing) = (Some(now), false);
+        if self.stream.choice.holds_others() {
+            self.exchange.stop_timing();
+        }
+        Some(Payload {
             sequence: number,
+            session,
             offset: from,
             size: block,
             ..Payload::request(Opcode::BurstReadFile)
-        };
-        Some((burst, request))
+        })
     }
 
-    /// Where the running burst will end is known and near: the next one waits behind it, so that the
+    /// Where the burst under way will end is known and near: the next one waits behind it, so that the
     /// link does not run empty for a round trip. Not when others wait for the server.
+    fn renewal_due(&self) -> bool {
+        let ahead = || {
+            let limit = self.stream.choice.limit().filter(|_| self.stream.choice.holds_others())?;
+            let burst = self.stream.running()?;
+            let trip = self.exchange.round_trip().smoothed()?.as_secs_f64() * AHEAD_TRIPS;
+            let ahead = trip / burst.gap()?.as_secs_f64().max(1e-6);
+            Some(burst.sent() + ahead as u32 + AHEAD_PACKETS >= limit)
+        };
+        let free = self.stream.queued() == 0 && !self.stream.void && !self.others_wait();
+        self.stream.choice.prefers_bursts() && free && ahead().unwrap_or(false)
+    }
+
     fn queue_burst(&mut self, now: Instant, session: u8) -> Option<Payload> {
-        let limit = self.stream.choice.limit().filter(|_| self.stream.choice.holds_others())?;
-        let burst = self.stream.running.as_ref().filter(|burst| !burst.is_ended())?;
-        if self.stream.queued.is_some() || self.stream.void || self.others_wait() {
+        if !self.stream.renewing {
             return None;
         }
-        let trip = self.exchange.round_trip().smoothed()?;
-        let ahead = trip.as_secs_f64() * 1.5 / burst.gap()?.as_secs_f64().max(1e-6);
+        let limit = self.stream.choice.limit()?;
+        let burst = self.stream.running()?;
         let from = burst.start().checked_add(limit.checked_mul(burst.chunk())?)?;
-        if burst.sent() + (ahead as u32) + 4 < limit {
-            return None;
-        }
-        let mut wanted = self.wanted()?;
-        if wanted.bytes.end <= from {
-            return None;
-        }
-        wanted.bytes.start = from;
+        let wanted = self.wanted(from)?;
         let from = self.stream.choice.burst_from(self.exchange.reading(), &wanted)?;
-        let (burst, request) = self.new_burst(now, from)?;
-        self.stream.queued = Some(burst);
-        Some(Payload { session, ..request })
+        self.ask_burst(now, from, session)
     }
 
     /// Whether somebody waits for this server who wants something else than this file.
@@ -362,6 +424,9 @@ impl Client {
     }
 
     fn stalls_at(&self, burst: &Burst) -> Instant {
-        burst.stalls_at(self.exchange.round_trip().timeout(1, Duration::ZERO))
+        // The first packet comes behind what was asked for with it, and behind the burst before.
+        let patience = self.exchange.round_trip().timeout(1, Duration::ZERO) * 2;
+        let last = self.stream.bursts.iter().filter_map(|burst| burst.times().1).max();
+        burst.stalls_at(patience).max(last.map_or(burst.times().0, |last| last + patience))
     }
 }

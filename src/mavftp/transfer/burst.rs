@@ -39,7 +39,18 @@ pub struct Burst {
     /// A packet was marked as the last one.
     marked: bool,
     ended: bool,
+    /// Nothing came for too long; more may come all the same.
+    stalled: bool,
     refusal: Option<Nak>,
+}
+
+/// What a packet brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Data bytes that belong to the file.
+    pub bytes: usize,
+    /// Packets before it that have not come.
+    pub skipped: u32,
 }
 
 impl Burst {
@@ -60,13 +71,13 @@ impl Burst {
             hinted: false,
             marked: false,
             ended: false,
+            stalled: false,
             refusal: None,
         }
     }
 
-    /// Takes in a packet; the number of data bytes that belong to the file, or `None` when it is not
-    /// of this burst or brings none.
-    pub fn take(&mut self, now: Instant, payload: &Payload) -> Option<usize> {
+    /// Takes in a packet; `None` when it is not of this burst or brings nothing.
+    pub fn take(&mut self, now: Instant, payload: &Payload) -> Option<Taken> {
         match payload.answer()? {
             Ok(()) => self.take_data(now, payload),
             Err(nak) => {
@@ -81,7 +92,7 @@ impl Burst {
         }
     }
 
-    fn take_data(&mut self, now: Instant, payload: &Payload) -> Option<usize> {
+    fn take_data(&mut self, now: Instant, payload: &Payload) -> Option<Taken> {
         let count = payload.data().len();
         let place = u32::from(payload.sequence.wrapping_sub(self.number).wrapping_sub(1));
         let at = |chunk: u32| self.start.checked_add(place.checked_mul(chunk)?);
@@ -99,6 +110,8 @@ impl Burst {
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.packets += 1;
+        self.stalled = false;
+        let skipped = payload.offset.saturating_sub(self.high) / self.chunk;
         let end = payload.offset.saturating_add(count as u32).min(self.end);
         if end > self.high {
             self.highs.rotate_right(1);
@@ -108,7 +121,7 @@ impl Burst {
             self.marked |= payload.burst_complete == 1;
             self.ended |= self.marked || self.high >= self.end;
         }
-        Some((end - payload.offset) as usize)
+        Some(Taken { bytes: (end - payload.offset) as usize, skipped })
     }
 
     /// Numbers that its packets may have, counted from the request's.
@@ -142,7 +155,7 @@ impl Burst {
 
     /// What is missing before this is lost, and not only swapped.
     pub fn settled(&self) -> u32 {
-        if self.ended { self.high } else { self.highs[SWAPPED_MAX - 1] }
+        if self.is_over() { self.high } else { self.highs[SWAPPED_MAX - 1] }
     }
 
     /// Packets that came.
@@ -171,18 +184,23 @@ impl Burst {
         (self.sent() >= GAP_PACKETS).then(|| took / (self.sent() - 1).max(1))
     }
 
-    /// Whether the server has said that nothing more comes.
-    pub fn is_ended(&self) -> bool {
-        self.ended
-    }
-
     /// After how many packets the server ended it though the file goes on.
     pub fn limit(&self) -> Option<u32> {
         (self.marked && self.high < self.end).then(|| self.sent())
     }
 
-    /// It is over: nothing came for too long, or something else took its place.
-    pub fn stop(&mut self) {
+    /// Whether it is over, as far as one can tell.
+    pub fn is_over(&self) -> bool {
+        self.ended || self.stalled
+    }
+
+    /// Nothing came for too long.
+    pub fn stall(&mut self) {
+        self.stalled = true;
+    }
+
+    /// A later one has begun.
+    pub fn supersede(&mut self) {
         self.ended = true;
     }
 
@@ -214,6 +232,10 @@ mod tests {
         }
     }
 
+    fn bytes(skipped: u32) -> Option<Taken> {
+        Some(Taken { bytes: 239, skipped })
+    }
+
     fn burst() -> (Burst, Instant) {
         let now = Instant::now();
         (Burst::new(now, NUMBER, 1000, 239, 10_000), now)
@@ -222,9 +244,9 @@ mod tests {
     #[test]
     fn packets_are_taken_by_number_and_offset_in_any_order() {
         let (mut burst, now) = burst();
-        assert_eq!(burst.take(now, &packet(0, 1000, 239, 0)), Some(239));
-        assert_eq!(burst.take(now, &packet(9, 1000 + 9 * 239, 239, 0)), Some(239));
-        assert_eq!(burst.take(now, &packet(4, 1000 + 4 * 239, 239, 0)), Some(239));
+        assert_eq!(burst.take(now, &packet(0, 1000, 239, 0)), bytes(0));
+        assert_eq!(burst.take(now, &packet(9, 1000 + 9 * 239, 239, 0)), bytes(8));
+        assert_eq!(burst.take(now, &packet(4, 1000 + 4 * 239, 239, 0)), bytes(0));
         assert_eq!((burst.high(), burst.packets(), burst.sent()), (1000 + 10 * 239, 3, 10));
         assert_eq!(burst.take(now, &packet(5, 1000, 239, 0)), None, "an older burst's");
         assert_eq!(burst.take(now, &packet(4, 1000 + 4 * 239 + 1, 239, 0)), None);
@@ -235,8 +257,8 @@ mod tests {
     fn a_server_that_ignores_the_size_is_followed() {
         let now = Instant::now();
         let mut burst = Burst::new(now, NUMBER, 0, 80, 10_000);
-        assert_eq!(burst.take(now, &packet(3, 3 * 239, 239, 0)), Some(239));
-        assert_eq!(burst.take(now, &packet(4, 4 * 239, 239, 0)), Some(239));
+        assert_eq!(burst.take(now, &packet(3, 3 * 239, 239, 0)), bytes(3));
+        assert_eq!(burst.take(now, &packet(4, 4 * 239, 239, 0)), bytes(0));
         assert_eq!(burst.chunk(), 239);
     }
 
@@ -244,10 +266,13 @@ mod tests {
     fn it_ends_with_the_file_with_the_mark_and_with_a_refusal() {
         let (mut marked, now) = burst();
         marked.take(now, &packet(0, 1000, 239, 1));
-        assert!(marked.is_ended());
+        assert!(marked.is_over());
         let mut whole = Burst::new(now, NUMBER, 1000, 239, 1100);
-        assert_eq!(whole.take(now, &packet(0, 1000, 100, 0)), Some(100));
-        assert!(whole.is_ended());
+        assert_eq!(
+            whole.take(now, &packet(0, 1000, 100, 0)),
+            Some(Taken { bytes: 100, skipped: 0 })
+        );
+        assert!(whole.is_over());
         let (mut refused, now) = burst();
         let nak = Payload { req_opcode: 15, ..packet(0, 0, 0, 0) };
         let nak = Payload { opcode: Opcode::Nak as u8, ..nak.with_data(&[4]) };
@@ -262,7 +287,7 @@ mod tests {
         for place in 0..10 {
             let now = start + Duration::from_millis(10 * u64::from(place));
             burst.take(now, &packet(place, 1000 + u32::from(place) * 239, 239, 52));
-            assert!(!burst.is_ended());
+            assert!(!burst.is_over());
         }
         let last = start + Duration::from_millis(90);
         assert_eq!(burst.stalls_at(patience), last + Duration::from_millis(60));

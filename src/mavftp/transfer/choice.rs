@@ -11,7 +11,7 @@ use crate::mavftp::client::Bursts;
 const PACKETS_MAX: u32 = 2000;
 /// A burst that is to show how fast packets come begins so many before the end of the file, so that
 /// it is short on every server.
-const PROBE_PACKETS: u32 = 32;
+const PROBE_PACKETS: u32 = 20;
 /// One that is to show where the server ends bursts: a little more than the 500 of older ArduPilots.
 const LIMIT_PROBE_PACKETS: u32 = 600;
 /// A burst is worth its request from so many packets on.
@@ -22,7 +22,7 @@ const SLOW: f64 = 30_000.0;
 /// So much more than reads have bursts to deliver.
 const BETTER: f64 = 1.03;
 /// What lost is tried again after this, then after twice as long each time.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(120);
 const PAUSE_MAX: Duration = Duration::from_secs(960);
 
 /// What is known of bursts and reads from one server.
@@ -94,10 +94,17 @@ impl Choice {
             return None;
         }
         if self.bursts {
-            return self.permitted(wanted.bytes.start, wanted).then_some(wanted.bytes.start);
+            return self
+                .permitted(wanted.bytes.start, wanted, self.packet)
+                .then_some(wanted.bytes.start);
         }
         self.reads = flow.rate() * f64::from(wanted.block);
         self.trial(flow, wanted)
+    }
+
+    /// Whether bursts deliver more than reads.
+    pub fn prefers_bursts(&self) -> bool {
+        self.bursts
     }
 
     /// Whether a burst is unstoppable and so has everybody else wait.
@@ -153,7 +160,8 @@ impl Choice {
     /// Bursts bring nothing: reads, for some time.
     pub fn give_up(&mut self, now: Instant) {
         self.bursts = false;
-        self.last = None;
+        // The next trial begins with a short one again.
+        (self.packet, self.last) = (None, None);
         self.quiet_until = Some(now + self.pause);
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
@@ -167,44 +175,40 @@ impl Choice {
         if self.kind == Bursts::Replaced {
             return Some(wanted.bytes.start);
         }
-        let measured = self.packet.is_some();
-        // Before any packet was timed, those of a burst are believed to come no faster than reads.
-        self.packet.get_or_insert(Duration::from_secs_f64(1.0 / flow.rate().max(0.1)));
-        let from = match self.permitted(wanted.bytes.start, wanted) {
-            true => Some(wanted.bytes.start),
-            false => self.probe(wanted),
-        };
-        if !measured {
-            self.packet = None;
+        let start = wanted.bytes.start;
+        if self.packet.is_some() && self.permitted(start, wanted, self.packet) {
+            return Some(start);
         }
-        from
-    }
-
-    /// A burst close enough before the end of the file to be short.
-    fn probe(&mut self, wanted: &Wanted) -> Option<u32> {
-        let before_end = |packets: u32| {
-            wanted.size.saturating_sub(packets * u32::from(wanted.block)).max(wanted.bytes.start)
-        };
-        let sizes = match self.limit {
-            None => [LIMIT_PROBE_PACKETS, PROBE_PACKETS],
-            Some(_) => [PROBE_PACKETS; 2],
-        };
-        let from = sizes.map(before_end).into_iter().find(|from| self.permitted(*from, wanted))?;
+        let from = self.probe_from(flow, wanted)?;
         self.probing = true;
         Some(from)
     }
 
+    /// Where a burst would be close enough before the end of the file to be short.
+    fn probe_from(&self, flow: &Flow, wanted: &Wanted) -> Option<u32> {
+        // Before any packet was timed, those of a burst are believed to come as slowly as reads.
+        let reads = || Duration::from_secs_f64(1.0 / flow.rate().max(0.1));
+        let packet = self.packet.unwrap_or_else(reads);
+        let unknown = self.packet.is_some() && self.limit.is_none();
+        let most = if unknown { LIMIT_PROBE_PACKETS } else { PROBE_PACKETS };
+        let before_end = |packets: u32| {
+            wanted.size.saturating_sub(packets * u32::from(wanted.block)).max(wanted.bytes.start)
+        };
+        let mut places = [most, PROBE_PACKETS].into_iter().map(before_end);
+        places.find(|from| self.permitted(*from, wanted, Some(packet)))
+    }
+
     /// Whether a burst from there may be begun: it can be stopped, or at worst it is soon over, or
     /// everybody who would have to wait for its end wants all of it.
-    fn permitted(&self, from: u32, wanted: &Wanted) -> bool {
+    fn permitted(&self, from: u32, wanted: &Wanted, packet: Option<Duration>) -> bool {
         if self.kind != Bursts::Queued {
             return true;
         }
         let rest = wanted.size.saturating_sub(from).div_ceil(u32::from(wanted.block.max(1)));
         let packets = rest.min(self.limit.unwrap_or(PACKETS_MAX));
-        let worst = self.packet.unwrap_or(Duration::MAX).saturating_mul(packets);
+        let worst = packet.unwrap_or(Duration::MAX).saturating_mul(packets);
         let all = from.saturating_add(packets.saturating_mul(u32::from(wanted.block)));
         let whole = wanted.bytes.start <= from && all.min(wanted.size) <= wanted.bytes.end;
-        worst <= wanted.allowed || (wanted.alone && whole && self.packet.is_some())
+        worst <= wanted.allowed || (wanted.alone && whole)
     }
 }

@@ -12,7 +12,7 @@ mod read;
 mod write;
 
 pub use block_size::BlockSize;
-pub use burst::Burst;
+pub use burst::{Burst, Taken};
 pub use choice::{Choice, Wanted};
 pub use flow::Flow;
 pub use list::{ListJob, ListStep};
