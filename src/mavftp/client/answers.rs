@@ -106,8 +106,11 @@ impl Client {
         }
     }
 
-    /// A server that says its session is another's is left alone, and asked again; true then.
+    /// A server that says its session is another's is left alone, and asked again; true then. Where the
+    /// session is only one of ours that we have closed since, it is asked again at once.
     fn hold_if_taken(&mut self, now: Instant, id: RequestId, answer: &Answer) -> bool {
+        let carried = answer.request.payload.session;
+        let outdated = self.slot.open().is_some_and(|holding| holding.session != carried);
         let pause = match answer.result {
             Err(Nak::NoSessionsAvailable) => CROWDED,
             Err(Nak::InvalidSession) if !answer.request.block => LEFT_ALONE,
@@ -121,7 +124,9 @@ impl Client {
             Kind::Confirm(confirm) => confirm.list.unask(),
             Kind::Read(_) | Kind::Write(_) => return false,
         }
-        self.hold_until = Some(now + pause);
+        if !outdated {
+            self.hold_until = Some(now + pause);
+        }
         true
     }
 

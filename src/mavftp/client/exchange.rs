@@ -305,27 +305,6 @@ impl Exchange {
         }
     }
 
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        let f = |f: &Flow| {
-            format!(
-                "[rate {:.1} limit {} trip {:?} loss {:.2} {}]",
-                f.rate(),
-                f.limit(),
-                f.trip(),
-                f.loss(),
-                f.debug()
-            )
-        };
-        format!(
-            "r{} w{} trips {:?} others {:?}",
-            f(&self.reading),
-            f(&self.writing),
-            self.block_trips,
-            self.other_trips
-        )
-    }
-
     /// What is known of reading.
     pub fn reading(&mut self) -> &mut Flow {
         &mut self.reading

@@ -392,11 +392,6 @@ impl Client {
         self.exchange.unmatched()
     }
 
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        format!("block {} {}", self.block_size.bytes(), self.exchange.debug())
-    }
-
     /// What to do now; call until it answers [`Output::Wait`].
     pub fn poll(&mut self, now: Instant) -> Output {
         self.expire(now);
@@ -432,14 +427,6 @@ impl Client {
         }
         if let Some(job) = self.jobs.remove(&id) {
             self.line.remove(&(job.class, job.turn, id));
-            if result == Err(Error::TimedOut) {
-                eprintln!(
-                    "TIMEOUT {job:?} slot {:?} {} hold {:?}",
-                    self.slot,
-                    self.exchange.debug(),
-                    self.hold_until
-                );
-            }
             self.events.push_back(Event::Done(id, result));
         }
     }

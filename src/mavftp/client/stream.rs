@@ -192,21 +192,6 @@ impl Client {
             self.stream.bursts.get(self.stream.judged).filter(|burst| burst.is_over()).cloned()
         {
             self.stream.judged += 1;
-            if std::env::var("DEBUGB").is_ok() {
-                let (a, l) = burst.times();
-                eprintln!(
-                    "OVER at {:?} asked -{:?} last -{:?} start {} packets {} sent {} limit {:?} gap {:?} | {:?}",
-                    now,
-                    now - a,
-                    l.map(|l| now - l),
-                    burst.start(),
-                    burst.packets(),
-                    burst.sent(),
-                    burst.limit(),
-                    burst.gap(),
-                    self.stream.choice
-                );
-            }
             self.judge_burst(now, &burst);
         }
         if !self.stream.is_running() {

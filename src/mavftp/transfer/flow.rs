@@ -221,11 +221,6 @@ impl Flow {
         self.round = None;
     }
 
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        format!("{:?} {} rounds {:?}", self.phase, self.rounds, self.rates)
-    }
-
     fn pace(&self) -> f64 {
         let gain = match self.phase {
             Phase::Startup(..) => return 0.0,

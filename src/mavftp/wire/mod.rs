@@ -13,9 +13,9 @@ pub use entries::{Listed, WireEntry, encode_entry, parse_entries};
 pub const PAYLOAD_BYTES: usize = 251;
 /// Most data bytes in one payload.
 pub const DATA_BYTES_MAX: usize = 239;
-/// Longest path that every server takes: PX4 and ArduPilot force a NUL into the last data byte and
-/// so cut a longer one silently, which names another file.
-pub const PATH_BYTES_MAX: usize = 238;
+/// Longest path that every server takes: ArduPilot cuts a longer one than 238 bytes silently and PX4
+/// one than 237, which names another file.
+pub const PATH_BYTES_MAX: usize = 237;
 
 const HEADER_BYTES: usize = PAYLOAD_BYTES - DATA_BYTES_MAX;
 
