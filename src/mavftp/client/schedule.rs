@@ -66,9 +66,8 @@ impl Client {
     fn resend(&mut self, now: Instant) -> Option<Payload> {
         let payload = self.exchange.resend(now)?;
         let block = matches!(payload.command(), Some(Opcode::ReadFile | Opcode::WriteFile));
-        let full = payload.size >= self.block_size.bytes();
         if block
-            && full
+            && self.block_size.splits(payload.size)
             && let Some(factor) = self.block_size.lose(now, self.exchange.unheard())
         {
             self.exchange.rescale(factor);
