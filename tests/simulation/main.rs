@@ -6,6 +6,7 @@ mod hostile;
 mod network;
 mod personalities;
 mod requests;
+mod thousand;
 mod throughput;
 mod transfers;
 mod vehicles;

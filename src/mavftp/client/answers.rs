@@ -256,7 +256,8 @@ impl Client {
         // A shared id tells nothing: what is open under it may be another station's.
         let repeated = answer.request.tries > 1;
         let own = self.taken.reclaim(now, one);
-        match own.or((repeated && !one).then_some(answer.request.payload.session)) {
+        let ours = !one && (repeated || (nak == Nak::Fail && self.taken.clears()));
+        match own.or(ours.then_some(answer.request.payload.session)) {
             Some(session) => self.slot = Slot::MustClose { session, finishing: None },
             None if taken => {
                 self.taken.refused(now);

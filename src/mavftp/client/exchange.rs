@@ -45,6 +45,13 @@ pub struct Outstanding {
     place: u64,
 }
 
+impl Outstanding {
+    /// Whether its answer has not come in time, of one that moves no block.
+    pub fn is_late(&self, now: Instant) -> bool {
+        self.deadline <= now
+    }
+}
+
 /// An answer that matched.
 #[derive(Debug)]
 pub struct Answer {

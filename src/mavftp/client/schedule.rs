@@ -92,8 +92,10 @@ impl Client {
     fn resend(&mut self, now: Instant) -> Option<Payload> {
         let payload = self.exchange.resend(now)?;
         let block = matches!(payload.command(), Some(Opcode::ReadFile | Opcode::WriteFile));
-        let full = payload.size >= self.block_size.bytes();
-        if block && full && self.block_lost(now, self.exchange.unheard()) {
+        if block
+            && self.block_size.splits(payload.size)
+            && self.block_lost(now, self.exchange.unheard())
+        {
             self.forget_blocks();
             return None;
         }

@@ -14,6 +14,11 @@ impl Client {
     pub(super) fn turn_slot(&mut self, now: Instant) -> Option<Payload> {
         match &self.slot {
             Slot::Free if self.taken.waits(now) => None,
+            Slot::Free if self.next_file().is_none() => {
+                let session = self.taken.take_abandoned()?;
+                self.slot = Slot::Closing { finishing: None };
+                Some(self.close(now, session))
+            }
             Slot::Free => self.open_next(now),
             Slot::Open(_) => self.close_if_due(now),
             Slot::Opening(_) | Slot::MustClose { .. } | Slot::Closing { .. } => None,

@@ -70,7 +70,7 @@ impl Kind {
     }
 
     /// Its `MAV_AUTOPILOT`.
-    fn autopilot(self) -> u8 {
+    pub fn autopilot(self) -> u8 {
         match self {
             Kind::Mavsdk(_) => NO_AUTOPILOT,
             Kind::Px4(_) => 12,

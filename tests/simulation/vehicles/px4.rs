@@ -252,3 +252,19 @@ fn whole_blocks_and_empty_pages_of_an_older_server_do_no_harm() {
         world.check_quiet();
     });
 }
+
+#[test]
+fn a_board_that_waits_for_its_own_line_is_not_held_up_by_what_we_send() {
+    for_seeds(0..3, |seed| {
+        let mut world = Kind::Px4(Firmware::Serial).world(seed, Faults::HALF_DUPLEX);
+        let content = Random::new(seed).bytes(40_000);
+        let start = world.elapsed();
+        let id = world.upload("/new", &content);
+        assert_eq!(world.finish(id), Ok(Reply::Size(40_000)));
+        // Twice the time that the line needs for the frames of both ways.
+        let took = world.elapsed() - start;
+        assert!(took < Duration::from_secs(50), "{took:?}");
+        assert_eq!(world.files.content("/new"), Some(content));
+        world.check_quiet();
+    });
+}
