@@ -4,6 +4,7 @@
 //! Not the reader of the `mavlink` crate: that one stalls after a message it does not know, and
 //! carries half a frame from one datagram to the next. Source: MAVLink guide, "Serialization".
 
+use super::check::check;
 use super::message::{Message, PAYLOAD_BYTES_MAX, check_byte};
 
 /// Most bytes in a frame: a signed one of MAVLink 2.
@@ -209,7 +210,7 @@ pub fn encode(message: &Message, system: u8, component: u8, sequence: u8) -> Opt
     frame.extend_from_slice(&[V2_START, length as u8, 0, 0, sequence, system, component]);
     frame.extend_from_slice(&[id_low, id_middle, id_high]);
     frame.extend_from_slice(&payload[..length]);
-    let check = mavlink::calculate_crc(&frame[1..], check_byte);
+    let check = check(&frame[1..], check_byte);
     frame.extend_from_slice(&check.to_le_bytes());
     Some(frame)
 }
@@ -281,7 +282,7 @@ impl Header {
 
     fn check_is_right(&self, frame: &[u8], check_byte: u8) -> bool {
         let end = self.header_bytes() + self.payload_bytes;
-        let computed = mavlink::calculate_crc(&frame[1..end], check_byte);
+        let computed = check(&frame[1..end], check_byte);
         frame[end..end + CHECK_BYTES] == computed.to_le_bytes()
     }
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 pub mod address;
+mod check;
 pub mod frames;
 pub mod message;
 pub mod node;
