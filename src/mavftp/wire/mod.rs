@@ -89,8 +89,22 @@ impl Opcode {
 
     /// The opcode with this number, if the protocol has one.
     pub fn from_number(number: u8) -> Option<Opcode> {
-        Opcode::ALL.into_iter().find(|opcode| *opcode as u8 == number)
+        BY_NUMBER[usize::from(number)]
     }
+}
+
+/// Asked several times for each frame, so looked up and not searched.
+static BY_NUMBER: [Option<Opcode>; 256] = by_number();
+
+const fn by_number() -> [Option<Opcode>; 256] {
+    let mut table = [None; 256];
+    let mut at = 0;
+    while at < Opcode::ALL.len() {
+        let opcode = Opcode::ALL[at];
+        table[opcode as usize] = Some(opcode);
+        at += 1;
+    }
+    table
 }
 
 /// Why a server refused (section "Error codes").
