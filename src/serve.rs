@@ -269,9 +269,12 @@ impl Serving {
                 ServerOutput::Send((peer, target_system, target_component), answer) => {
                     let payload = answer.encode();
                     let message = Message::Ftp { target_system, target_component, payload };
-                    self.node.send(Some(peer), &message)?;
+                    self.node.queue(Some(peer), &message)?;
                 }
-                ServerOutput::Wait(until) => return Ok(until.unwrap_or(now + HEARTBEAT_PERIOD)),
+                ServerOutput::Wait(until) => {
+                    self.node.flush()?;
+                    return Ok(until.unwrap_or(now + HEARTBEAT_PERIOD));
+                }
             }
         }
     }

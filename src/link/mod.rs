@@ -41,6 +41,12 @@ pub trait Link: Send {
     /// cannot take at once is lost, as any datagram may be; never half of it.
     fn send(&mut self, to: Option<Peer>, bytes: &[u8]) -> io::Result<()>;
 
+    /// Sends what stands in `bytes` one after the other: datagrams of `each` bytes, the last perhaps
+    /// shorter. For each of them all that [`Link::send`] says is true.
+    fn send_run(&mut self, to: Option<Peer>, bytes: &[u8], each: usize) -> io::Result<()> {
+        bytes.chunks(each.max(1)).try_for_each(|datagram| self.send(to, datagram))
+    }
+
     /// Where [`Link::send`] goes by default, if anywhere.
     fn default_peer(&self) -> Option<Peer>;
 
