@@ -251,10 +251,11 @@ impl Payload {
         if bytes.len() > PAYLOAD_BYTES {
             return Err(WireError::TooLong(bytes.len()));
         }
-        let mut full = [0; PAYLOAD_BYTES];
-        full[..bytes.len()].copy_from_slice(bytes);
+        let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES));
+        let mut full = [0; HEADER_BYTES];
+        full[..header.len()].copy_from_slice(header);
         let mut data = [0; DATA_BYTES_MAX];
-        data.copy_from_slice(&full[HEADER_BYTES..]);
+        data[..rest.len()].copy_from_slice(rest);
         let payload = Payload {
             sequence: u16::from_le_bytes([full[0], full[1]]),
             session: full[2],

@@ -78,7 +78,6 @@ impl Driver {
                     farewell = Some(now + FAREWELL);
                 }
             }
-            self.listen(Some(now));
             let wait = self.work();
             self.publish();
             match farewell {
