@@ -136,12 +136,8 @@ fn the_mavlink_crate_reads_our_frames() {
 fn frame_by_the_crate(target_system: u8, target_component: u8, payload: [u8; 251]) -> Vec<u8> {
     use mavlink::dialects::common::{FILE_TRANSFER_PROTOCOL_DATA, MavMessage};
     use mavlink::{MAVLinkV2MessageRaw, MavHeader};
-    let data = FILE_TRANSFER_PROTOCOL_DATA {
-        target_network: 0,
-        target_system,
-        target_component,
-        payload: payload.into(),
-    };
+    let data =
+        FILE_TRANSFER_PROTOCOL_DATA { target_network: 0, target_system, target_component, payload };
     let header = MavHeader { system_id: 1, component_id: 1, sequence: 7 };
     let mut raw = MAVLinkV2MessageRaw::new();
     raw.serialize_message(header, &MavMessage::FILE_TRANSFER_PROTOCOL(data));
