@@ -196,6 +196,7 @@ fn place(source: Source, far: FarArguments, log: &Log) -> Result<Place, clap::Er
         link_timeout: far.link_timeout,
         mount_timeout: far.mount_timeout,
         op_timeout: far.op_timeout,
+        rate_limit: far.rate_limit,
     };
     let password = match &source.address {
         Address::Ftp(_) => password(far.password_file.as_deref(), far.password_stdin)?,

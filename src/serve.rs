@@ -35,6 +35,8 @@ const AUTOPILOT_INVALID: u8 = 8;
 const STATE_ACTIVE: u8 = 4;
 /// Heartbeats come so often.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
+/// Bits on a serial line for a byte.
+const SERIAL_BITS_PER_BYTE: u32 = 10;
 /// Messages taken before what they ask for is sent; the server queues that many answers.
 const MESSAGES_AT_ONCE: usize = 512;
 
@@ -144,7 +146,7 @@ impl Serving {
         Ok(Serving {
             options: options.clone(),
             node: Node::new(link, options.system_id, options.component_id),
-            server: Server::with_options(directory, identity::seed(), options.server),
+            server: Server::with_options(directory, identity::seed(), paced(options)),
             audience: Audience::default(),
             identity: identity::version(path, options.system_id, options.component_id),
             heartbeat_due: Instant::now(),
@@ -169,6 +171,9 @@ impl Serving {
         match (&self.options.endpoint, local) {
             (Address::UdpListen { host, port: 0 }, Some(local)) => {
                 Address::UdpListen { host: host.clone(), port: local.port() }
+            }
+            (Address::TcpListen { host, port: 0 }, Some(local)) => {
+                Address::TcpListen { host: host.clone(), port: local.port() }
             }
             (endpoint, _) => endpoint.clone(),
         }
@@ -231,7 +236,8 @@ impl Serving {
             }
             Message::Heartbeat { .. }
             | Message::AutopilotVersion { .. }
-            | Message::CommandAck { .. } => {}
+            | Message::CommandAck { .. }
+            | Message::RadioStatus { .. } => {}
         }
         if self.audience.hear(now, received.peer) {
             self.node.send(Some(received.peer), &self.heartbeat())?;
@@ -296,6 +302,24 @@ impl Serving {
             base_mode: 0,
             system_status: STATE_ACTIVE,
         }
+    }
+}
+
+/// The server's options, its bursts no faster than half of a serial line: they would crowd out the
+/// answers to others, and what does not fit is lost.
+fn paced(options: &Options) -> server::Options {
+    let server = options.server;
+    match options.endpoint {
+        Address::Serial { baud, .. } => {
+            let half = (baud / SERIAL_BITS_PER_BYTE / 2).max(1);
+            server::Options { max_rate: Some(server.max_rate.map_or(half, |rate| rate.min(half))) }
+        }
+        Address::UdpListen { .. }
+        | Address::UdpOut(_)
+        | Address::UdpBroadcast(_)
+        | Address::TcpOut(_)
+        | Address::TcpListen { .. }
+        | Address::Ftp(_) => server,
     }
 }
 

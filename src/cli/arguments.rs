@@ -280,6 +280,9 @@ pub(super) struct FarArguments {
     /// Silence after which the vehicle is gone: requests fail at once
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = values::limit)]
     pub(super) link_timeout: Duration,
+    /// Most bytes per second of file data, as 10k or 2M [default: what the link allows]
+    #[arg(long, value_name = "RATE", value_parser = values::rate)]
+    pub(super) rate_limit: Option<u32>,
     /// Who logs in at an FTP server [default: the URL's, else anonymous]
     #[arg(long, value_name = "NAME", help_heading = "FTP servers")]
     pub(super) user: Option<String>,

@@ -38,6 +38,7 @@ fn every_default_of_a_mount_is_as_documented() {
     assert_eq!(mavlink.mount_timeout, Duration::from_secs(20));
     assert_eq!(mavlink.op_timeout, Duration::from_secs(10));
     assert_eq!(mavlink.link_timeout, Duration::from_secs(5));
+    assert_eq!(mavlink.rate_limit, None);
     assert_eq!(options.connection.login.user, None);
 }
 
@@ -47,7 +48,7 @@ fn every_option_of_a_mount_is_taken() {
         "mavftp-mount -f --read-only --allow-other --uid 1000 --gid 100 --umask 077 \
          --cache-size 64M --dir-cache-time 500ms --target 3:1 --own-system-id 9 \
          --own-component-id 8 --mount-timeout 1s --op-timeout 2s --link-timeout 3s \
-         --log-file /tmp/x --user me udpout:[::1]:14550#/fs/microsd /mnt",
+         --rate-limit 10k --log-file /tmp/x --user me udpout:[::1]:14550#/fs/microsd /mnt",
     );
     assert!(options.foreground && options.read_only);
     assert_eq!(options.access, Access::Everyone);
@@ -62,6 +63,7 @@ fn every_option_of_a_mount_is_taken() {
     assert_eq!(mavlink.mount_timeout, Duration::from_secs(1));
     assert_eq!(mavlink.op_timeout, Duration::from_secs(2));
     assert_eq!(mavlink.link_timeout, Duration::from_secs(3));
+    assert_eq!(mavlink.rate_limit, Some(10 << 10));
     assert_eq!(options.connection.login.user.as_deref(), Some("me"));
 }
 
@@ -69,13 +71,14 @@ fn every_option_of_a_mount_is_taken() {
 fn mount_options_are_the_same_options_by_another_name() {
     let options = mount(
         "mavftp-mount udp:14550 /mnt -o ro,allow_other,uid=1000,gid=100 -o umask=077,nonempty \
-         -o target=2:1,cache_size=64M,op_timeout=3s",
+         -o target=2:1,cache_size=64M,op_timeout=3s,rate_limit=2M",
     );
     assert!(options.read_only && options.nonempty);
     assert_eq!(options.access, Access::Everyone);
     assert_eq!((options.uid, options.gid, options.umask), (Some(1000), Some(100), 0o077));
     assert_eq!(options.connection.mavlink.target, Some((2, Some(1))));
     assert_eq!(options.connection.mavlink.op_timeout, Duration::from_secs(3));
+    assert_eq!(options.connection.mavlink.rate_limit, Some(2 << 20));
     assert_eq!(options.cache_bytes, 64 << 20);
 }
 
@@ -176,6 +179,7 @@ fn values_without_sense_are_refused_with_their_option() {
     assert!(refusal("mavftp-mount --op-timeout 10 udp:14550 /mnt").contains("--op-timeout"));
     assert!(refusal("mavftp-mount --cache-size lots udp:14550 /mnt").contains("--cache-size"));
     assert!(refusal("mavftp-mount --target 0 udp:14550 /mnt").contains("--target"));
+    assert!(refusal("mavftp-mount ls --rate-limit 0 udp:14550").contains("--rate-limit"));
     assert!(refusal("mavftp-mount --own-system-id 300 udp:14550 /mnt").contains("--own-system-id"));
 }
 

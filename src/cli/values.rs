@@ -33,6 +33,18 @@ pub(super) fn cache_size(text: &str) -> Result<usize, String> {
     usize::try_from(bytes).map_err(|_| format!("`{text}` is too large"))
 }
 
+/// Bytes per second: a size, and more than nothing.
+pub(super) fn rate(text: &str) -> Result<u32, String> {
+    let wrong =
+        |why: &str| format!("`{text}` {why}; write the most bytes in a second, as 10k or 2M");
+    match size(text).map(u32::try_from) {
+        Ok(Ok(0)) => Err(wrong("would move nothing")),
+        Ok(Ok(rate)) => Ok(rate),
+        Ok(Err(_)) => Err(wrong("is faster than any link")),
+        Err(_) => Err(wrong("is not a rate")),
+    }
+}
+
 /// A time: `500ms`, `10s`, `2m`; 0 needs no unit.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let form = || format!("`{text}` is not a time; write it with its unit: 500ms, 10s, 2m");
@@ -110,6 +122,16 @@ mod tests {
         assert_eq!(cache_size("256M"), Ok(256 << 20));
         assert!(cache_size("64K").is_err());
         assert!(cache_size("0").is_err());
+    }
+
+    #[test]
+    fn a_rate_is_a_size_and_not_nothing() {
+        assert_eq!(rate("10k"), Ok(10 << 10));
+        assert_eq!(rate("2M"), Ok(2 << 20));
+        assert_eq!(rate("5760"), Ok(5760));
+        for text in ["", "0", "0k", "fast", "-1", "4G", "2M/s"] {
+            assert!(rate(text).unwrap_err().contains("10k or 2M"), "{text}");
+        }
     }
 
     #[test]

@@ -202,9 +202,15 @@ impl Splitter {
     }
 }
 
-/// Appends a frame of MAVLink 2, unsigned, trailing zeros cut off; returns its length. `None`, and
-/// nothing is written, for [`Message::Other`].
-pub fn encode(
+/// A frame of MAVLink 2, unsigned, trailing zeros cut off; `None` for [`Message::Other`].
+pub fn encode(message: &Message, system: u8, component: u8, sequence: u8) -> Option<Vec<u8>> {
+    let mut frame = Vec::new();
+    append(message, system, component, sequence, &mut frame)?;
+    Some(frame)
+}
+
+/// Appends what [`encode`] makes to bytes that are there; returns its length.
+pub fn append(
     message: &Message,
     system: u8,
     component: u8,

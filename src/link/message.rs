@@ -1,4 +1,4 @@
-//! The five messages this program speaks, and their place in a MAVLink payload. Must not know what
+//! The six messages this program speaks, and their place in a MAVLink payload. Must not know what
 //! an FTP payload means.
 //!
 //! The layout is written out (from the dialect `common`, fields in wire order) instead of using
@@ -9,7 +9,7 @@
 use mavlink::MessageData;
 use mavlink::dialects::common::{
     AUTOPILOT_VERSION_DATA, COMMAND_ACK_DATA, COMMAND_LONG_DATA, FILE_TRANSFER_PROTOCOL_DATA,
-    HEARTBEAT_DATA,
+    HEARTBEAT_DATA, RADIO_STATUS_DATA,
 };
 
 /// Most bytes in a MAVLink payload.
@@ -76,6 +76,23 @@ pub enum Message {
         /// Who asked; 0 where the sender does not say.
         target_component: u8,
     },
+    /// `RADIO_STATUS`, from a telemetry radio.
+    RadioStatus {
+        /// Strength of the signal here, in units of the radio; 255 is unknown.
+        rssi: u8,
+        /// Strength of the signal at the far radio; 255 is unknown.
+        remrssi: u8,
+        /// Free part of the buffer for sending, in percent.
+        txbuf: u8,
+        /// Background noise here.
+        noise: u8,
+        /// Background noise at the far radio.
+        remnoise: u8,
+        /// Packets received with errors.
+        rxerrors: u16,
+        /// Of these, corrected ones.
+        fixed: u16,
+    },
     /// Another message, by its id. Its check bytes are unknown, so that its content and even its
     /// sender may be damaged.
     Other(u32),
@@ -89,6 +106,7 @@ const FTP: u32 = FILE_TRANSFER_PROTOCOL_DATA::ID;
 const VERSION: u32 = AUTOPILOT_VERSION_DATA::ID;
 const COMMAND: u32 = COMMAND_LONG_DATA::ID;
 const ACK: u32 = COMMAND_ACK_DATA::ID;
+const RADIO: u32 = RADIO_STATUS_DATA::ID;
 
 /// Value of the last field of a heartbeat.
 const MAVLINK_VERSION: u8 = 3;
@@ -102,6 +120,7 @@ impl Message {
             Message::AutopilotVersion { .. } => VERSION,
             Message::Command { .. } => COMMAND,
             Message::CommandAck { .. } => ACK,
+            Message::RadioStatus { .. } => RADIO,
             Message::Other(id) => *id,
         }
     }
@@ -138,6 +157,15 @@ impl Message {
                 result: byte_at(payload, 2),
                 target_system: byte_at(payload, 8),
                 target_component: byte_at(payload, 9),
+            },
+            RADIO => Message::RadioStatus {
+                rxerrors: u16::from_le_bytes(bytes_at(payload, 0)),
+                fixed: u16::from_le_bytes(bytes_at(payload, 2)),
+                rssi: byte_at(payload, 4),
+                remrssi: byte_at(payload, 5),
+                txbuf: byte_at(payload, 6),
+                noise: byte_at(payload, 7),
+                remnoise: byte_at(payload, 8),
             },
             _ => Message::Other(id),
         }
@@ -176,6 +204,12 @@ impl Message {
                 put(&mut full, 8, &[target_system, target_component]);
                 10
             }
+            Message::RadioStatus { rssi, remrssi, txbuf, noise, remnoise, rxerrors, fixed } => {
+                put(&mut full, 0, &rxerrors.to_le_bytes());
+                put(&mut full, 2, &fixed.to_le_bytes());
+                put(&mut full, 4, &[rssi, remrssi, txbuf, noise, remnoise]);
+                9
+            }
             Message::Other(_) => return None,
         };
         Some((full, length))
@@ -191,6 +225,7 @@ pub(super) fn check_byte(id: u32) -> Option<u8> {
         VERSION => Some(AUTOPILOT_VERSION_DATA::EXTRA_CRC),
         COMMAND => Some(COMMAND_LONG_DATA::EXTRA_CRC),
         ACK => Some(COMMAND_ACK_DATA::EXTRA_CRC),
+        RADIO => Some(RADIO_STATUS_DATA::EXTRA_CRC),
         _ => None,
     }
 }
@@ -255,6 +290,10 @@ pub(super) mod tests {
                     target_component,
                 }
             ),
+            any::<([u8; 5], u16, u16)>().prop_map(|(bytes, rxerrors, fixed)| {
+                let [rssi, remrssi, txbuf, noise, remnoise] = bytes;
+                Message::RadioStatus { rssi, remrssi, txbuf, noise, remnoise, rxerrors, fixed }
+            }),
         ]
     }
 
@@ -309,6 +348,23 @@ pub(super) mod tests {
         let theirs = AUTOPILOT_VERSION_DATA::deser(v2, &wire(&version)).unwrap();
         assert_eq!((theirs.capabilities.bits(), theirs.uid), (32 | 8192, 77));
         assert_eq!(theirs.flight_sw_version, 0x0110_0100);
+    }
+
+    #[test]
+    fn the_layout_of_a_radio_is_that_of_the_generated_type() {
+        let radio = Message::RadioStatus {
+            rssi: 1,
+            remrssi: 2,
+            txbuf: 3,
+            noise: 4,
+            remnoise: 5,
+            rxerrors: 600,
+            fixed: 700,
+        };
+        let theirs = RADIO_STATUS_DATA::deser(MavlinkVersion::V2, &wire(&radio)).unwrap();
+        assert_eq!((theirs.rssi, theirs.remrssi, theirs.txbuf), (1, 2, 3));
+        assert_eq!((theirs.noise, theirs.remnoise), (4, 5));
+        assert_eq!((theirs.rxerrors, theirs.fixed), (600, 700));
     }
 
     #[test]

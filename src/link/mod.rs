@@ -6,14 +6,18 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub mod address;
+pub mod broadcast;
 mod check;
 pub mod frames;
 pub mod message;
 pub mod node;
+pub mod serial;
+mod stream;
 pub mod tcp;
+pub mod tcp_listen;
 pub mod udp;
 mod wait;
 
@@ -37,8 +41,9 @@ pub trait Link: Send {
     ) -> io::Result<Option<(Peer, usize)>>;
 
     /// Sends to one peer, or to wherever this link goes by default: the host of `udpout`, the TCP
-    /// stream. A listening UDP socket has no default: `Ok`, and nothing is sent. What the network
-    /// cannot take at once is lost, as any datagram may be; never half of it.
+    /// stream, the line, everybody who is connected or in reach of a broadcast. A listening UDP
+    /// socket has no default: `Ok`, and nothing is sent. What the network cannot take at once is
+    /// lost, as any datagram may be; never half of it.
     fn send(&mut self, to: Option<Peer>, bytes: &[u8]) -> io::Result<()>;
 
     /// Sends what stands in `bytes` one after the other: datagrams of `each` bytes, the last perhaps
@@ -47,7 +52,8 @@ pub trait Link: Send {
         bytes.chunks(each.max(1)).try_for_each(|datagram| self.send(to, datagram))
     }
 
-    /// Where [`Link::send`] goes by default, if anywhere.
+    /// Where [`Link::send`] goes by default, if anywhere. A link with many far ends names all of
+    /// them so only while there may be one of which nothing was heard.
     fn default_peer(&self) -> Option<Peer>;
 
     /// Makes [`Link::receive`] return from another thread.
@@ -60,6 +66,9 @@ pub trait Link: Send {
     fn local_address(&self) -> Option<SocketAddr>;
 }
 
+/// A far end not heard for so long may need to hear us first, as a new one does.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
+
 /// Most bytes in a datagram.
 pub const DATAGRAM_BYTES_MAX: usize = 65_536;
 
@@ -68,7 +77,8 @@ pub const DATAGRAM_BYTES_MAX: usize = 65_536;
 pub struct Peer(Option<SocketAddr>);
 
 impl Peer {
-    /// The only far end of a serial line or an outgoing TCP stream.
+    /// The only far end of a serial line or an outgoing TCP stream; of a listening TCP socket, all
+    /// who are connected.
     pub const LINE: Peer = Peer(None);
 
     /// The socket address, where the link has many far ends.

@@ -98,7 +98,7 @@ impl Node {
     pub fn queue(&mut self, to: Option<Peer>, message: &Message) -> io::Result<()> {
         let (system, component) = (self.own_system, self.own_component);
         self.frame.clear();
-        frames::encode(message, system, component, self.sequence, &mut self.frame)
+        frames::append(message, system, component, self.sequence, &mut self.frame)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         self.sequence = self.sequence.wrapping_add(1);
         let fits = self.outgoing.has_room(to, self.frame.len());
@@ -298,8 +298,7 @@ mod tests {
 
     #[test]
     fn a_frame_may_cross_the_pieces_of_a_stream_but_not_a_break() {
-        let mut frame = Vec::new();
-        frames::encode(&heartbeat(), 1, 1, 0, &mut frame).unwrap();
+        let frame = frames::encode(&heartbeat(), 1, 1, 0).unwrap();
         let (head, tail) = frame.split_at(9);
         let whole = vec![head.to_vec(), tail.to_vec()];
         assert_eq!(node(whole, true).receive(None).unwrap().unwrap().message, heartbeat());

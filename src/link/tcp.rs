@@ -2,13 +2,14 @@
 //!
 //! While it is down, there is silence: nothing is received, and what is sent is lost.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::stream::{Outbox, Turn, earlier, turn_after};
 use super::wait::{End, Interest, Waiter};
 use super::{Link, Peer, Waker};
 
@@ -20,7 +21,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes kept for a stream that takes no more at present. A frame that does not fit is lost whole.
-const WAITING_BYTES_MAX: usize = 16 * 1024;
+pub(super) const WAITING_BYTES_MAX: usize = 16 * 1024;
 
 /// A TCP connection as a link.
 #[derive(Debug)]
@@ -30,8 +31,7 @@ pub struct TcpLink {
     attempts: usize,
     state: State,
     pause: Duration,
-    /// Whole frames, and the rest of one, for which the stream had no room.
-    waiting: Vec<u8>,
+    waiting: Outbox,
     waiter: Waiter,
     /// That it is down has been said.
     complained: bool,
@@ -56,7 +56,7 @@ impl TcpLink {
             attempts: 0,
             state: State::Down { until: Instant::now() },
             pause: PAUSE_MIN,
-            waiting: Vec::new(),
+            waiting: Outbox::new(WAITING_BYTES_MAX),
             waiter: Waiter::new()?,
             complained: false,
         })
@@ -160,27 +160,16 @@ impl TcpLink {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    /// Writes what waits, as far as there is room. An error is met again by the next read.
+    /// Writes what waits, as far as there is room.
     fn write_waiting(&mut self) {
-        let State::Up { stream } = &mut self.state else { return };
-        while !self.waiting.is_empty() {
-            match stream.write(&self.waiting) {
-                Ok(length) => drop(self.waiting.drain(..length.min(self.waiting.len()))),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
+        if let State::Up { stream } = &mut self.state {
+            self.waiting.write_to(stream);
         }
     }
 
     fn name(&self) -> String {
         format!("tcp:{}", self.addresses[self.attempts.wrapping_sub(1) % self.addresses.len()])
     }
-}
-
-/// What `receive` answers.
-enum Turn {
-    Bytes(usize),
-    Nothing,
 }
 
 impl Link for TcpLink {
@@ -199,11 +188,8 @@ impl Link for TcpLink {
     }
 
     fn send(&mut self, _: Option<Peer>, bytes: &[u8]) -> io::Result<()> {
-        let room = self.waiting.len() + bytes.len() <= WAITING_BYTES_MAX;
-        match self.state {
-            State::Up { .. } if room => self.waiting.extend_from_slice(bytes),
-            State::Up { .. } => tracing::debug!("{}: no room, a frame is lost", self.name()),
-            State::Down { .. } | State::Connecting { .. } => {}
+        if matches!(self.state, State::Up { .. }) && !self.waiting.push(bytes) {
+            tracing::debug!(lost = self.waiting.lost(), "{}: no room for a frame", self.name());
         }
         self.write_waiting();
         Ok(())
@@ -226,21 +212,6 @@ impl Link for TcpLink {
             State::Up { stream } => stream.local_addr().ok(),
             State::Down { .. } | State::Connecting { .. } => None,
         }
-    }
-}
-
-fn earlier(deadline: Option<Instant>, until: Instant) -> Instant {
-    deadline.map_or(until, |deadline| deadline.min(until))
-}
-
-/// `None`: it was not the caller's deadline.
-fn turn_after(end: End, deadline: Option<Instant>) -> Option<Turn> {
-    match end {
-        End::Woken => Some(Turn::Nothing),
-        End::Deadline if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
-            Some(Turn::Nothing)
-        }
-        End::Ready | End::Deadline => None,
     }
 }
 
@@ -272,6 +243,7 @@ fn connected(stream: &TcpStream) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::net::TcpListener;
 
     fn server() -> (TcpListener, SocketAddr) {
@@ -376,8 +348,7 @@ mod tests {
             frame[..4].copy_from_slice(&number.to_le_bytes());
             link.send(None, &frame).unwrap();
         }
-        assert!(link.waiting.len() <= WAITING_BYTES_MAX);
-        assert!(!link.waiting.is_empty());
+        assert!(!link.waiting.is_empty() && link.waiting.lost() > 0);
         let reader = std::thread::spawn(move || {
             let (mut last, mut frame) = (None, [0; FRAME]);
             while far.read_exact(&mut frame).is_ok() {

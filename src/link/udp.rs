@@ -57,6 +57,11 @@ impl UdpLink {
         UdpLink::bind(local, Some(target))
     }
 
+    /// Makes broadcast addresses a place to send to; the system wants to be asked.
+    pub fn allow_broadcast(&self) -> io::Result<()> {
+        self.socket.set_broadcast(true)
+    }
+
     /// The address of the socket.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()

@@ -95,6 +95,32 @@ impl Waiter {
         Ok(End::Woken)
     }
 
+    /// [`Waiter::wait`] for several descriptors; with [`End::Ready`], also which of them are.
+    pub(super) fn wait_any(
+        &self,
+        descriptors: &[(BorrowedFd<'_>, Interest)],
+        deadline: Option<Instant>,
+    ) -> io::Result<(End, Vec<usize>)> {
+        let entry = |fd, events| libc::pollfd { fd, events, revents: 0 };
+        let mut entries: Vec<libc::pollfd> = descriptors
+            .iter()
+            .map(|(descriptor, interest)| entry(descriptor.as_raw_fd(), events_of(*interest)))
+            .collect();
+        entries.push(entry(self.waker.0.as_raw_fd(), libc::POLLIN));
+        while !poll(&mut entries, deadline)? {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok((End::Deadline, Vec::new()));
+            }
+        }
+        let ready: Vec<usize> =
+            (0..descriptors.len()).filter(|at| entries[*at].revents != 0).collect();
+        if !ready.is_empty() {
+            return Ok((End::Ready, ready));
+        }
+        let _ = (&*self.waker.0).read(&mut [0; 8]);
+        Ok((End::Woken, ready))
+    }
+
     /// Waits for the descriptor alone, and leaves a wake for the next [`Waiter::wait`]. False when
     /// the deadline passed first.
     pub(super) fn wait_only(

@@ -7,9 +7,15 @@ use std::time::Duration;
 const TIMEOUT_FIRST: Duration = Duration::from_secs(1);
 /// Servers answer on ticks and radios in lumps; a shorter wait repeats what is already on its way.
 const TIMEOUT_MIN: Duration = Duration::from_millis(200);
+/// The same for blocks, of which one is asked twice at little cost.
+const BLOCK_TIMEOUT_MIN: Duration = Duration::from_millis(30);
 /// Doubling goes on to here, or to twice the round trip where that is more: a link that lost much
 /// is asked again while the operation's patience lasts.
 const TIMEOUT_MAX: Duration = Duration::from_secs(2);
+/// Waits of one length before they double: a link that loses much is not one that is overrun.
+const WAITS_ALIKE: u32 = 2;
+/// Waits of one length where one block in all is asked for again.
+const BLOCK_WAITS_ALIKE: u32 = 4;
 /// Doublings after which the wait grows no more.
 const DOUBLINGS_MAX: u32 = 5;
 
@@ -41,12 +47,24 @@ impl RoundTrip {
     /// The wait for the answer to a request sent `tries` times, at least `floor` (servers take
     /// their time over some requests).
     pub fn timeout(&self, tries: u32, floor: Duration) -> Duration {
+        self.doubled(tries.saturating_sub(WAITS_ALIKE), TIMEOUT_MIN).max(floor)
+    }
+
+    /// The wait for the answer to one of many block requests, the `tries`th in silence.
+    pub fn block_timeout(&self, tries: u32) -> Duration {
+        self.doubled(tries.saturating_sub(BLOCK_WAITS_ALIKE), BLOCK_TIMEOUT_MIN)
+    }
+
+    fn doubled(&self, times: u32, least: Duration) -> Duration {
         let base = match self.smoothed {
             None => TIMEOUT_FIRST,
-            Some(smoothed) => smoothed + self.variation * 4,
+            // Round trips that vary much are those of a queue; a longer wait is no surer then.
+            Some(smoothed) => {
+                (smoothed + self.variation * 4).min(TIMEOUT_MAX.max(smoothed + smoothed / 4))
+            }
         };
-        let doubled = base.max(TIMEOUT_MIN) * (1 << tries.saturating_sub(1).min(DOUBLINGS_MAX));
-        doubled.min(TIMEOUT_MAX.max(base * 2)).max(floor)
+        let doubled = base.max(least) * (1 << times.min(DOUBLINGS_MAX));
+        doubled.min(TIMEOUT_MAX.max(base * 2))
     }
 
     /// The smoothed round trip, once there is a sample.
@@ -73,7 +91,8 @@ mod tests {
         }
         let first = round_trip.timeout(1, Duration::ZERO);
         assert!((480..600).contains(&first.as_millis()), "{first:?}");
-        assert_eq!(round_trip.timeout(2, Duration::ZERO), first * 2);
+        assert_eq!(round_trip.timeout(2, Duration::ZERO), first);
+        assert_eq!(round_trip.timeout(3, Duration::ZERO), first * 2);
         assert_eq!(round_trip.timeout(99, Duration::ZERO), TIMEOUT_MAX);
     }
 

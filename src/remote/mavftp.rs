@@ -33,6 +33,8 @@ pub struct Options {
     pub mount_timeout: Duration,
     /// The longest time an operation waits without progress.
     pub op_timeout: Duration,
+    /// Bytes per second of file data both ways together; `None`: as fast as the link allows.
+    pub rate_limit: Option<u32>,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             link_timeout: Duration::from_secs(5),
             mount_timeout: Duration::from_secs(20),
             op_timeout: Duration::from_secs(10),
+            rate_limit: None,
         }
     }
 }

@@ -239,9 +239,9 @@ fn what_cannot_be_served_is_named() {
     let options = Options::new(endpoint, PathBuf::from("/no/such/folder"));
     let error = run(&options, |_, _| {}).unwrap_err().to_string();
     assert!(error.starts_with("cannot serve /no/such/folder: it does not exist"), "{error}");
-    let endpoint: Address = "serial:/dev/ttyUSB0".parse().unwrap();
+    let endpoint: Address = "serial:/dev/no-such-line".parse().unwrap();
     let error = run(&Options::new(endpoint, PathBuf::from("/")), |_, _| {}).unwrap_err();
-    assert!(error.to_string().contains("not built yet"), "{error}");
+    assert!(error.to_string().contains("no serial device"), "{error}");
 }
 
 #[test]
@@ -252,4 +252,33 @@ fn a_stopped_server_returns_and_frees_its_port() {
     assert!(endpoint.open().is_err());
     drop(running);
     assert!(endpoint.open().is_ok());
+}
+
+#[test]
+fn bursts_take_at_most_half_of_a_serial_line() {
+    let rate = |text: &str, max_rate| {
+        let mut options = Options::new(text.parse().unwrap(), PathBuf::from("/"));
+        options.server.max_rate = max_rate;
+        paced(&options).max_rate
+    };
+    assert_eq!(rate("serial:/dev/x:57600", Some(2_000_000)), Some(2880));
+    assert_eq!(rate("serial:/dev/x:57600", None), Some(2880));
+    assert_eq!(rate("serial:/dev/x:57600", Some(100)), Some(100));
+    assert_eq!(rate("udp:14550", None), None);
+}
+
+#[test]
+fn a_station_that_connects_and_only_listens_hears_a_heartbeat() {
+    let folder = folder();
+    let endpoint = "tcpin:127.0.0.1:0".parse().unwrap();
+    let running = Running::start(Options::new(endpoint, folder.path().to_path_buf()));
+    let there = running.there.unwrap();
+    assert!(
+        running.line.contains(&format!("tcpin:127.0.0.1:{}", there.port())),
+        "{}",
+        running.line
+    );
+    let address: Address = format!("tcp:{there}").parse().unwrap();
+    let mut station = Station(Node::new(address.open().unwrap(), 255, 190));
+    assert_eq!(station.await_message(heartbeat), Some((TYPE_ONBOARD_CONTROLLER, 8)));
 }

@@ -41,7 +41,8 @@ impl Liars {
     fn new(seed: u64) -> Liars {
         let now = Instant::now();
         let link_timeout = Duration::from_secs(5);
-        let options = Options { own_system: 245, own_component: 191, link_timeout, seed };
+        let (own_system, own_component, rate_limit) = (245, 191, None);
+        let options = Options { own_system, own_component, link_timeout, seed, rate_limit };
         let mut liars = Liars {
             now,
             hub: Hub::new(now, options),
@@ -190,10 +191,13 @@ impl Liars {
         match event {
             Event::Data(id, offset, payload, count) => {
                 let (start, length) = self.asked[&id].expect("data for what is no read");
-                assert!(count <= payload.data().len(), "more data than there is");
+                assert!(count.end <= payload.data().len(), "more data than there is");
                 assert!(offset >= start, "data from before the range");
                 let end = u64::from(start) + u64::from(length);
-                assert!(u64::from(offset) + count as u64 <= end, "data from behind the range");
+                assert!(
+                    u64::from(offset) + count.len() as u64 <= end,
+                    "data from behind the range"
+                );
             }
             Event::Want(id, offset, length) => {
                 let bytes = self.random.bytes(length.min(1000) as usize);

@@ -5,6 +5,7 @@ mod hostile;
 mod network;
 mod personalities;
 mod requests;
+mod throughput;
 mod transfers;
 mod vehicles;
 mod world;

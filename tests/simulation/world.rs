@@ -18,6 +18,8 @@ pub const NO_AUTOPILOT: u8 = 8;
 const BEAT: Duration = Duration::from_secs(1);
 /// Far more steps than any run here needs; a run that needs more does not end.
 const STEPS_MAX: usize = 20_000_000;
+/// Far more than the hub can have to say at one moment.
+const OUTPUTS_MAX: usize = 1_000_000;
 
 #[derive(Debug, Clone)]
 pub enum Packet {
@@ -81,6 +83,10 @@ pub struct World {
     pub armed: bool,
     /// FTP frames sent to the vehicle.
     pub sent: u64,
+    /// The last of them.
+    pub last_sent: Option<Payload>,
+    /// FTP frames that came to us.
+    pub heard: u64,
     /// The vehicle lives, but hears none of our requests.
     pub deaf: bool,
     /// Whether answers to other stations come our way too.
@@ -112,6 +118,7 @@ impl World {
             own_component: 191,
             link_timeout: Duration::from_secs(5),
             seed,
+            rate_limit: None,
         };
         let files = MemoryFiles::new();
         let mut world = World {
@@ -125,6 +132,8 @@ impl World {
             address: 7,
             armed: false,
             sent: 0,
+            last_sent: None,
+            heard: 0,
             deaf: false,
             shared: false,
             overheard: Vec::new(),
@@ -186,6 +195,11 @@ impl World {
         self.far.receive(self.now, station, request);
     }
 
+    /// The vehicle's link to a station goes, or comes back.
+    pub fn link(&mut self, station: u8, there: bool) {
+        self.far.link(station, there);
+    }
+
     /// What the vehicle did to its tree.
     pub fn changes(&self) -> &[Opcode] {
         self.far.changes()
@@ -245,6 +259,8 @@ impl World {
         while let Some((way, packet)) = self.network.arrived(self.now) {
             self.deliver(way, packet);
         }
+        // What ends by this is told before the next leap in time.
+        self.drain_hub();
     }
 
     fn deliver(&mut self, way: Way, packet: Packet) {
@@ -259,7 +275,10 @@ impl World {
                 let incoming = Incoming::Heartbeat(heartbeat);
                 self.hub.receive(self.now, self.address, TARGET, incoming);
             }
-            (Way::Down, Packet::Ftp(payload)) => self.hear(245, 191, &payload),
+            (Way::Down, Packet::Ftp(payload)) => {
+                self.heard += 1;
+                self.hear(245, 191, &payload);
+            }
             (Way::Down, Packet::Foreign(payload)) => self.hear(255, 190, &payload),
         }
     }
@@ -271,11 +290,12 @@ impl World {
     }
 
     fn drain_hub(&mut self) -> Option<Instant> {
-        loop {
+        for _ in 0..OUTPUTS_MAX {
             match self.hub.poll(self.now) {
                 HubOutput::Send(_, Frame::Ftp(target, payload)) => {
                     assert_eq!(target, TARGET);
                     self.sent += 1;
+                    self.last_sent = Some(payload);
                     let packet = Packet::Ftp(payload);
                     self.network.send(self.now, Way::Up, packet.bytes(), packet);
                 }
@@ -284,10 +304,12 @@ impl World {
                 HubOutput::Wait(at) => return at,
             }
         }
+        panic!("the hub has something to say for ever");
     }
 
     fn drain_far(&mut self) -> Option<Instant> {
         loop {
+            self.far.line(self.network.waiting_bytes(self.now, Way::Down));
             let packet = match self.far.poll(self.now) {
                 Said::To(US, payload) => Packet::Ftp(*payload),
                 Said::To(_, payload) => {
@@ -306,8 +328,8 @@ impl World {
     fn record(&mut self, event: Event) {
         match event {
             Event::Opened(id, size) => self.outcome(id).opened = Some(size),
-            Event::Data(id, offset, payload, count) => {
-                let bytes = payload.data()[..count].to_vec();
+            Event::Data(id, offset, payload, range) => {
+                let bytes = payload.data()[range].to_vec();
                 self.outcome(id).bytes.insert(offset, bytes);
             }
             Event::Page(id, mut entries) => self.outcome(id).entries.append(&mut entries),

@@ -6,6 +6,7 @@
 pub mod mounted;
 pub mod ordinary;
 pub mod program;
+pub mod pty;
 pub mod python;
 pub mod relay;
 pub mod remotes;

@@ -4,7 +4,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use super::super::Link;
+use super::super::broadcast::BroadcastLink;
+use super::super::serial::SerialLink;
 use super::super::tcp::TcpLink;
+use super::super::tcp_listen::TcpListenLink;
 use super::super::udp::UdpLink;
 use super::{Address, Endpoint, Host};
 
@@ -23,16 +26,63 @@ pub enum OpenError {
         /// The port.
         port: u16,
     },
+    /// Somebody else waits for connections on the port.
+    #[error(
+        "TCP port {port} is in use: another program listens there; end it, use another port as in \
+         tcpin:{}, or connect to it by tcp:localhost:{port}",
+        next_port(*port)
+    )]
+    TcpPortInUse {
+        /// The port.
+        port: u16,
+    },
     /// To listen at an address that another computer has.
     #[error(
-        "{host} is not an address of this computer; to send to it, use udpout:{host}:{port}, and \
-         to listen, udp:{port}"
+        "{host} is not an address of this computer; to reach it, use {there}{host}:{port}, and to \
+         listen, {here}{port}"
     )]
     NotHere {
         /// The address.
         host: Host,
         /// The port.
         port: u16,
+        /// How an address begins that goes there.
+        there: &'static str,
+        /// How an address begins that listens.
+        here: &'static str,
+    },
+    /// There is no such device.
+    #[error(
+        "there is no serial device {device}; check that it is plugged in, and look for its name \
+         with ls /dev/serial/by-id /dev/tty[AU]*"
+    )]
+    NoDevice {
+        /// Its path.
+        device: String,
+    },
+    /// The device is others'.
+    #[error(
+        "no permission to use {device}; add yourself to the group dialout (sudo usermod -aG \
+         dialout $USER) and log in again"
+    )]
+    NoPermission {
+        /// Its path.
+        device: String,
+    },
+    /// Another program has the line.
+    #[error(
+        "{device} is in use by another program; end that one (fuser -v {device} shows it; \
+         ModemManager is often the one), or let it forward to UDP and use udp:14550"
+    )]
+    LineInUse {
+        /// Its path.
+        device: String,
+    },
+    /// It is something else.
+    #[error("{device} is not a serial device; those are called /dev/ttyUSB0 or /dev/ttyACM0")]
+    NotALine {
+        /// Its path.
+        device: String,
     },
     /// A name that means nothing, or a name service that does not answer.
     #[error(
@@ -72,29 +122,64 @@ impl Address {
                 let addresses = look_up(&endpoint.host, endpoint.port)?;
                 Ok(Box::new(TcpLink::connect(addresses).map_err(|error| self.refused(error))?))
             }
-            Address::UdpBroadcast(_) | Address::TcpListen { .. } | Address::Serial { .. } => {
-                Err(self.refused(io::ErrorKind::Unsupported.into()))
+            Address::UdpBroadcast(endpoint) => {
+                let everybody = first(endpoint)?;
+                let link =
+                    BroadcastLink::towards(everybody).map_err(|error| self.refused(error))?;
+                Ok(Box::new(link))
             }
+            Address::TcpListen { host, port } => self.listen_for_tcp(host.as_ref(), *port),
+            Address::Serial { device, baud } => match SerialLink::open(device, *baud) {
+                Ok(link) => Ok(Box::new(link)),
+                Err(error) => Err(self.line_refused(device, error)),
+            },
             Address::Ftp(_) => Err(OpenError::NotALink(self.clone())),
         }
     }
 
     fn listen(&self, host: Option<&Host>, port: u16) -> Result<Box<dyn Link>, OpenError> {
-        let local = match host {
-            Some(host) => first(&Endpoint { host: host.clone(), port })?,
-            None => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-        };
-        match UdpLink::listen(local) {
+        match UdpLink::listen(local(host, port)?) {
             Ok(link) => Ok(Box::new(link)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 Err(OpenError::PortInUse { port })
             }
-            Err(error) => match host {
-                Some(host) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    Err(OpenError::NotHere { host: host.clone(), port })
-                }
-                Some(_) | None => Err(self.refused(error)),
-            },
+            Err(error) => Err(self.not_here(host, port, ("udpout:", "udp:"), error)),
+        }
+    }
+
+    fn listen_for_tcp(&self, host: Option<&Host>, port: u16) -> Result<Box<dyn Link>, OpenError> {
+        match TcpListenLink::listen(local(host, port)?) {
+            Ok(link) => Ok(Box::new(link)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                Err(OpenError::TcpPortInUse { port })
+            }
+            Err(error) => Err(self.not_here(host, port, ("tcp:", "tcpin:"), error)),
+        }
+    }
+
+    fn not_here(
+        &self,
+        host: Option<&Host>,
+        port: u16,
+        (there, here): (&'static str, &'static str),
+        error: io::Error,
+    ) -> OpenError {
+        match host {
+            Some(host) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                OpenError::NotHere { host: host.clone(), port, there, here }
+            }
+            Some(_) | None => self.refused(error),
+        }
+    }
+
+    pub(super) fn line_refused(&self, device: &str, error: io::Error) -> OpenError {
+        let device = device.to_owned();
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => OpenError::NoDevice { device },
+            Some(libc::EACCES | libc::EPERM) => OpenError::NoPermission { device },
+            Some(libc::EBUSY) => OpenError::LineInUse { device },
+            Some(libc::ENOTTY | libc::EISDIR) => OpenError::NotALine { device },
+            _ => self.refused(error),
         }
     }
 
@@ -111,6 +196,14 @@ fn look_up(host: &Host, port: u16) -> Result<Vec<SocketAddr>, OpenError> {
         (host.as_str(), port).to_socket_addrs().map_err(failed)?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     Ok(addresses)
+}
+
+/// Where to listen: without a host on all IPv4 addresses.
+fn local(host: Option<&Host>, port: u16) -> Result<SocketAddr, OpenError> {
+    match host {
+        Some(host) => first(&Endpoint { host: host.clone(), port }),
+        None => Ok(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
+    }
 }
 
 fn first(endpoint: &Endpoint) -> Result<SocketAddr, OpenError> {
@@ -134,6 +227,10 @@ fn likely_holder(port: u16) -> String {
         14540..=14549 => "a MAVSDK or ROS program or another mount",
         _ => "another program",
     };
-    let free = port.checked_add(1).unwrap_or(14551);
+    let free = next_port(port);
     format!("{holder} listens on {port}; let it forward to {free} and use udp:{free}")
+}
+
+fn next_port(port: u16) -> u16 {
+    port.checked_add(1).unwrap_or(14551)
 }

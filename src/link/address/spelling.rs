@@ -30,10 +30,6 @@ pub(super) enum Fault {
     Password,
 }
 
-const SERIAL: Missing = Missing {
-    what: "serial links are",
-    instead: "let mavlink-router or MAVProxy carry the line to udp:14550",
-};
 const TLS: Missing =
     Missing { what: "FTP over TLS is", instead: "use ftp:// on a network you trust" };
 
@@ -65,9 +61,9 @@ const SPELLINGS: &[Spelling] = &[
     Spelling {
         lead: "udpbcast:",
         rest: "HOST:PORT",
-        meaning: "send to everybody",
+        meaning: "send to everybody on a network, then to who answers",
         parse: |rest| endpoint(rest).map(Address::UdpBroadcast),
-        missing: Some(Missing { what: "broadcast links are", instead: "use udpout:HOST:PORT" }),
+        missing: None,
     },
     Spelling {
         lead: "tcp:",
@@ -86,26 +82,23 @@ const SPELLINGS: &[Spelling] = &[
     Spelling {
         lead: "tcpin:",
         rest: "[HOST:]PORT",
-        meaning: "wait for connections",
+        meaning: "wait for connections, several at a time",
         parse: |rest| local(rest).map(|(host, port)| Address::TcpListen { host, port }),
-        missing: Some(Missing {
-            what: "links that wait for TCP are",
-            instead: "use tcp:HOST:PORT",
-        }),
+        missing: None,
     },
     Spelling {
         lead: "serial:",
         rest: "DEVICE[:BAUD]",
-        meaning: "a serial line",
+        meaning: "a serial line or USB, 57600 baud by default",
         parse: device,
-        missing: Some(SERIAL),
+        missing: None,
     },
     Spelling {
         lead: "/dev/",
         rest: "NAME[,BAUD]",
         meaning: THE_SAME,
         parse: short_device,
-        missing: Some(SERIAL),
+        missing: None,
     },
     Spelling {
         lead: "ftp://",
@@ -163,7 +156,7 @@ pub(super) fn parse(text: &str) -> Result<Address, AddressError> {
 }
 
 impl Address {
-    /// What is missing before this can be opened: `serial links are not built yet; …`.
+    /// What is missing before this can be opened: `FTP over TLS is not built yet; …`.
     pub fn not_built(&self) -> Option<String> {
         let row = SPELLINGS.iter().find(|row| row.lead == self.lead())?;
         let Missing { what, instead } = row.missing?;

@@ -35,6 +35,8 @@ fn every_spelling_of_every_tool_is_understood() {
         ("tcpout://localhost:5760", "tcp:localhost:5760"),
         ("tcpin:0.0.0.0:5760", "tcpin:0.0.0.0:5760"),
         ("tcpin:5760", "tcpin:5760"),
+        ("tcpin://0.0.0.0:5760", "tcpin:0.0.0.0:5760"),
+        ("udpbcast://10.0.0.255:14550", "udpbcast:10.0.0.255:14550"),
         ("serial:/dev/ttyUSB0", "serial:/dev/ttyUSB0:57600"),
         ("serial:/dev/ttyUSB0:921600", "serial:/dev/ttyUSB0:921600"),
         ("serial:///dev/x:57600", "serial:/dev/x:57600"),
@@ -123,10 +125,6 @@ fn a_source_names_a_place_on_the_far_side() {
 #[test]
 fn what_is_not_built_says_so_when_it_is_opened() {
     for (text, what) in [
-        ("serial:/dev/ttyUSB0", "serial links are not built yet; "),
-        ("/dev/ttyUSB0", "serial links are not built yet; "),
-        ("udpbcast:10.0.0.255:14550", "broadcast links are not built yet; "),
-        ("tcpin:5760", "links that wait for TCP are not built yet; "),
         ("ftps://host", "FTP over TLS is not built yet; "),
         ("ftpes://host", "FTP over TLS is not built yet; "),
         ("ftp://host", "is an FTP server"),
@@ -149,12 +147,51 @@ fn a_port_in_use_names_the_likely_holder() {
 }
 
 #[test]
+fn a_tcp_port_in_use_and_a_foreign_address_are_told_the_way_out() {
+    let first = address("tcpin:127.0.0.1:0").open().unwrap();
+    let port = first.local_address().unwrap().port();
+    let error = address(&format!("tcpin:127.0.0.1:{port}")).open().err().unwrap().to_string();
+    assert!(
+        error.contains("in use") && error.contains(&format!("tcp:localhost:{port}")),
+        "{error}"
+    );
+    // TEST-NET-1: nobody's.
+    for (text, way) in [("tcpin:192.0.2.1:1", "tcp:192.0.2.1:1"), ("udp:192.0.2.1:1", "udpout:")] {
+        let error = address(text).open().err().unwrap().to_string();
+        assert!(error.contains(way), "{error}");
+    }
+    let error = address("udpbcast:[::1]:14550").open().err().unwrap().to_string();
+    assert!(error.contains("IPv6 has no broadcast"), "{error}");
+}
+
+#[test]
+fn a_line_that_cannot_be_opened_is_told_what_to_do() {
+    for (text, part) in [
+        ("/dev/no-such-line", "plugged in"),
+        ("serial:/dev/null", "not a serial device"),
+        ("serial:/dev", "not a serial device"),
+    ] {
+        let error = address(text).open().err().unwrap().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    let refused = |number| {
+        let error = std::io::Error::from_raw_os_error(number);
+        address("/dev/ttyUSB0").line_refused("/dev/ttyUSB0", error).to_string()
+    };
+    assert!(refused(libc::EACCES).contains("dialout"));
+    assert!(refused(libc::EBUSY).contains("in use by another program"));
+}
+
+#[test]
 fn links_are_opened_by_name_and_number() {
     for (text, stream) in [
         ("udp:0", false),
         ("udp:localhost:0", false),
         ("udpout:localhost:14550", false),
         ("tcp:localhost:1", true),
+        ("tcpin:0", true),
+        ("tcpin://127.0.0.1:0", true),
+        ("udpbcast:127.255.255.255:14550", false),
     ] {
         let link = address(text).open().unwrap();
         assert_eq!(link.is_stream(), stream);

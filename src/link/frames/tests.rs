@@ -10,9 +10,7 @@ fn heartbeat(base_mode: u8) -> Message {
 }
 
 fn frame(message: Message) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    assert_eq!(encode(&message, 1, 1, 7, &mut bytes), Some(bytes.len()));
-    bytes
+    encode(&message, 1, 1, 7).unwrap()
 }
 
 /// A frame of a message that this program does not know, with this payload.

@@ -90,11 +90,13 @@ impl Client {
                 ListStep::Failed(error) => self.end(id, Err(error)),
             },
             Kind::Read(read) => {
-                let step = read.answered(mark, result, payload);
+                let size = answer.request.payload.size;
+                let step = read.answered((mark, size), result, payload);
                 self.read_step(now, id, mark, step, answer);
             }
             Kind::Write(upload) => {
-                let step = upload.job.answered(mark, result, payload);
+                let size = answer.request.payload.size;
+                let step = upload.job.answered((mark, size), result, payload);
                 self.write_step(now, id, step, result);
             }
         }
@@ -154,9 +156,9 @@ impl Client {
 
     fn read_step(&mut self, now: Instant, id: RequestId, at: u32, step: ReadStep, answer: &Answer) {
         match step {
-            ReadStep::Data(count) => {
+            ReadStep::Data(range) => {
                 self.moved(now, id);
-                self.events.push_back(Event::Data(id, at, answer.payload, count));
+                self.events.push_back(Event::Data(id, at, answer.payload, range));
                 self.end_if_read(id);
             }
             ReadStep::Nothing => self.end_if_read(id),
@@ -194,6 +196,9 @@ impl Client {
     /// Bytes of a file moved; whoever waits for the session sees that it is put to use.
     fn moved(&mut self, now: Instant, id: RequestId) {
         self.progress = now;
+        if let Some(factor) = self.block_size.deliver(now) {
+            self.exchange.rescale(factor);
+        }
         self.slot.touch(now);
         self.mark_progress(now, id);
         if let Some(job) = self.jobs.get_mut(&id) {
@@ -337,14 +342,19 @@ impl Client {
 
     /// The server has closed our file, or may have: what was on its way is asked for again.
     pub(super) fn lose_session(&mut self) {
-        let lost = self.exchange.forget(|request| request.block || request.owner == Owner::Open);
-        for request in lost {
-            if let Owner::Job(id, mark) = request.owner {
-                self.unask(id, mark);
-            }
-        }
+        self.forget_blocks();
+        self.exchange.forget_others(|request| request.owner == Owner::Open);
         if matches!(self.slot, Slot::Opening(_) | Slot::Open(_)) {
             self.slot = Slot::Free;
+        }
+    }
+
+    /// What is on its way of the open file is asked for again.
+    pub(super) fn forget_blocks(&mut self) {
+        for request in self.exchange.forget(|request| request.block) {
+            if let Owner::Job(id, mark) = request.owner {
+                self.unask(id, mark, request.payload.size);
+            }
         }
     }
 
@@ -362,14 +372,14 @@ impl Client {
 
     fn forget_block(&mut self, answer: &Answer) {
         if let Owner::Job(id, mark) = answer.request.owner {
-            self.unask(id, mark);
+            self.unask(id, mark, answer.request.payload.size);
         }
     }
 
-    fn unask(&mut self, id: RequestId, mark: u32) {
+    fn unask(&mut self, id: RequestId, mark: u32, size: u8) {
         match self.jobs.get_mut(&id).map(|job| &mut job.kind) {
-            Some(Kind::Read(read)) => read.forgotten(mark),
-            Some(Kind::Write(upload)) => upload.job.forgotten(mark),
+            Some(Kind::Read(read)) => read.forgotten(mark, size),
+            Some(Kind::Write(upload)) => upload.job.forgotten(mark, size),
             Some(Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_)) | None => {}
         }
     }

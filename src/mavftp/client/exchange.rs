@@ -1,18 +1,15 @@
 //! Requests and their answers: sequence numbers, what is outstanding, what must be sent again
 //! (protocol sections "Sequence numbers" and "Timeouts"). Must not know why a request is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::mavftp::timers::RoundTrip;
-use crate::mavftp::transfer::{Departure, Window};
+use crate::mavftp::transfer::Flow;
 use crate::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::RequestId;
-
-/// Answers to later requests after which one counts as lost, once it is late as well: servers answer
-/// in order, but networks swap what is close together.
-const OVERTAKEN_MAX: u8 = 3;
+use super::recovery::Recovery;
 
 /// Whom an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +34,11 @@ pub struct Outstanding {
     /// Whether it moves a block and so counts in the window.
     pub block: bool,
     floor: Duration,
+    /// When it is sent again; of blocks, `Recovery` knows.
     deadline: Instant,
     sent: Instant,
-    departure: Departure,
-    order: u64,
-    overtaken: u8,
+    /// Its place among the blocks.
+    place: u64,
 }
 
 /// An answer that matched.
@@ -59,10 +56,16 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Exchange {
     next: u16,
-    order: u64,
     outstanding: BTreeMap<u16, Outstanding>,
-    round_trip: RoundTrip,
-    window: Window,
+    /// The outstanding requests that move no block; few.
+    others: BTreeSet<u16>,
+    /// How many are outstanding for each job.
+    of_job: BTreeMap<RequestId, usize>,
+    recovery: Recovery,
+    block_trips: RoundTrip,
+    other_trips: RoundTrip,
+    reading: Flow,
+    writing: Flow,
     cap: usize,
     unmatched: u64,
 }
@@ -71,13 +74,18 @@ impl Exchange {
     /// `first` is the first sequence number; random, for a server may remember an earlier run's.
     /// `cap`: how many requests the server takes at once; more would be lost silently.
     pub fn new(first: u16, cap: usize) -> Exchange {
+        // One place stays free for a listing or the like.
+        let blocks = cap.saturating_sub(1);
         Exchange {
             next: first,
-            order: 0,
             outstanding: BTreeMap::new(),
-            round_trip: RoundTrip::default(),
-            // One place stays free for a listing or the like.
-            window: Window::new(cap.saturating_sub(1)),
+            others: BTreeSet::new(),
+            of_job: BTreeMap::new(),
+            recovery: Recovery::default(),
+            block_trips: RoundTrip::default(),
+            other_trips: RoundTrip::default(),
+            reading: Flow::new(blocks),
+            writing: Flow::new(blocks),
             cap,
             unmatched: 0,
         }
@@ -91,22 +99,26 @@ impl Exchange {
         mut payload: Payload,
         floor: Duration,
     ) -> Payload {
-        payload.sequence = self.number();
+        let number = self.number();
+        payload.sequence = number;
         let block = is_block(&payload);
-        let request = Outstanding {
-            owner,
-            tries: 1,
-            payload,
-            block,
-            floor,
-            deadline: now + self.round_trip.timeout(1, floor),
-            sent: now,
-            departure: self.window.depart(now),
-            order: self.order,
-            overtaken: 0,
+        let place = match block {
+            true => {
+                self.flow(payload.opcode).depart(now);
+                self.recovery.depart(now, number)
+            }
+            false => {
+                self.others.insert(number);
+                0
+            }
         };
-        self.order += 1;
-        self.outstanding.insert(payload.sequence, request);
+        if let Owner::Job(id, _) = owner {
+            *self.of_job.entry(id).or_default() += 1;
+        }
+        let deadline = now + self.timeout(1, floor);
+        let request =
+            Outstanding { owner, tries: 1, payload, block, floor, deadline, sent: now, place };
+        self.outstanding.insert(number, request);
         payload
     }
 
@@ -116,22 +128,32 @@ impl Exchange {
         let number = payload.sequence.wrapping_sub(1);
         let Some(request) = self.outstanding.get(&number) else {
             self.unmatched += 1;
+            if self.recovery.unmatched(number) {
+                self.flow(payload.req_opcode).lose_less();
+            }
             return None;
         };
         if !answers(&request.payload, payload, result) {
             // A server's cached answer to another request with this number (another station, an
             // earlier run): ask again under a number it has not seen.
             self.unmatched += 1;
-            self.renumber(number);
+            self.renumber(now, number);
             return None;
         }
-        let request = self.outstanding.remove(&number)?;
-        if request.tries == 1 {
-            self.round_trip.sample(now.saturating_duration_since(request.sent));
-            self.overtake(request.order);
-        }
+        let (place, tries, sent) = (request.place, request.tries, request.sent);
+        let trip = (tries == 1).then_some(now.saturating_duration_since(sent));
         if request.block {
-            self.window.arrive(now, request.departure, request.tries > 1);
+            if let Some(trip) = trip {
+                self.block_trips.sample(trip);
+            }
+            self.recovery.answered(now, place, tries, sent, &self.block_trips);
+        }
+        let request = self.take(number)?;
+        if request.block {
+            self.flow(request.payload.opcode).arrive(now, trip);
+            self.rest_if_idle();
+        } else if let Some(trip) = trip {
+            self.other_trips.sample(trip);
         }
         Some(Answer { request, result, payload: *payload })
     }
@@ -139,24 +161,29 @@ impl Exchange {
     /// The next request to send again because its answer is late or lost. Same number: a server
     /// that did execute it answers from its cache.
     pub fn resend(&mut self, now: Instant) -> Option<Payload> {
-        let grace = self.grace();
-        let request = self.outstanding.values_mut().find(|request| request.due(grace) <= now)?;
-        request.tries += 1;
-        request.overtaken = 0;
-        request.sent = now;
-        request.order = self.order;
-        request.deadline = now + self.round_trip.timeout(request.tries, request.floor);
-        self.order += 1;
-        if request.block {
-            self.window.lose();
+        let late = |number: &&u16| {
+            self.outstanding.get(number).is_some_and(|request| request.deadline <= now)
+        };
+        if let Some(number) = self.others.iter().find(late).copied() {
+            let tries = self.outstanding.get(&number).map_or(1, |request| request.tries + 1);
+            let floor = self.outstanding.get(&number).map_or(Duration::ZERO, |late| late.floor);
+            let deadline = now + self.timeout(tries, floor);
+            let request = self.outstanding.get_mut(&number)?;
+            (request.tries, request.sent, request.deadline) = (tries, now, deadline);
+            return Some(request.payload);
         }
-        Some(request.payload)
+        self.resend_block(now)
     }
 
     /// When [`Exchange::resend`] will have something, if nothing arrives.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let grace = self.grace();
-        self.outstanding.values().map(|request| request.due(grace)).min()
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let others = self.others.iter().filter_map(|number| self.outstanding.get(number));
+        let others = others.map(|request| request.deadline).min();
+        let block = self.recovery.due(&self.block_trips).map(|due| {
+            let paced = [&self.reading, &self.writing].map(|flow| flow.next_at(now));
+            paced.into_iter().flatten().fold(due, Instant::max)
+        });
+        [others, block].into_iter().flatten().min()
     }
 
     /// Forgets requests; their answers, if they still come, match nothing.
@@ -167,12 +194,36 @@ impl Exchange {
             .filter(|(_, request)| which(request))
             .map(|(n, _)| *n)
             .collect();
-        gone.iter().filter_map(|number| self.outstanding.remove(number)).collect()
+        let gone = gone.iter().filter_map(|number| self.take(*number)).collect();
+        self.rest_if_idle();
+        gone
     }
 
-    /// Whether a request like this is outstanding.
-    pub fn any(&self, which: impl FnMut(&Outstanding) -> bool) -> bool {
-        self.outstanding.values().any(which)
+    /// Forgets requests that move no block.
+    pub fn forget_others(&mut self, which: impl Fn(&Outstanding) -> bool) -> Vec<Outstanding> {
+        let fits = |number: &&u16| self.outstanding.get(number).is_some_and(&which);
+        let gone: Vec<u16> = self.others.iter().filter(fits).copied().collect();
+        gone.iter().filter_map(|number| self.take(*number)).collect()
+    }
+
+    /// Whether a request like this is outstanding that moves no block.
+    pub fn any_other(&self, which: impl Fn(&Outstanding) -> bool) -> bool {
+        self.others.iter().filter_map(|number| self.outstanding.get(number)).any(which)
+    }
+
+    /// Requests outstanding.
+    pub fn len(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// Block requests outstanding.
+    pub fn blocks(&self) -> usize {
+        self.recovery.len()
+    }
+
+    /// Requests outstanding for a job.
+    pub fn of_job(&self, id: RequestId) -> usize {
+        self.of_job.get(&id).copied().unwrap_or(0)
     }
 
     /// Whether another request may leave now that moves no block.
@@ -180,9 +231,44 @@ impl Exchange {
         self.outstanding.len() < self.cap
     }
 
-    /// Whether another block request may leave now.
-    pub fn has_room_for_block(&self) -> bool {
-        self.outstanding.len() < self.window.limit()
+    /// Whether another block may be on its way: how many are is not counted against the others.
+    pub fn has_room_for_block(&self, writes: bool) -> bool {
+        let flow = if writes { &self.writing } else { &self.reading };
+        self.recovery.len() < flow.limit() && self.outstanding.len() < self.cap
+    }
+
+    /// Until when the next block has to wait so that they leave evenly.
+    pub fn block_waits(&self, now: Instant, writes: bool) -> Option<Instant> {
+        let flow = if writes { &self.writing } else { &self.reading };
+        flow.next_at(now)
+    }
+
+    /// Blocks sent again in a row with nothing heard.
+    pub fn unheard(&self) -> u32 {
+        self.recovery.unheard()
+    }
+
+    /// Blocks have another size from now on: so many times as many make the same bytes.
+    pub fn rescale(&mut self, factor: f64) {
+        self.reading.rescale(factor);
+        self.writing.rescale(factor);
+    }
+
+    /// Notes that there is no block to ask for; where there is room for one, that tells of no link.
+    pub fn note_starving(&mut self) {
+        let blocks = self.recovery.len();
+        for flow in [&mut self.reading, &mut self.writing] {
+            if blocks < flow.limit() {
+                flow.starve();
+            }
+        }
+    }
+
+    /// Keeps `count` numbers from being used, as if they had been.
+    pub fn reserve(&mut self, count: u16) -> u16 {
+        let first = self.number();
+        self.next = self.next.wrapping_add(count);
+        first
     }
 
     /// Frames from the server that answered nothing outstanding: late, repeated or not for us.
@@ -192,13 +278,95 @@ impl Exchange {
 
     /// The round trip as measured so far.
     pub fn round_trip(&self) -> &RoundTrip {
-        &self.round_trip
+        match self.block_trips.smoothed() {
+            Some(_) => &self.block_trips,
+            None => &self.other_trips,
+        }
     }
 
-    /// How long a request that was overtaken may still only be late.
-    fn grace(&self) -> Duration {
-        let smoothed = self.round_trip.smoothed().unwrap_or_default();
-        smoothed + smoothed / 4
+    /// DEBUG
+    pub fn debug(&self) -> String {
+        let f = |f: &Flow| {
+            format!(
+                "[rate {:.1} limit {} trip {:?} loss {:.2} {}]",
+                f.rate(),
+                f.limit(),
+                f.trip(),
+                f.loss(),
+                f.debug()
+            )
+        };
+        format!(
+            "r{} w{} trips {:?} others {:?}",
+            f(&self.reading),
+            f(&self.writing),
+            self.block_trips,
+            self.other_trips
+        )
+    }
+
+    /// What is known of reading.
+    pub fn reading(&mut self) -> &mut Flow {
+        &mut self.reading
+    }
+
+    fn flow(&mut self, opcode: u8) -> &mut Flow {
+        match opcode == Opcode::WriteFile as u8 {
+            true => &mut self.writing,
+            false => &mut self.reading,
+        }
+    }
+
+    /// The wait for a request that moves no block: it stands in line behind those that do.
+    fn timeout(&self, tries: u32, floor: Duration) -> Duration {
+        let alone = match self.other_trips.smoothed() {
+            Some(_) => self.other_trips.timeout(tries, floor),
+            None => self.block_trips.timeout(tries, floor),
+        };
+        match self.recovery.len() {
+            0 => alone,
+            _ => alone.max(self.block_trips.timeout(tries, floor)),
+        }
+    }
+
+    fn resend_block(&mut self, now: Instant) -> Option<Payload> {
+        let (place, number) = self.recovery.lost(now, &self.block_trips)?;
+        let payload = self.outstanding.get(&number)?.payload;
+        if self.flow(payload.opcode).next_at(now).is_some() {
+            return None;
+        }
+        let place = self.recovery.repeat(now, place);
+        let request = self.outstanding.get_mut(&number)?;
+        request.tries += 1;
+        (request.sent, request.place) = (now, place);
+        let flow = self.flow(payload.opcode);
+        flow.lose();
+        flow.depart(now);
+        Some(payload)
+    }
+
+    fn take(&mut self, number: u16) -> Option<Outstanding> {
+        let request = self.outstanding.remove(&number)?;
+        match request.block {
+            true => self.recovery.forget(request.place),
+            false => drop(self.others.remove(&number)),
+        }
+        if let Owner::Job(id, _) = request.owner
+            && let Some(count) = self.of_job.get_mut(&id)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.of_job.remove(&id);
+            }
+        }
+        Some(request)
+    }
+
+    fn rest_if_idle(&mut self) {
+        if self.recovery.len() == 0 {
+            self.reading.rest();
+            self.writing.rest();
+        }
     }
 
     fn number(&mut self) -> u16 {
@@ -211,30 +379,19 @@ impl Exchange {
         number
     }
 
-    fn renumber(&mut self, old: u16) {
+    fn renumber(&mut self, now: Instant, old: u16) {
         let number = self.number();
-        if let Some(mut request) = self.outstanding.remove(&old) {
-            request.payload.sequence = number;
-            request.deadline = request.sent;
-            self.outstanding.insert(number, request);
+        let Some(mut request) = self.outstanding.remove(&old) else { return };
+        request.payload.sequence = number;
+        request.deadline = now;
+        match request.block {
+            true => request.place = self.recovery.renumber(request.place, number),
+            false => {
+                self.others.remove(&old);
+                self.others.insert(number);
+            }
         }
-    }
-
-    fn overtake(&mut self, order: u64) {
-        let earlier = |request: &&mut Outstanding| request.block && request.order < order;
-        for request in self.outstanding.values_mut().filter(earlier) {
-            request.overtaken = request.overtaken.saturating_add(1);
-        }
-    }
-}
-
-impl Outstanding {
-    /// When it is to be sent again.
-    fn due(&self, grace: Duration) -> Instant {
-        match self.overtaken >= OVERTAKEN_MAX {
-            true => self.deadline.min(self.sent + grace),
-            false => self.deadline,
-        }
+        self.outstanding.insert(number, request);
     }
 }
 
@@ -284,13 +441,13 @@ mod tests {
         let mut exchange = Exchange::new(7, CAP);
         let sent = exchange.send(now, owner(0), read(0), Duration::ZERO);
         assert!(exchange.resend(now).is_none());
-        let later = exchange.next_deadline().unwrap();
+        let later = exchange.next_deadline(now).unwrap();
         assert_eq!(exchange.resend(later), Some(sent));
-        assert!(exchange.next_deadline().unwrap() > later);
+        assert!(exchange.next_deadline(later).unwrap() > later);
     }
 
     #[test]
-    fn a_request_that_three_later_ones_overtook_is_sent_again_when_it_is_late() {
+    fn an_overtaken_block_is_sent_again_when_it_is_late() {
         let start = Instant::now();
         let mut exchange = Exchange::new(7, CAP);
         let sent: Vec<Payload> =
@@ -302,7 +459,7 @@ mod tests {
         }
         assert_eq!(exchange.resend(now), None, "it may still be on its way");
         let late = start + Duration::from_millis(25);
-        assert_eq!(exchange.next_deadline(), Some(late));
+        assert_eq!(exchange.next_deadline(now), Some(late));
         assert_eq!(exchange.resend(late), Some(sent[0]));
     }
 

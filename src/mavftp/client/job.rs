@@ -91,6 +91,15 @@ impl Kind {
         }
     }
 
+    /// Whether this has a block to ask for or to send.
+    pub fn wants(&self) -> bool {
+        match self {
+            Kind::Read(read) => read.wants(),
+            Kind::Write(upload) => upload.job.wants(),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) => false,
+        }
+    }
+
     /// Whether this still needs its file open.
     pub fn unfinished(&self) -> bool {
         match self {

@@ -3,13 +3,16 @@
 //! Time is an argument, what is to be sent is a result. Callers name their requests themselves.
 //! Must not know links, channels, or why a request is made.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::mavftp::transfer::BlockSize;
 use crate::mavftp::wire::{Nak, Payload, WireEntry};
 
 use exchange::{Exchange, Owner};
 use job::{Job, Kind, Upload};
+use schedule::Place;
 use simple::{CHECKSUM_PATIENCE, SimpleOp};
 use slot::{SHARED, Slot};
 use taken::Taken;
@@ -17,10 +20,13 @@ use taken::Taken;
 mod answers;
 mod exchange;
 mod job;
+mod patience;
+mod recovery;
 mod schedule;
 mod simple;
 mod slot;
 mod taken;
+mod turns;
 
 /// Names one request; made by the caller, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,8 +185,9 @@ pub struct Traits {
 pub enum Event {
     /// The file of a read is open, and so many bytes long.
     Opened(RequestId, u32),
-    /// Bytes of a read, at this offset; the count says how many of the payload's data.
-    Data(RequestId, u32, Payload, usize),
+    /// Bytes of a read: those of the payload's data in this range, whose first belongs at this offset
+    /// of the file.
+    Data(RequestId, u32, Payload, Range<usize>),
     /// Entries of a listing.
     Page(RequestId, Vec<WireEntry>),
     /// An upload wants so many bytes from this offset: answer by [`Client::supply`],
@@ -211,6 +218,9 @@ pub struct Client {
     own_session: u8,
     exchange: Exchange,
     jobs: BTreeMap<RequestId, Job>,
+    /// The jobs in the order in which they may send.
+    line: BTreeSet<Place>,
+    block_size: BlockSize,
     slot: Slot,
     taken: Taken,
     events: VecDeque<Event>,
@@ -222,6 +232,10 @@ pub struct Client {
     heard: Instant,
     /// Nothing is sent before this: the server gives its only session away when it is left alone.
     hold_until: Option<Instant>,
+    /// A block that may be on its way waits until this, so that they leave evenly.
+    paced_until: Option<Instant>,
+    /// There are reads that have not learned the size of the open file.
+    newcomers: bool,
     /// Whether the server lists with times, once known.
     lists_time: Option<bool>,
     /// The server passes truncations over in silence.
@@ -248,6 +262,8 @@ impl Client {
             },
             exchange: Exchange::new(mixed as u16, traits.queue),
             jobs: BTreeMap::new(),
+            line: BTreeSet::new(),
+            block_size: BlockSize::default(),
             slot: Slot::Free,
             taken: Taken::default(),
             events: VecDeque::new(),
@@ -255,6 +271,8 @@ impl Client {
             progress: now,
             heard: now,
             hold_until: None,
+            paced_until: None,
+            newcomers: false,
             lists_time: None,
             never_truncates: false,
             never_sums: false,
@@ -286,13 +304,13 @@ impl Client {
         let (turn, progress) = (self.turns, now);
         let job = Job { class, turn, patience, progress, openings: 0, blocked: None, kind };
         self.jobs.insert(id, job);
+        self.line.insert((class, turn, id));
+        self.newcomers = true;
     }
 
     /// Changes a request's class: a read-ahead that somebody now waits for.
     pub fn set_class(&mut self, id: RequestId, class: Class) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.class = class;
-        }
+        self.replace(id, |job| job.class = class);
     }
 
     /// Gives an upload the bytes it wanted.
@@ -366,6 +384,11 @@ impl Client {
         self.exchange.unmatched()
     }
 
+    /// DEBUG
+    pub fn debug(&self) -> String {
+        format!("block {} {}", self.block_size.bytes(), self.exchange.debug())
+    }
+
     /// What to do now; call until it answers [`Output::Wait`].
     pub fn poll(&mut self, now: Instant) -> Output {
         self.expire(now);
@@ -392,12 +415,23 @@ impl Client {
 
     /// Ends a request and forgets what it had on its way.
     fn end(&mut self, id: RequestId, result: Result<Reply, Error>) {
-        self.exchange
-            .forget(|request| matches!(request.owner, Owner::Job(owner, _) if owner == id));
+        if self.exchange.of_job(id) > 0 {
+            self.exchange
+                .forget(|request| matches!(request.owner, Owner::Job(owner, _) if owner == id));
+        }
         if let Slot::Closing { finishing } | Slot::MustClose { finishing, .. } = &mut self.slot {
             finishing.take_if(|finishing| *finishing == id);
         }
-        if self.jobs.remove(&id).is_some() {
+        if let Some(job) = self.jobs.remove(&id) {
+            self.line.remove(&(job.class, job.turn, id));
+            if result == Err(Error::TimedOut) {
+                eprintln!(
+                    "TIMEOUT {job:?} slot {:?} {} hold {:?}",
+                    self.slot,
+                    self.exchange.debug(),
+                    self.hold_until
+                );
+            }
             self.events.push_back(Event::Done(id, result));
         }
     }

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 use super::client::{Class, Client, Error, Event, Op, Output, RequestId};
 use super::wire::{PAYLOAD_BYTES, Payload};
 
+mod radio;
 mod vehicle;
 
+use radio::Radio;
+pub use radio::RadioStatus;
 pub use vehicle::Family;
 use vehicle::Vehicle;
 
@@ -53,6 +56,8 @@ pub struct Options {
     pub link_timeout: Duration,
     /// Makes the first sequence numbers.
     pub seed: u64,
+    /// Bytes per second of file data both ways together; `None`: no limit of ours.
+    pub rate_limit: Option<u32>,
 }
 
 /// What a heartbeat says, as far as it matters here.
@@ -97,6 +102,8 @@ pub enum Incoming {
     },
     /// AUTOPILOT_VERSION.
     Identity(Identity),
+    /// RADIO_STATUS.
+    Radio(RadioStatus),
     /// Anything else; it still shows that its sender lives.
     Other,
 }
@@ -152,6 +159,7 @@ pub struct Hub<P> {
     beat_due: Instant,
     beats: Vec<Option<P>>,
     strangers: u64,
+    radio: Radio,
 }
 
 impl<P: Copy + Ord + fmt::Debug> Hub<P> {
@@ -166,11 +174,17 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
             beat_due: now,
             beats: Vec::new(),
             strangers: 0,
+            radio: Radio::default(),
         }
     }
 
     /// Takes in a message that came from `from`.
     pub fn receive(&mut self, now: Instant, from: P, source: Target, message: Incoming) {
+        // From the radio at this end, under ids of its own or of the vehicle: that says nothing of
+        // who lives behind it.
+        if let Incoming::Radio(status) = message {
+            return self.radio.report(now, status);
+        }
         let own = source.system == self.options.own_system
             && source.component == self.options.own_component;
         if own || source.system == 0 || source.component == 0 {
@@ -199,7 +213,7 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 }
             }
             Incoming::Identity(identity) => vehicle.identify(now, identity),
-            Incoming::Heartbeat(_) | Incoming::Other => {}
+            Incoming::Heartbeat(_) | Incoming::Radio(_) | Incoming::Other => {}
         }
     }
 
@@ -267,6 +281,11 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
         self.vehicles.get(&target).map(|vehicle| self.describe(now, vehicle))
     }
 
+    /// What the link's radio said of itself in the last five seconds, if it has one.
+    pub fn radio(&self, now: Instant) -> Option<RadioStatus> {
+        self.radio.status(now)
+    }
+
     /// Frames passed over: from another address than their sender's, or of senders forgotten in a
     /// crowd.
     pub fn strangers(&self) -> u64 {
@@ -289,6 +308,11 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
     pub fn holds_sessions(&self) -> bool {
         let mut clients = self.vehicles.values().filter_map(|vehicle| vehicle.client.as_ref());
         clients.any(Client::holds_session)
+    }
+
+    /// DEBUG
+    pub fn debug(&self) -> String {
+        self.vehicles.values().filter_map(|v| v.client.as_ref()).map(|c| c.debug()).collect()
     }
 
     /// What to do now; call until it answers [`HubOutput::Wait`].

@@ -2,8 +2,13 @@
 
 use super::*;
 
-const OPTIONS: Options =
-    Options { own_system: 245, own_component: 191, link_timeout: Duration::from_secs(5), seed: 7 };
+const OPTIONS: Options = Options {
+    own_system: 245,
+    own_component: 191,
+    link_timeout: Duration::from_secs(5),
+    seed: 7,
+    rate_limit: None,
+};
 const PX4: Heartbeat = Heartbeat { vehicle_type: 2, autopilot: 12, base_mode: 0 };
 const CAMERA: Heartbeat = Heartbeat { vehicle_type: 30, autopilot: 8, base_mode: 0 };
 const STATION: Heartbeat = Heartbeat { vehicle_type: 6, autopilot: 8, base_mode: 0 };
@@ -231,4 +236,47 @@ fn a_crowd_does_not_push_out_a_vehicle_in_use() {
     bench.request(1, list());
     crowd(&mut bench);
     assert!(bench.hub.look(bench.now, TARGET).is_some());
+}
+
+#[test]
+fn a_radio_is_heard_for_five_seconds_and_is_no_vehicle() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.hub.radio(bench.now), None);
+    let status = RadioStatus {
+        rssi: 190,
+        remrssi: 180,
+        txbuf: 17,
+        noise: 40,
+        remnoise: 50,
+        rxerrors: 3,
+        fixed: 2,
+    };
+    let radio = Target { system: 51, component: 68 };
+    bench.hub.receive(bench.now, 1, radio, Incoming::Radio(status));
+    let later = RadioStatus { txbuf: 99, ..status };
+    bench.now += Duration::from_secs(2);
+    bench.hub.receive(bench.now, 1, radio, Incoming::Radio(later));
+    assert_eq!(bench.hub.radio(bench.now + Duration::from_millis(4_999)), Some(later));
+    assert_eq!(bench.hub.radio(bench.now + Duration::from_secs(5)), None);
+    assert!(bench.hub.known(bench.now).is_empty());
+    assert_eq!(bench.hub.strangers(), 0);
+}
+
+#[test]
+fn a_radio_with_the_ids_of_a_vehicle_does_not_keep_it_alive() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, PX4);
+    bench.now += Duration::from_secs(6);
+    let status = RadioStatus {
+        rssi: 0,
+        remrssi: 0,
+        txbuf: 100,
+        noise: 0,
+        remnoise: 0,
+        rxerrors: 0,
+        fixed: 0,
+    };
+    bench.hub.receive(bench.now, 1, TARGET, Incoming::Radio(status));
+    assert_eq!(bench.hub.look(bench.now, TARGET).map(|known| known.up), Some(false));
+    assert_eq!(bench.hub.radio(bench.now), Some(status));
 }

@@ -23,8 +23,8 @@ const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 /// ArduPilot queues five requests and loses the rest silently.
 const ARDUPILOT_QUEUE: usize = 5;
-/// Other servers answer as fast as requests come; this covers Wi-Fi at 2 MB/s and 20 ms.
-const OPEN_QUEUE: usize = 256;
+/// Other servers answer as fast as requests come; this covers 500 kB/s and 80 ms with much lost.
+const OPEN_QUEUE: usize = 768;
 
 /// Server families, by the autopilot field of the heartbeat (`MAV_AUTOPILOT`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

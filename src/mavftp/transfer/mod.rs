@@ -2,12 +2,16 @@
 //! what is in flight. Each is a plain state machine that says which request it wants next and takes
 //! in answers; sequence numbers, sessions and retries belong to `client`.
 
+mod block_size;
+mod flow;
 mod list;
+mod ranges;
 mod read;
-mod window;
 mod write;
 
+pub use block_size::BlockSize;
+pub use flow::Flow;
 pub use list::{ListJob, ListStep};
+pub use ranges::Ranges;
 pub use read::{ReadJob, ReadStep};
-pub use window::{Departure, Window};
 pub use write::{WriteJob, WriteStep};

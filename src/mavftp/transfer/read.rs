@@ -1,11 +1,12 @@
-//! One ranged read by pipelined ReadFile requests (protocol section "Read engine").
+//! One ranged read (protocol section "Read engine"): which of its bytes are still to be asked for.
 //!
-//! The range is cut into blocks of 239 bytes from its start. A block is wanted, asked or done; what
-//! a lost session or a lost request leaves behind is wanted again. Nothing is asked beyond the size
-//! that the Open answer gave: one server's session does not survive a read past the end.
+//! What a lost session or a lost request leaves behind is wanted again; what a burst brings is not
+//! asked for. Nothing is asked beyond the size that the Open answer gave: one server's session does
+//! not survive a read past the end.
 
-use std::collections::BTreeSet;
+use std::ops::Range;
 
+use super::Ranges;
 use crate::mavftp::client::Error;
 use crate::mavftp::wire::{DATA_BYTES_MAX, Nak, Payload};
 
@@ -23,9 +24,10 @@ pub struct ReadJob {
     size: Option<u32>,
     /// Whether that size is worth nothing and all blocks must have one size (ArduPilot's `@` files).
     made_up: bool,
-    next: u32,
-    wanted_again: BTreeSet<u32>,
-    asked: BTreeSet<u32>,
+    /// What is wanted and not on its way by a request of its own.
+    missing: Ranges,
+    /// Requests on their way.
+    asked: usize,
     reopenings: u32,
     known: Known,
     /// The file must be opened anew before this begins.
@@ -46,8 +48,8 @@ enum Known {
 /// What an answer to a block request means.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReadStep {
-    /// So many bytes of the answer's data belong to the range.
-    Data(usize),
+    /// These bytes of the answer's data belong to the range.
+    Data(Range<usize>),
     /// Nothing to deliver.
     Nothing,
     /// The session is gone: open again.
@@ -59,15 +61,15 @@ pub enum ReadStep {
 impl ReadJob {
     /// A read of `length` bytes from `start`.
     pub fn new(path: Vec<u8>, start: u32, length: u32) -> ReadJob {
+        let end = start.saturating_add(length);
         ReadJob {
             made_up: path.starts_with(b"@"),
             path,
             start,
-            end: start.saturating_add(length),
+            end,
             size: None,
-            next: start,
-            wanted_again: BTreeSet::new(),
-            asked: BTreeSet::new(),
+            missing: Ranges::one(start, end),
+            asked: 0,
             reopenings: 0,
             known: Known::Nothing,
             anew: false,
@@ -115,6 +117,7 @@ impl ReadJob {
             None => {
                 self.size = Some(size);
                 self.end = self.end.min(size);
+                self.missing.remove(self.end, u32::MAX);
             }
         }
         Ok(())
@@ -132,87 +135,97 @@ impl ReadJob {
 
     /// Whether every byte of the range is there.
     pub fn is_complete(&self) -> bool {
-        let begun = self.size.is_some();
-        begun && self.next >= self.end && self.wanted_again.is_empty() && self.asked.is_empty()
+        self.size.is_some() && self.missing.is_empty() && self.asked == 0
     }
 
     /// Whether there is a block to ask for.
     pub fn wants(&self) -> bool {
-        self.size.is_none() || !self.wanted_again.is_empty() || self.next < self.end
+        self.size.is_none() || !self.missing.is_empty()
     }
 
-    /// The next block to ask for: offset and size.
-    pub fn ask(&mut self) -> Option<(u32, u8)> {
-        let offset = match self.wanted_again.pop_first() {
-            Some(offset) => offset,
-            None if self.next < self.end => {
-                let offset = self.next;
-                self.next = offset.saturating_add(DATA_BYTES_MAX as u32).min(self.end);
-                offset
-            }
-            None => return None,
-        };
-        self.asked.insert(offset);
-        Some((offset, self.block_size(offset)))
+    /// Whether the file's size is worth nothing, so that it has to be read to its end.
+    pub fn is_made_up(&self) -> bool {
+        self.made_up
     }
 
-    /// Takes in the answer to the block asked at `offset`.
-    pub fn answered(&mut self, offset: u32, result: Result<(), Nak>, answer: &Payload) -> ReadStep {
-        self.asked.remove(&offset);
+    /// What is wanted from `offset` on, as far as it goes in one piece.
+    pub fn missing_from(&self, offset: u32) -> Option<Range<u32>> {
+        self.missing.first_from(offset).map(|(start, end)| start..end)
+    }
+
+    /// The next block to ask for, of at most `block` bytes and before `limit`: offset and size.
+    pub fn ask(&mut self, block: u8, limit: u32) -> Option<(u32, u8)> {
+        let block = if self.made_up { DATA_BYTES_MAX as u8 } else { block };
+        let (offset, end) = self.missing.take_first(u32::from(block), limit)?;
+        self.asked += 1;
+        // All blocks of a made-up file have one size, also the last.
+        Some((offset, if self.made_up { block } else { (end - offset) as u8 }))
+    }
+
+    /// Takes in the answer to the block of `size` bytes asked at `offset`.
+    pub fn answered(
+        &mut self,
+        (offset, size): (u32, u8),
+        result: Result<(), Nak>,
+        answer: &Payload,
+    ) -> ReadStep {
+        self.asked = self.asked.saturating_sub(1);
         match result {
-            Ok(()) => self.received(offset, answer.data().len()),
+            Ok(()) => self.received(offset, size, answer.data().len()),
             Err(Nak::Eof) if self.made_up => {
                 self.ends_at(offset);
                 ReadStep::Nothing
             }
             // Within a trusted size, the end of the file means another file or a lost session, and
             // so does every other refusal: servers say it with 1, 4, 8 or 10.
-            Err(nak) => self.refused(offset, nak),
+            Err(nak) => self.refused(offset, size, nak),
         }
     }
 
-    /// The request for the block at `offset` is gone without an answer.
-    pub fn forgotten(&mut self, offset: u32) {
-        if self.asked.remove(&offset) {
-            self.wanted_again.insert(offset);
-        }
+    /// Takes in `count` bytes of a burst; answers which of them were missing.
+    pub fn streamed(&mut self, offset: u32, count: usize) -> Option<Range<usize>> {
+        let end = offset.saturating_add(count as u32);
+        let (first, _) = self.missing.first_from(offset).filter(|(first, _)| *first < end)?;
+        self.missing.remove(offset, end);
+        self.reopenings = 0;
+        let last = end.min(self.end);
+        Some((first - offset) as usize..(last - offset) as usize)
     }
 
-    fn block_size(&self, offset: u32) -> u8 {
-        let rest = if self.made_up { u32::MAX } else { self.end.saturating_sub(offset) };
-        rest.min(DATA_BYTES_MAX as u32) as u8
+    /// The request for the block of `size` bytes at `offset` is gone without an answer.
+    pub fn forgotten(&mut self, offset: u32, size: u8) {
+        self.asked = self.asked.saturating_sub(1);
+        self.want(offset, offset.saturating_add(u32::from(size)));
     }
 
-    fn received(&mut self, offset: u32, count: usize) -> ReadStep {
-        let wanted = usize::from(self.block_size(offset));
+    fn want(&mut self, start: u32, end: u32) {
+        self.missing.insert(start, end.min(self.end));
+    }
+
+    fn received(&mut self, offset: u32, size: u8, count: usize) -> ReadStep {
         if count == 0 {
-            return self.refused(offset, Nak::Eof);
+            return self.refused(offset, size, Nak::Eof);
         }
         self.reopenings = 0;
-        if count < wanted {
-            let rest = offset.saturating_add(count as u32);
-            if self.made_up {
-                self.ends_at(rest);
-            } else {
-                // Cut into blocks anew from here; the part asked next may be larger than the hole
-                // and is then delivered twice, which the receiver allows.
-                self.wanted_again.insert(rest);
-            }
+        let end = offset.saturating_add(count as u32);
+        let asked = offset.saturating_add(u32::from(size));
+        match end < asked {
+            true if self.made_up => self.ends_at(end),
+            true => self.want(end, asked),
+            // A server that sends more than it was asked for spares a question.
+            false => self.missing.remove(offset, end),
         }
-        let room = self.end.saturating_sub(offset) as usize;
-        ReadStep::Data(count.min(wanted).min(room))
+        ReadStep::Data(0..count.min(self.end.saturating_sub(offset) as usize))
     }
 
     fn ends_at(&mut self, offset: u32) {
         self.end = self.end.min(offset.max(self.start));
         self.size = Some(self.end);
-        let end = self.end;
-        self.wanted_again.retain(|&wanted| wanted < end);
-        self.next = self.next.min(end);
+        self.missing.remove(self.end, u32::MAX);
     }
 
-    fn refused(&mut self, offset: u32, nak: Nak) -> ReadStep {
-        self.wanted_again.insert(offset);
+    fn refused(&mut self, offset: u32, size: u8, nak: Nak) -> ReadStep {
+        self.want(offset, offset.saturating_add(u32::from(size)));
         self.reopenings += 1;
         match self.reopenings > REOPENINGS_MAX {
             false => ReadStep::SessionLost,
@@ -237,16 +250,21 @@ mod tests {
         job
     }
 
+    fn ask(job: &mut ReadJob) -> Option<(u32, u8)> {
+        job.ask(239, u32::MAX)
+    }
+
     #[test]
     fn a_range_is_cut_into_blocks_and_at_the_end_of_the_file() {
         let mut job = opened(100, 1000, 600);
-        assert_eq!(job.ask(), Some((100, 239)));
-        assert_eq!(job.ask(), Some((339, 239)));
-        assert_eq!(job.ask(), Some((578, 22)));
-        assert_eq!(job.ask(), None);
+        assert_eq!(ask(&mut job), Some((100, 239)));
+        assert_eq!(ask(&mut job), Some((339, 239)));
+        assert_eq!(ask(&mut job), Some((578, 22)));
+        assert_eq!(ask(&mut job), None);
         assert!(!job.is_complete());
         for (offset, count) in [(578, 22), (100, 239), (339, 239)] {
-            assert_eq!(job.answered(offset, Ok(()), &data(count)), ReadStep::Data(count));
+            let step = job.answered((offset, count), Ok(()), &data(count.into()));
+            assert_eq!(step, ReadStep::Data(0..count.into()));
         }
         assert!(job.is_complete());
     }
@@ -254,9 +272,29 @@ mod tests {
     #[test]
     fn a_short_answer_before_the_end_is_asked_on_from_there() {
         let mut job = opened(0, 239, 1000);
-        assert_eq!(job.ask(), Some((0, 239)));
-        assert_eq!(job.answered(0, Ok(()), &data(100)), ReadStep::Data(100));
-        assert_eq!(job.ask(), Some((100, 139)));
+        assert_eq!(ask(&mut job), Some((0, 239)));
+        assert_eq!(job.answered((0, 239), Ok(()), &data(100)), ReadStep::Data(0..100));
+        assert_eq!(ask(&mut job), Some((100, 139)));
+    }
+
+    #[test]
+    fn a_server_that_ignores_the_size_asked_for_spares_questions() {
+        let mut job = opened(0, 300, 1000);
+        assert_eq!(job.ask(80, u32::MAX), Some((0, 80)));
+        assert_eq!(job.answered((0, 80), Ok(()), &data(239)), ReadStep::Data(0..239));
+        assert_eq!(job.ask(80, u32::MAX), Some((239, 61)));
+    }
+
+    #[test]
+    fn what_a_burst_brings_is_not_asked_for_and_what_it_leaves_out_is() {
+        let mut job = opened(100, 1000, 5000);
+        assert_eq!(job.streamed(0, 239), Some(100..239));
+        assert_eq!(job.streamed(478, 239), Some(0..239));
+        assert_eq!(job.streamed(478, 239), None, "it is there already");
+        assert_eq!(job.streamed(956, 239), Some(0..144), "the range ends before");
+        assert_eq!(job.ask(239, 717), Some((239, 239)));
+        assert_eq!(job.ask(239, 717), None, "the rest is behind the limit");
+        assert_eq!(ask(&mut job), Some((717, 239)));
     }
 
     #[test]
@@ -269,12 +307,13 @@ mod tests {
     fn a_lost_session_asks_again_and_gives_up_when_nothing_comes() {
         let mut job = opened(0, 239, 239);
         for _ in 0..REOPENINGS_MAX {
-            assert_eq!(job.ask(), Some((0, 239)));
-            assert_eq!(job.answered(0, Err(Nak::InvalidSession), &data(0)), ReadStep::SessionLost);
+            assert_eq!(ask(&mut job), Some((0, 239)));
+            let step = job.answered((0, 239), Err(Nak::InvalidSession), &data(0));
+            assert_eq!(step, ReadStep::SessionLost);
             job.opened(239).unwrap();
         }
-        job.ask();
-        let step = job.answered(0, Err(Nak::FileNotFound), &data(0));
+        ask(&mut job);
+        let step = job.answered((0, 239), Err(Nak::FileNotFound), &data(0));
         assert_eq!(step, ReadStep::Failed(Error::Refused(Nak::FileNotFound)));
     }
 
@@ -288,10 +327,10 @@ mod tests {
     fn a_virtual_file_is_read_to_its_end_with_one_block_size() {
         let mut job = ReadJob::new(b"@SYS/threads.txt".to_vec(), 0, 100_000);
         job.opened(100_000).unwrap();
-        assert_eq!(job.ask(), Some((0, 239)));
-        assert_eq!(job.ask(), Some((239, 239)));
-        assert_eq!(job.answered(239, Ok(()), &data(11)), ReadStep::Data(11));
-        assert_eq!(job.answered(0, Ok(()), &data(239)), ReadStep::Data(239));
+        assert_eq!(job.ask(80, u32::MAX), Some((0, 239)));
+        assert_eq!(ask(&mut job), Some((239, 239)));
+        assert_eq!(job.answered((239, 239), Ok(()), &data(11)), ReadStep::Data(0..11));
+        assert_eq!(job.answered((0, 239), Ok(()), &data(239)), ReadStep::Data(0..239));
         assert!(job.is_complete());
         assert_eq!(job.size(), 250);
     }

@@ -3,15 +3,16 @@
 //! The caller supplies bytes in order when asked; blocks are kept until acknowledged, and
 //! acknowledged in any order, by sequence number and never by offset (one server echoes none).
 
-use std::collections::BTreeMap;
-
+use super::Ranges;
 use crate::mavftp::client::Error;
 use crate::mavftp::wire::{DATA_BYTES_MAX, Nak, Payload};
 
 /// One full block.
 const BLOCK: u32 = DATA_BYTES_MAX as u32;
 /// Bytes asked of the source ahead of what is acknowledged.
-const AHEAD_BYTES: u32 = 256 * 1024;
+const AHEAD_BYTES: u32 = 1024 * 1024;
+/// Acknowledged bytes are let go in lumps of this, so that what is kept moves rarely.
+const LUMP_BYTES: usize = 64 * 1024;
 /// Reopened so often in a row without a byte gained, an upload is given up.
 const REOPENINGS_MAX: u32 = 4;
 /// POSIX' "bad file number".
@@ -24,20 +25,18 @@ pub struct WriteJob {
     pub path: Vec<u8>,
     /// The offset the file is written from; what stands before is kept.
     base: u32,
-    blocks: BTreeMap<u32, Block>,
+    /// What the source yielded, from `kept_from` on.
+    kept: Vec<u8>,
+    kept_from: u32,
     /// Where the next supplied byte goes.
     supplied: u32,
-    /// Supplied bytes that do not fill a block yet.
-    tail: Vec<u8>,
+    /// What is not on its way.
+    waiting: Ranges,
+    /// What is not acknowledged.
+    open: Ranges,
     length: Option<u32>,
     want_outstanding: bool,
     reopenings: u32,
-}
-
-#[derive(Debug)]
-struct Block {
-    bytes: Vec<u8>,
-    asked: bool,
 }
 
 /// What an answer to a block means.
@@ -57,9 +56,11 @@ impl WriteJob {
         WriteJob {
             path,
             base,
-            blocks: BTreeMap::new(),
+            kept: Vec::new(),
+            kept_from: base,
             supplied: base,
-            tail: Vec::new(),
+            waiting: Ranges::default(),
+            open: Ranges::default(),
             length: None,
             want_outstanding: false,
             reopenings: 0,
@@ -69,11 +70,11 @@ impl WriteJob {
     /// What the source should yield next: offset and number of bytes. Asked once until supplied.
     pub fn want(&mut self) -> Option<(u32, u32)> {
         let ahead = self.supplied - self.acknowledged();
-        let room = (AHEAD_BYTES.saturating_sub(ahead) / BLOCK) * BLOCK;
-        let more = self.length.is_none() && !self.want_outstanding && room > 0;
+        let room = AHEAD_BYTES.saturating_sub(ahead);
+        let more = self.length.is_none() && !self.want_outstanding && room >= LUMP_BYTES as u32;
         more.then(|| {
             self.want_outstanding = true;
-            (self.supplied, room - self.tail.len() as u32 % BLOCK)
+            (self.supplied, room)
         })
     }
 
@@ -86,16 +87,10 @@ impl WriteJob {
         }
         let end = u64::from(self.supplied) + bytes.len() as u64;
         let Ok(end) = u32::try_from(end) else { return false };
+        self.kept.extend_from_slice(bytes);
+        self.waiting.insert(self.supplied, end);
+        self.open.insert(self.supplied, end);
         self.supplied = end;
-        self.tail.extend_from_slice(bytes);
-        let whole = self.tail.len() - self.tail.len() % DATA_BYTES_MAX;
-        let tail = self.tail.split_off(whole);
-        let full = std::mem::replace(&mut self.tail, tail);
-        let mut at = self.supplied - self.tail.len() as u32 - full.len() as u32;
-        for bytes in full.chunks(DATA_BYTES_MAX) {
-            self.blocks.insert(at, Block { bytes: bytes.to_vec(), asked: false });
-            at += bytes.len() as u32;
-        }
         true
     }
 
@@ -106,7 +101,7 @@ impl WriteJob {
 
     /// Whether all that the source has yielded is stored, and it has not yielded more.
     pub fn is_starved(&self) -> bool {
-        self.want_outstanding && self.length.is_none() && self.blocks.is_empty()
+        self.want_outstanding && self.length.is_none() && !self.wants() && self.is_stored()
     }
 
     /// The source has more.
@@ -120,61 +115,61 @@ impl WriteJob {
             return false;
         }
         self.length = Some(length);
-        let tail = std::mem::take(&mut self.tail);
-        if !tail.is_empty() {
-            self.blocks.insert(length - tail.len() as u32, Block { bytes: tail, asked: false });
-        }
         true
     }
 
     /// Whether a block waits to be sent.
     pub fn wants(&self) -> bool {
-        self.blocks.values().any(|block| !block.asked)
+        match self.waiting.first() {
+            None => false,
+            // A last block that the source may still fill waits for that.
+            Some(first) => self.length.is_some() || self.supplied - first >= BLOCK,
+        }
     }
 
-    /// The next block to send: its offset and bytes.
-    pub fn ask(&mut self) -> Option<(u32, &[u8])> {
-        let (offset, block) = self.blocks.iter_mut().find(|(_, block)| !block.asked)?;
-        block.asked = true;
-        Some((*offset, &block.bytes))
+    /// The next block to send, of at most `size` bytes: its offset and bytes.
+    pub fn ask(&mut self, size: u8) -> Option<(u32, &[u8])> {
+        if !self.wants() {
+            return None;
+        }
+        let (start, end) = self.waiting.take_first(u32::from(size), u32::MAX)?;
+        let at = (start - self.kept_from) as usize;
+        Some((start, self.kept.get(at..at + (end - start) as usize)?))
     }
 
-    /// Takes in the answer to the block at `offset`.
+    /// Takes in the answer to the block of `size` bytes at `offset`.
     pub fn answered(
         &mut self,
-        offset: u32,
+        (offset, size): (u32, u8),
         result: Result<(), Nak>,
         answer: &Payload,
     ) -> WriteStep {
         match result {
-            Ok(()) => self.stored(offset, answer.data_u32()),
+            Ok(()) => self.stored(offset, size, answer.data_u32()),
             // A file number that is none, or a refusal without its reason: PX4 without our file.
-            Err(nak @ Nak::FailErrno(0 | EBADF)) => self.refused(offset, nak),
+            Err(nak @ Nak::FailErrno(0 | EBADF)) => self.refused(offset, size, nak),
             Err(Nak::FailErrno(errno)) => {
-                self.forgotten(offset);
+                self.forgotten(offset, size);
                 WriteStep::Failed(Error::Refused(Nak::FailErrno(errno)))
             }
             // A lost session shows as 4 or 10, and on one board as 9 when its path buffer is gone.
-            Err(nak) => self.refused(offset, nak),
+            Err(nak) => self.refused(offset, size, nak),
         }
     }
 
-    /// The request for the block at `offset` is gone without an answer.
-    pub fn forgotten(&mut self, offset: u32) {
-        if let Some(block) = self.blocks.get_mut(&offset) {
-            block.asked = false;
-        }
+    /// The request for the block of `size` bytes at `offset` is gone without an answer.
+    pub fn forgotten(&mut self, offset: u32, size: u8) {
+        self.waiting.insert(offset, offset.saturating_add(u32::from(size)));
     }
 
     /// Every byte before this offset is stored.
     pub fn acknowledged(&self) -> u32 {
-        let first = self.blocks.first_key_value().map(|(offset, _)| *offset);
-        first.unwrap_or(self.supplied - self.tail.len() as u32)
+        self.open.first().unwrap_or(self.supplied)
     }
 
     /// Whether everything the source yielded is stored; its length then.
     pub fn is_complete(&self) -> Option<u32> {
-        self.length.filter(|_| self.blocks.is_empty())
+        self.length.filter(|_| self.open.is_empty())
     }
 
     /// Begins anew at the first byte: the server empties what it opens for writing.
@@ -185,22 +180,31 @@ impl WriteJob {
         };
     }
 
-    fn stored(&mut self, offset: u32, reported: Option<u32>) -> WriteStep {
-        let Some(block) = self.blocks.remove(&offset) else {
-            return WriteStep::Acknowledged(self.acknowledged());
-        };
+    /// Whether all that can be sent now is stored.
+    fn is_stored(&self) -> bool {
+        self.supplied - self.acknowledged() < BLOCK
+    }
+
+    fn stored(&mut self, offset: u32, size: u8, reported: Option<u32>) -> WriteStep {
+        let end = offset.saturating_add(u32::from(size));
+        self.waiting.remove(offset, end);
+        self.open.remove(offset, end);
         self.reopenings = 0;
+        let acknowledged = self.acknowledged();
+        let done = (acknowledged - self.kept_from) as usize;
+        if done >= LUMP_BYTES {
+            self.kept.drain(..done);
+            self.kept_from = acknowledged;
+        }
         // PX4 tells how many bytes it stored; a full disk shows here.
         match reported {
-            Some(count) if count as usize != block.bytes.len() => {
-                WriteStep::Failed(Error::ShortWrite)
-            }
-            Some(_) | None => WriteStep::Acknowledged(self.acknowledged()),
+            Some(count) if count != u32::from(size) => WriteStep::Failed(Error::ShortWrite),
+            Some(_) | None => WriteStep::Acknowledged(acknowledged),
         }
     }
 
-    fn refused(&mut self, offset: u32, nak: Nak) -> WriteStep {
-        self.forgotten(offset);
+    fn refused(&mut self, offset: u32, size: u8, nak: Nak) -> WriteStep {
+        self.forgotten(offset, size);
         self.reopenings += 1;
         match self.reopenings > REOPENINGS_MAX {
             false => WriteStep::SessionLost,
@@ -229,12 +233,12 @@ mod tests {
     fn bytes_leave_in_blocks_and_are_acknowledged_in_any_order() {
         let mut job = supplied(&[7; 500]);
         let blocks: Vec<(u32, usize)> =
-            std::iter::from_fn(|| job.ask().map(|(at, bytes)| (at, bytes.len()))).collect();
+            std::iter::from_fn(|| job.ask(239).map(|(at, bytes)| (at, bytes.len()))).collect();
         assert_eq!(blocks, [(0, 239), (239, 239), (478, 22)]);
-        assert_eq!(job.answered(239, Ok(()), &ack()), WriteStep::Acknowledged(0));
-        assert_eq!(job.answered(0, Ok(()), &ack()), WriteStep::Acknowledged(478));
+        assert_eq!(job.answered((239, 239), Ok(()), &ack()), WriteStep::Acknowledged(0));
+        assert_eq!(job.answered((0, 239), Ok(()), &ack()), WriteStep::Acknowledged(478));
         assert_eq!(job.is_complete(), None);
-        assert_eq!(job.answered(478, Ok(()), &ack()), WriteStep::Acknowledged(500));
+        assert_eq!(job.answered((478, 22), Ok(()), &ack()), WriteStep::Acknowledged(500));
         assert_eq!(job.is_complete(), Some(500));
     }
 
@@ -242,13 +246,17 @@ mod tests {
     fn the_source_is_asked_once_and_only_so_far_ahead() {
         let mut job = WriteJob::new(b"/a".to_vec(), 0);
         let (offset, count) = job.want().unwrap();
-        assert_eq!((offset, count % BLOCK), (0, 0));
+        assert_eq!((offset, count), (0, AHEAD_BYTES));
         assert_eq!(job.want(), None);
         job.supply(0, &vec![1; count as usize]);
         assert_eq!(job.want(), None, "nothing is acknowledged yet");
-        job.ask();
-        job.answered(0, Ok(()), &ack());
-        assert_eq!(job.want(), Some((count, BLOCK)));
+        let mut stored = 0;
+        while stored < LUMP_BYTES as u32 {
+            let (at, size) = job.ask(239).map(|(at, bytes)| (at, bytes.len())).unwrap();
+            job.answered((at, size as u8), Ok(()), &ack());
+            stored += size as u32;
+        }
+        assert_eq!(job.want(), Some((count, stored)));
     }
 
     #[test]
@@ -271,9 +279,9 @@ mod tests {
     #[test]
     fn a_full_disk_is_seen_in_the_acknowledgement() {
         let mut job = supplied(&[7; 239]);
-        job.ask();
+        job.ask(239);
         let short = ack().with_data(&100u32.to_le_bytes());
-        assert_eq!(job.answered(0, Ok(()), &short), WriteStep::Failed(Error::ShortWrite));
+        assert_eq!(job.answered((0, 239), Ok(()), &short), WriteStep::Failed(Error::ShortWrite));
     }
 
     #[test]
@@ -287,7 +295,7 @@ mod tests {
     #[test]
     fn an_upload_that_begins_anew_wants_its_first_byte_again() {
         let mut job = supplied(&[7; 500]);
-        job.ask();
+        job.ask(239);
         job.restart();
         assert_eq!(job.want().unwrap().0, 0);
         job.supply(239, &[1; 10]);

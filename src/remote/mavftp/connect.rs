@@ -53,6 +53,7 @@ pub fn connect(
         own_component: options.own_component,
         link_timeout: options.link_timeout,
         seed: seed(),
+        rate_limit: options.rate_limit,
     };
     let search = Search {
         node,
@@ -62,6 +63,7 @@ pub fn connect(
             component: options.target.and_then(|(_, component)| component),
         },
         place: address.to_string(),
+        advice: advice(address),
         started: now,
         end: now + options.mount_timeout,
         first_heard: None,
@@ -88,6 +90,8 @@ struct Search<'a> {
     hub: Hub<Peer>,
     wish: Wish,
     place: String,
+    /// What to check when nobody is heard.
+    advice: &'static str,
     started: Instant,
     end: Instant,
     first_heard: Option<Instant>,
@@ -276,10 +280,10 @@ impl Search<'_> {
                 "only {heard} was heard on {place} within {seconds} s, no autopilot; name it with \
                  --target, or wait longer with --mount-timeout"
             ),
-            Some(_) | None => format!(
-                "no HEARTBEAT on {place} within {seconds} s; check that the vehicle is on, that it \
-                 sends MAVLink to this address and port, and that no firewall is between"
-            ),
+            Some(_) | None => {
+                let advice = self.advice;
+                format!("no HEARTBEAT on {place} within {seconds} s; check {advice}")
+            }
         })
     }
 
@@ -303,6 +307,24 @@ impl Search<'_> {
         };
         let thread = std::thread::Builder::new().name("link".into()).spawn(move || driver.run())?;
         Ok(Arc::new(MavftpRemote { commands: sender, waker, status, thread: Some(thread) }))
+    }
+}
+
+fn advice(address: &Address) -> &'static str {
+    match address {
+        Address::Serial { .. } => {
+            "that the vehicle is on, that it sends MAVLink to the port this line ends in, and that \
+             the speed is the vehicle's, as in serial:/dev/ttyUSB0:115200"
+        }
+        Address::UdpListen { .. }
+        | Address::UdpOut(_)
+        | Address::UdpBroadcast(_)
+        | Address::TcpOut(_)
+        | Address::TcpListen { .. }
+        | Address::Ftp(_) => {
+            "that the vehicle is on, that it sends MAVLink to this address and port, and that no \
+             firewall is between"
+        }
     }
 }
 

@@ -189,8 +189,8 @@ impl Driver {
     fn tell(&mut self, event: Event) {
         match event {
             Event::Opened(id, size) => self.with_sink(id, |sink| sink.opened(u64::from(size))),
-            Event::Data(id, offset, payload, count) => self.with_sink(id, |sink| {
-                sink.data(u64::from(offset), &payload.data()[..count]);
+            Event::Data(id, offset, payload, range) => self.with_sink(id, |sink| {
+                sink.data(u64::from(offset), payload.data().get(range).unwrap_or_default());
             }),
             Event::Page(id, entries) => self.tell_page(id, entries),
             Event::Acknowledged(id, offset) => {

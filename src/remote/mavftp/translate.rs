@@ -2,7 +2,7 @@
 
 use crate::link::node::{Message, Received};
 use crate::mavftp::client;
-use crate::mavftp::hub::{Frame, Heartbeat, Identity, Incoming, Target};
+use crate::mavftp::hub::{Frame, Heartbeat, Identity, Incoming, RadioStatus, Target};
 use crate::mavftp::wire::{Nak, WireEntry};
 use crate::remote::{
     Class, Entry, Error, Kind, Name, Op, PathError, RemotePath, Reply, SIZE_MAX, WriteMode,
@@ -171,6 +171,17 @@ pub fn incoming(received: &Received) -> (Target, Incoming) {
         },
         Message::AutopilotVersion { uid, uid2, .. } => {
             Incoming::Identity(Identity { uid: *uid, uid2: *uid2 })
+        }
+        Message::RadioStatus { rssi, remrssi, txbuf, noise, remnoise, rxerrors, fixed } => {
+            Incoming::Radio(RadioStatus {
+                rssi: *rssi,
+                remrssi: *remrssi,
+                txbuf: *txbuf,
+                noise: *noise,
+                remnoise: *remnoise,
+                rxerrors: *rxerrors,
+                fixed: *fixed,
+            })
         }
         Message::Command { .. } | Message::CommandAck { .. } | Message::Other(_) => Incoming::Other,
     };

@@ -9,6 +9,9 @@ use mavftp_mount::mavftp::server::{
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
 
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of};
+use burst::Burst;
+
+mod burst;
 
 const SERVICE: Duration = Duration::from_micros(100);
 
@@ -28,6 +31,7 @@ pub struct Mavsdk {
     pub specials: usize,
     reader: Option<Reader>,
     writer: Option<MemoryFile>,
+    burst: Option<Burst>,
     out: Outbox,
     changes: Vec<Opcode>,
 }
@@ -35,6 +39,8 @@ pub struct Mavsdk {
 struct Reader {
     file: MemoryFile,
     size: u64,
+    /// Where the file is read next, by whoever reads.
+    position: u64,
     /// A read went past the end; every later one fails.
     poisoned: bool,
 }
@@ -47,16 +53,22 @@ impl Mavsdk {
             specials: 0,
             reader: None,
             writer: None,
+            burst: None,
             out: Outbox::default(),
             changes: Vec::new(),
         }
     }
 
     /// `None`: not a word.
-    fn answer(&mut self, request: &Payload) -> Option<Result<Vec<u8>, Nak>> {
+    fn answer(
+        &mut self,
+        now: Instant,
+        from: u8,
+        request: &Payload,
+    ) -> Option<Result<Vec<u8>, Nak>> {
         Some(match request.command()? {
             Opcode::TerminateSession | Opcode::ResetSessions => {
-                (self.reader, self.writer) = (None, None);
+                (self.reader, self.writer, self.burst) = (None, None, None);
                 Ok(Vec::new())
             }
             Opcode::ListDirectory => self.list(request, false),
@@ -79,7 +91,8 @@ impl Mavsdk {
             | Opcode::RemoveDirectory
             | Opcode::Rename => self.change(request).map(|()| Vec::new()),
             Opcode::None | Opcode::TruncateFile => return None,
-            Opcode::BurstReadFile | Opcode::Ack | Opcode::Nak => return None,
+            Opcode::BurstReadFile => return self.begin_burst(now, from, request),
+            Opcode::Ack | Opcode::Nak => return None,
         })
     }
 
@@ -106,7 +119,8 @@ impl Mavsdk {
             Err(nak) => return Some(Err(nak)),
         };
         let size = file.size().ok()?;
-        self.reader = Some(Reader { file, size, poisoned: false });
+        self.burst = None;
+        self.reader = Some(Reader { file, size, position: 0, poisoned: false });
         Some(Ok((size as u32).to_le_bytes().to_vec()))
     }
 
@@ -114,10 +128,17 @@ impl Mavsdk {
         let path = path_of(request)?;
         self.writer = None;
         self.writer = Some(self.files.open_to_write(&path, Content::Empty)?);
+        if let (Release::Old, Some(reader)) = (self.release, self.reader.as_mut()) {
+            // There is one size for both, that of whichever was opened last.
+            reader.size = 0;
+        }
         Ok(Vec::new())
     }
 
     fn read(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
+        if self.release == Release::Old && request.session != 0 {
+            self.reader = None;
+        }
         let reader = self.reader.as_mut().ok_or(Nak::Fail)?;
         let wanted = usize::from(request.size).min(DATA_BYTES_MAX);
         if u64::from(request.offset) >= reader.size {
@@ -127,6 +148,7 @@ impl Mavsdk {
             reader.poisoned = true;
             return Err(Nak::Fail);
         }
+        reader.position = u64::from(request.offset) + wanted as u64;
         bytes_of(&reader.file, request, wanted)
     }
 
@@ -165,7 +187,7 @@ impl Mavsdk {
 
 impl FarSide for Mavsdk {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
-        let Some(result) = self.answer(request) else { return };
+        let Some(result) = self.answer(now, from, request) else { return };
         let answer = match result {
             Ok(data) => Payload::ack(request).with_data(&data),
             Err(nak) => Payload::nak(request, nak),
@@ -176,7 +198,14 @@ impl FarSide for Mavsdk {
     }
 
     fn poll(&mut self, now: Instant) -> Said {
-        self.out.take(now)
+        self.run_burst(now);
+        match self.out.take(now) {
+            Said::Nothing(at) => {
+                let next = self.burst.as_ref().map(|burst| burst.next_at);
+                Said::Nothing([at, next].into_iter().flatten().min())
+            }
+            said => said,
+        }
     }
 
     fn open_files(&self, _now: Instant) -> usize {
@@ -184,7 +213,7 @@ impl FarSide for Mavsdk {
     }
 
     fn restart(&mut self) {
-        (self.reader, self.writer) = (None, None);
+        (self.reader, self.writer, self.burst) = (None, None, None);
     }
 
     fn changes(&self) -> &[Opcode] {

@@ -29,6 +29,10 @@ pub enum Said {
 pub trait FarSide {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload);
     fn poll(&mut self, now: Instant) -> Said;
+    /// So many bytes wait for the line from it; told before each poll.
+    fn line(&mut self, _waiting_bytes: u32) {}
+    /// The link to a station is gone, or there again.
+    fn link(&mut self, _station: u8, _there: bool) {}
     /// Files open for anybody.
     fn open_files(&self, now: Instant) -> usize;
     /// Forgets everything but its files.

@@ -9,16 +9,20 @@ use mavftp_mount::mavftp::server::{
 use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
 
 use super::{FarSide, Outbox, Said, bytes_of, checksum_of, path_of};
+use crate::network::Random;
+use burst::{BOARD_BYTES, Burst, FRAME_BYTES, TICK};
+
+mod burst;
 
 const SERVICE: Duration = Duration::from_micros(50);
 /// Without a request for so long, the file is closed.
 const IDLE: Duration = Duration::from_millis(10_100);
+/// A board forgets after this which file it writes to, and protects it.
+const PATH_KEPT: Duration = Duration::from_secs(2);
 /// Answers of at most so many bytes are remembered.
 const REMEMBERED_BYTES: u8 = 4;
-/// What a board's transmit buffer holds …
-const BUFFER_FRAMES: u32 = 5;
-/// … until it is emptied.
-const TICK: Duration = Duration::from_millis(10);
+/// What a board's transmit buffer holds between two ticks.
+const BUFFER_FRAMES: u32 = BOARD_BYTES / FRAME_BYTES;
 /// An entry's text that is longer leaves an empty page.
 const ENTRY_BYTES_MAX: usize = 237;
 
@@ -36,17 +40,30 @@ pub enum Firmware {
     Main,
     /// 1.16.1 on a board, whose transmit buffer holds 1500 bytes.
     Board,
+    /// 1.16.1 on a board's serial line: bursts wait for the line, answers are lost when it is full.
+    Serial,
 }
 
 pub struct Px4 {
     files: MemoryFiles,
     firmware: Firmware,
     session: Option<Session>,
+    burst: Option<Burst>,
+    /// As up to 1.15: blocks are read whole whatever was wanted, and an empty directory has an empty
+    /// page for ever.
+    pub older: bool,
+    /// The one place where a board can be written to; `None`: everywhere.
+    pub writable: Option<&'static str>,
     errno: u8,
     remembered: Option<(u8, Payload)>,
+    /// When it first heard of anybody; its ticks go from there.
+    begun: Option<Instant>,
     last_request: Option<Instant>,
     tick: Option<Instant>,
     tick_frames: u32,
+    waiting_bytes: u32,
+    random: Random,
+    seed: u64,
     out: Outbox,
     changes: Vec<Opcode>,
 }
@@ -59,16 +76,23 @@ enum Session {
 }
 
 impl Px4 {
-    pub fn new(files: MemoryFiles, firmware: Firmware) -> Px4 {
+    pub fn new(files: MemoryFiles, firmware: Firmware, seed: u64) -> Px4 {
         Px4 {
             files,
             firmware,
             session: None,
+            burst: None,
+            older: false,
+            writable: None,
             errno: 0,
             remembered: None,
+            begun: None,
             last_request: None,
             tick: None,
             tick_frames: 0,
+            waiting_bytes: 0,
+            random: Random::new(seed ^ 0x9184),
+            seed,
             out: Outbox::default(),
             changes: Vec::new(),
         }
@@ -76,6 +100,29 @@ impl Px4 {
 
     fn is_idle(&self, now: Instant) -> bool {
         self.last_request.is_some_and(|last| now.duration_since(last) > IDLE)
+    }
+
+    /// Whether a board refuses to write: elsewhere than it may, or to a file whose path it has
+    /// forgotten.
+    fn protects(&self, now: Instant, request: &Payload) -> bool {
+        let on_board = matches!(self.firmware, Firmware::Board | Firmware::Serial);
+        let kept = self.last_request.is_some_and(|last| now.duration_since(last) <= PATH_KEPT);
+        let changes = matches!(
+            request.command(),
+            Some(
+                Opcode::CreateFile
+                    | Opcode::OpenFileWo
+                    | Opcode::RemoveFile
+                    | Opcode::CreateDirectory
+                    | Opcode::RemoveDirectory
+                    | Opcode::TruncateFile
+                    | Opcode::Rename
+            )
+        );
+        let elsewhere =
+            self.writable.is_some_and(|place| !request.data().starts_with(place.as_bytes()));
+        let writes = request.command() == Some(Opcode::WriteFile);
+        (changes && elsewhere) || (writes && on_board && !kept)
     }
 
     fn answer(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
@@ -88,7 +135,7 @@ impl Px4 {
                 Err(Nak::InvalidSession)
             }
             Opcode::TerminateSession | Opcode::ResetSessions => {
-                self.session = None;
+                (self.session, self.burst) = (None, None);
                 Ok(Vec::new())
             }
             Opcode::ListDirectory => self.list(request, false),
@@ -104,15 +151,17 @@ impl Px4 {
             | Opcode::RemoveDirectory
             | Opcode::TruncateFile
             | Opcode::Rename => self.change(request).map(|()| Vec::new()),
-            Opcode::BurstReadFile | Opcode::ListDirectoryWithTime | Opcode::Ack | Opcode::Nak => {
-                Err(Nak::UnknownCommand)
-            }
+            Opcode::BurstReadFile => self.admit_burst(request),
+            Opcode::ListDirectoryWithTime | Opcode::Ack | Opcode::Nak => Err(Nak::UnknownCommand),
         }
     }
 
     fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
         let listed =
             self.noting(|files| files.list(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
+        if self.older && listed.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut entries = vec![b"S\0".to_vec(), b"S\0".to_vec()];
         entries.extend(listed.iter().map(|entry| match (entry.directory, with_time) {
             (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
@@ -164,7 +213,10 @@ impl Px4 {
             Some(_) if request.session != 0 => Err(Nak::InvalidSession),
             None => Err(Nak::InvalidSession),
             Some(Session::Reading(_, size)) if u64::from(request.offset) >= *size => Err(Nak::Eof),
-            Some(Session::Reading(file, _)) => bytes_of(file, request, usize::from(request.size)),
+            Some(Session::Reading(file, _)) => {
+                let wanted = if self.older { DATA_BYTES_MAX } else { usize::from(request.size) };
+                bytes_of(file, request, wanted)
+            }
             Some(Session::Writing(_)) => Err(self.fail(EBADF)),
             Some(Session::Directory) => Err(self.fail(EISDIR)),
         }
@@ -193,6 +245,12 @@ impl Px4 {
             Opcode::TruncateFile => files.truncate(&path_of(request)?, u64::from(request.offset)),
             _ => {
                 let (from, to) = ServedPath::parse_two(request.data())?;
+                // It counts a NUL that need not be there.
+                if request.data().len()
+                    <= request.data().iter().take_while(|&&b| b != 0).count() + 2
+                {
+                    return Err(Nak::InvalidDataSize);
+                }
                 files.rename(&from, &to)
             }
         })?;
@@ -226,6 +284,19 @@ impl Px4 {
         (same && known).then_some((to, answer))
     }
 
+    fn remember(&mut self, to: u8, answer: Payload) {
+        let small = answer.size <= REMEMBERED_BYTES && answer.bytes[0] != 5;
+        self.remembered = small.then_some((to, answer));
+    }
+
+    /// Whether an answer finds the line's buffer full.
+    fn is_lost(&self, answer: &Payload) -> bool {
+        let bytes = FRAME_BYTES - DATA_BYTES_MAX as u32 + u32::from(answer.size);
+        self.firmware == Firmware::Serial
+            && answer.req_opcode != Opcode::BurstReadFile as u8
+            && self.waiting_bytes + bytes > BOARD_BYTES
+    }
+
     fn send(&mut self, now: Instant, to: u8, answer: Payload) {
         if self.firmware == Firmware::Board {
             if self.tick.is_none_or(|tick| now >= tick + TICK) {
@@ -244,8 +315,10 @@ impl Px4 {
 impl FarSide for Px4 {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
         if self.is_idle(now) {
-            self.session = None;
+            (self.session, self.burst) = (None, None);
         }
+        let protects = self.protects(now, request);
+        self.begun.get_or_insert(now);
         self.last_request = Some(now);
         if let Some((to, answer)) = self.remembered(from, request) {
             return self.send(now, to, answer);
@@ -254,7 +327,11 @@ impl FarSide for Px4 {
             request.command(),
             Some(Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile)
         );
-        let answer = match self.answer(request) {
+        let result = if protects { Err(Nak::FileProtected) } else { self.answer(request) };
+        let answer = match result {
+            Ok(_) if request.command() == Some(Opcode::BurstReadFile) => {
+                return self.begin_burst(now, from, request);
+            }
             Ok(data) => {
                 let session = if opens { 0 } else { request.session };
                 Payload { session, ..Payload::ack(request).with_data(&data) }
@@ -262,13 +339,26 @@ impl FarSide for Px4 {
             Err(_) if self.errno == EEXIST => Payload::nak(request, Nak::FileExists),
             Err(nak) => Payload::nak(request, nak),
         };
-        let small = answer.size <= REMEMBERED_BYTES && answer.bytes[0] != 5;
-        self.remembered = small.then_some((from, answer));
+        self.remember(from, answer);
         self.send(now, from, answer);
     }
 
     fn poll(&mut self, now: Instant) -> Said {
-        self.out.take(now)
+        self.run_burst(now);
+        loop {
+            match self.out.take(now) {
+                Said::To(_, answer) if self.is_lost(&answer) => {}
+                Said::Nothing(at) => {
+                    let tick = self.burst.as_ref().map(|burst| burst.tick_at);
+                    return Said::Nothing([at, tick].into_iter().flatten().min());
+                }
+                said => return said,
+            }
+        }
+    }
+
+    fn line(&mut self, waiting_bytes: u32) {
+        self.waiting_bytes = waiting_bytes;
     }
 
     fn open_files(&self, now: Instant) -> usize {
@@ -276,7 +366,8 @@ impl FarSide for Px4 {
     }
 
     fn restart(&mut self) {
-        *self = Px4::new(self.files.clone(), self.firmware);
+        let (writable, older) = (self.writable, self.older);
+        *self = Px4 { writable, older, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
     }
 
     fn changes(&self) -> &[Opcode] {

@@ -26,6 +26,7 @@ fn everywhere(seeds: u64, test: impl Fn(Kind, u64, Faults)) {
     }
 }
 
+/// Names what fails.
 struct Named(Kind, &'static str);
 
 impl Drop for Named {
@@ -59,6 +60,25 @@ fn a_download_is_whole() {
         assert_eq!(world.outcomes[&id].joined(0), content);
         world.check_quiet();
     });
+}
+
+#[test]
+fn a_download_is_whole_over_every_link_that_one_meets() {
+    for (link, faults) in Faults::NAMED {
+        for kind in ALL {
+            for_seeds(0..2, |seed| {
+                let named = Named(kind, link);
+                let mut world = kind.world(seed, faults);
+                let content = Random::new(seed ^ 0xF11E).bytes(10_000);
+                world.files.insert("/log", &content);
+                let id = world.read("/log", 0, u32::MAX);
+                assert_eq!(world.finish(id), Ok(Reply::Size(10_000)));
+                assert_eq!(world.outcomes[&id].joined(0), content);
+                world.check_quiet();
+                std::mem::forget(named);
+            });
+        }
+    }
 }
 
 #[test]

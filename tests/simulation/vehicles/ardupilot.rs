@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use mavftp_mount::mavftp::client::{Error, Op, Reply};
+use mavftp_mount::mavftp::client::{Class, Error, Op, Reply};
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::Kind;
 use crate::for_seeds;
 use crate::network::{Faults, Random};
-use crate::personalities::ardupilot::Sessions;
+use crate::personalities::ardupilot::{ArduPilot, Disk, Sessions};
 use crate::personalities::naive::Naive;
 use crate::personalities::{OTHER, US};
+use crate::world::World;
 
 const ONE: Kind = Kind::ArduPilot(Sessions::One);
 const FIVE: Kind = Kind::ArduPilot(Sessions::Five);
@@ -140,4 +141,125 @@ fn a_file_whose_closing_was_never_heard_can_be_opened_again() {
             world.check_quiet();
         });
     }
+}
+
+#[test]
+fn a_naive_client_that_counts_the_nul_of_a_path_is_refused() {
+    let files = MemoryFiles::new();
+    files.insert("/log", b"content");
+    let refused = naive(ONE, &files).on(Opcode::OpenFileRo, "/log\0");
+    assert_eq!(refused, Some(Err(Nak::InvalidDataSize)));
+    assert!(matches!(naive(FIVE, &files).on(Opcode::OpenFileRo, "/log\0"), Some(Ok(_))));
+    let refused = naive(FIVE, &files).on(Opcode::ListDirectory, "");
+    assert_eq!(refused, Some(Err(Nak::InvalidDataSize)));
+}
+
+#[test]
+fn an_open_file_that_was_left_alone_is_taken_over_by_whoever_reads() {
+    let files = MemoryFiles::new();
+    files.insert("/log", b"content");
+    for kind in [ONE, FIVE] {
+        let mut naive = naive(kind, &files);
+        assert_eq!(naive.on_twice(Opcode::OpenFileRo, "/log"), Some(Err(Nak::Fail)));
+        naive.now += Duration::from_secs(4);
+        assert_eq!(naive.on(Opcode::CreateFile, "/log"), Some(Err(Nak::Fail)));
+        naive.now += Duration::from_secs(4);
+        assert!(matches!(naive.on(Opcode::OpenFileRo, "/log"), Some(Ok(_))));
+    }
+}
+
+#[test]
+fn a_naive_client_that_believes_the_size_of_a_made_up_file_waits_for_more() {
+    let files = MemoryFiles::new();
+    files.insert("/@SYS/tasks.txt", &[7; 500]);
+    files.insert("/@MISSION/mission.dat", &[7; 50]);
+    let sizes = [("@SYS/tasks.txt", 100_000u32), ("@MISSION/mission.dat", 1_048_576)];
+    for (path, size) in sizes {
+        let opened = naive(FIVE, &files).on(Opcode::OpenFileRo, path);
+        assert_eq!(opened, Some(Ok(size.to_le_bytes().to_vec())));
+    }
+    let listed = naive(FIVE, &files).on(Opcode::ListDirectory, "@SYS").expect("an answer");
+    let listed = String::from_utf8(listed.expect("a listing")).expect("text");
+    assert!(listed.contains("Ftasks.txt\t100000\0"), "{listed:?}");
+    assert_eq!(naive(FIVE, &files).download("@SYS/tasks.txt"), Ok(vec![7; 500]));
+}
+
+#[test]
+fn a_naive_client_that_fills_a_gap_in_the_parameters_with_a_short_read_is_refused() {
+    let files = MemoryFiles::new();
+    files.insert("/@PARAM/param.pck", &[7; 500]);
+    let mut naive = naive(FIVE, &files);
+    naive.on(Opcode::OpenFileRo, "@PARAM/param.pck");
+    for (size, expected) in [(239, Ok(239)), (10, Err(Nak::FailErrno(22))), (239, Ok(239))] {
+        let read = Payload { size, ..Payload::request(Opcode::ReadFile) };
+        let result = naive.ask(read).map(|(_, result)| result.map(|data| data.len()));
+        assert_eq!(result, Some(expected));
+    }
+}
+
+#[test]
+fn a_file_of_a_made_up_size_is_read_to_its_end() {
+    for kind in [ONE, FIVE] {
+        for_seeds(0..10, |seed| {
+            let mut world = kind.world(seed, Faults::BAD);
+            world.files.insert("/@SYS/tasks.txt", &[7; 500]);
+            let id = world.read("@SYS/tasks.txt", 0, u32::MAX);
+            assert_eq!(world.finish(id), Ok(Reply::Size(500)));
+            assert_eq!(world.outcomes[&id].joined(0), [7; 500]);
+            world.check_quiet();
+        });
+    }
+}
+
+#[test]
+fn a_naive_client_believes_in_a_write_that_was_cut_short() {
+    let files = MemoryFiles::new();
+    let mut naive = naive(FIVE, &files);
+    naive.on(Opcode::CreateFile, "/new");
+    files.set_space(Some(100));
+    let write = Payload::request(Opcode::WriteFile).with_data(&[7; 239]);
+    assert_eq!(naive.ask(write).map(|(_, result)| result), Some(Ok(Vec::new())));
+    assert_eq!(files.content("/new"), Some(vec![7; 100]));
+    let more = Payload { offset: 239, ..write };
+    assert!(matches!(naive.ask(more), Some((_, Err(_)))));
+}
+
+#[test]
+fn a_naive_client_meets_a_card() {
+    let files = MemoryFiles::new();
+    files.insert("/d/log", b"content");
+    files.insert("/other", b"x");
+    let mut far = ArduPilot::new(files.clone(), Sessions::Five, 1);
+    far.disk = Disk::Fat;
+    let mut naive = Naive::new(Box::new(far));
+    let listed = naive.on(Opcode::ListDirectory, "/d");
+    assert_eq!(listed, Some(Ok(b"Flog\t7\0\0".to_vec())), "neither `.` nor `..`");
+    assert_eq!(naive.on(Opcode::Rename, "/other\0/d/log"), Some(Err(Nak::FileExists)));
+    assert_eq!(naive.on(Opcode::RemoveFile, "/d"), Some(Err(Nak::FailErrno(13))));
+    naive.on(Opcode::CreateFile, "/new");
+    let write = Payload { offset: 5, ..Payload::request(Opcode::WriteFile).with_data(b"x") };
+    naive.ask(write);
+    let content = files.content("/new").expect("it is there");
+    assert_ne!(content[..5], [0; 5], "a hole holds anything");
+}
+
+#[test]
+fn a_later_server_lists_with_times_and_says_what_it_does_not_know() {
+    let mut world = World::with(1, Faults::BAD, 3, |files| {
+        let mut far = ArduPilot::new(files, Sessions::Five, 1);
+        far.later = true;
+        Box::new(far)
+    });
+    world.files.set_time(Some(1_000_000));
+    for n in 0..40 {
+        world.files.insert(&format!("/d/log_{n:02}.bin"), b"x");
+    }
+    let id = world.ask(Op::List { path: b"/d".to_vec() }, Class::Metadata);
+    assert_eq!(world.finish(id), Ok(Reply::Done));
+    let entries = &world.outcomes[&id].entries;
+    let timed = entries.iter().filter(|entry| entry.mtime == Some(1_000_000)).count();
+    assert_eq!(timed, 40);
+    let truncate = Op::Truncate { path: b"/d/log_00.bin".to_vec(), length: 0 };
+    assert_eq!(world.perform(truncate), Err(Error::Unsupported));
+    world.check_quiet();
 }

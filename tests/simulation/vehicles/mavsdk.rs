@@ -2,7 +2,7 @@
 
 use mavftp_mount::mavftp::client::{Class, Error, Op, Reply};
 use mavftp_mount::mavftp::server::MemoryFiles;
-use mavftp_mount::mavftp::wire::{Nak, Opcode};
+use mavftp_mount::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::Kind;
 use crate::for_seeds;
@@ -129,4 +129,29 @@ fn an_upload_that_is_created_twice_keeps_its_bytes() {
         }
         world.check_quiet();
     });
+}
+
+#[test]
+fn a_naive_client_that_makes_up_a_session_number_loses_its_session() {
+    let files = MemoryFiles::new();
+    files.insert("/log", &[7; 500]);
+    for (kind, refused) in [(OLD, true), (FOUR, false)] {
+        let mut naive = naive(kind, &files);
+        naive.on(Opcode::OpenFileRo, "/log");
+        let read = Payload { size: 239, session: 3, ..Payload::request(Opcode::ReadFile) };
+        naive.ask(read);
+        let answer = naive.ask(Payload { session: 0, ..read }).map(|(_, result)| result);
+        assert_eq!(answer == Some(Err(Nak::Fail)), refused);
+    }
+}
+
+#[test]
+fn a_naive_client_that_writes_one_file_ends_the_other_that_it_reads() {
+    let files = MemoryFiles::new();
+    files.insert("/log", &[7; 500]);
+    let mut naive = naive(OLD, &files);
+    naive.on(Opcode::OpenFileRo, "/log");
+    naive.on(Opcode::CreateFile, "/new");
+    let read = Payload { size: 239, ..Payload::request(Opcode::ReadFile) };
+    assert_eq!(naive.ask(read).map(|(_, result)| result), Some(Err(Nak::Eof)));
 }

@@ -12,6 +12,8 @@ use crate::world::{NO_AUTOPILOT, World};
 
 mod all;
 mod ardupilot;
+mod bursts;
+mod faults;
 mod mavsdk;
 mod px4;
 mod stations;
@@ -22,24 +24,32 @@ pub enum Kind {
     Mavsdk(Release),
     Px4(Firmware),
     ArduPilot(Sessions),
+    /// On a line of so many bytes per second without flow control.
+    ArduPilotUart(Sessions, u32),
 }
 
-pub const ALL: [Kind; 7] = [
+pub const ALL: [Kind; 10] = [
     Kind::Mavsdk(Release::Old),
     Kind::Mavsdk(Release::Four),
     Kind::Px4(Firmware::Release),
     Kind::Px4(Firmware::Main),
     Kind::Px4(Firmware::Board),
+    Kind::Px4(Firmware::Serial),
     Kind::ArduPilot(Sessions::One),
     Kind::ArduPilot(Sessions::Five),
+    Kind::ArduPilotUart(Sessions::One, 5_760),
+    Kind::ArduPilotUart(Sessions::Five, 5_760),
 ];
 
 impl Kind {
     pub fn far(self, files: MemoryFiles, seed: u64) -> Box<dyn FarSide> {
         match self {
             Kind::Mavsdk(release) => Box::new(Mavsdk::new(files, release)),
-            Kind::Px4(firmware) => Box::new(Px4::new(files, firmware)),
+            Kind::Px4(firmware) => Box::new(Px4::new(files, firmware, seed)),
             Kind::ArduPilot(sessions) => Box::new(ArduPilot::new(files, sessions, seed)),
+            Kind::ArduPilotUart(sessions, rate) => {
+                Box::new(ArduPilot::on_uart(files, sessions, seed, rate))
+            }
         }
     }
 
@@ -52,7 +62,7 @@ impl Kind {
         match self {
             Kind::Mavsdk(_) => NO_AUTOPILOT,
             Kind::Px4(_) => 12,
-            Kind::ArduPilot(_) => 3,
+            Kind::ArduPilot(_) | Kind::ArduPilotUart(..) => 3,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::for_seeds;
 use crate::network::{Faults, Random};
 use crate::personalities::OTHER;
 use crate::personalities::naive::Naive;
-use crate::personalities::px4::Firmware;
+use crate::personalities::px4::{Firmware, Px4};
 use crate::world::World;
 
 const RELEASE: Kind = Kind::Px4(Firmware::Release);
@@ -216,6 +216,65 @@ fn another_stations_session_is_never_closed_by_us() {
         }
         world.intrude(OTHER, &other(99, Opcode::TerminateSession, ""));
         let _ = world.finish(id);
+        world.check_quiet();
+    });
+}
+
+#[test]
+fn a_naive_client_that_pauses_in_writing_to_a_board_is_refused() {
+    for firmware in [Firmware::Board, Firmware::Serial] {
+        let mut naive = naive(Kind::Px4(firmware), &MemoryFiles::new());
+        naive.on(Opcode::CreateFile, "/new");
+        let write = Payload::request(Opcode::WriteFile).with_data(b"x");
+        assert!(matches!(naive.ask(write), Some((_, Ok(_)))));
+        naive.now += Duration::from_secs(3);
+        let refused = naive.ask(write).map(|(_, result)| result);
+        assert_eq!(refused, Some(Err(Nak::FileProtected)));
+    }
+}
+
+#[test]
+fn a_board_is_written_to_in_one_place_only() {
+    let mut world = World::with(1, Faults::NONE, 12, |files| {
+        let mut far = Px4::new(files, Firmware::Board, 1);
+        far.writable = Some("/fs/microsd/");
+        Box::new(far)
+    });
+    world.files.insert("/fs/microsd/log", b"x");
+    let id = world.upload("/fs/microsd/new", b"content");
+    assert_eq!(world.finish(id), Ok(Reply::Size(7)));
+    let protected = Err(Error::Refused(Nak::FileProtected));
+    let id = world.upload("/etc/new", b"content");
+    assert_eq!(world.finish(id), protected);
+    assert_eq!(world.perform(Op::MakeDirectory { path: b"/d".to_vec() }), protected);
+    world.check_quiet();
+}
+
+#[test]
+fn a_naive_client_cannot_give_a_name_of_one_letter_without_a_nul() {
+    let files = MemoryFiles::new();
+    files.insert("/a", b"x");
+    let mut naive = naive(MAIN, &files);
+    assert_eq!(naive.on(Opcode::Rename, "a\0b"), Some(Err(Nak::InvalidDataSize)));
+    assert_eq!(naive.on(Opcode::Rename, "a\0b\0"), Some(Ok(Vec::new())));
+}
+
+#[test]
+fn whole_blocks_and_empty_pages_of_an_older_server_do_no_harm() {
+    for_seeds(0..10, |seed| {
+        let mut world = World::with(seed, Faults::BAD, 12, |files| {
+            let mut far = Px4::new(files, Firmware::Release, seed);
+            far.older = true;
+            Box::new(far)
+        });
+        let content = Random::new(seed).bytes(5_000);
+        world.files.insert("/log", &content);
+        world.files.insert_directory("/empty");
+        assert_eq!(list(&mut world, "/empty"), Ok(0));
+        let id = world.read("/log", 100 + seed as u32, 1_000);
+        assert_eq!(world.finish(id), Ok(Reply::Size(5_000)));
+        let start = 100 + seed as usize;
+        assert_eq!(world.outcomes[&id].joined(start as u32), content[start..start + 1_000]);
         world.check_quiet();
     });
 }
