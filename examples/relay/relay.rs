@@ -13,9 +13,9 @@ use super::link::{Direction, Link};
 
 /// Nobody is woken for less: what is due within half of it is sent, and what comes meanwhile waits
 /// for the end of it, stamped with its time. It saves most of the turns a processor would give us.
-const GRAIN: Duration = Duration::from_micros(200);
+const GRAIN: Duration = Duration::from_micros(400);
 /// Of a link's delay, so that a short one is kept as well.
-const GRAIN_PER_DELAY: f64 = 1.0 / 32.0;
+const GRAIN_PER_DELAY: f64 = 1.0 / 25.0;
 
 /// The relay.
 pub struct Relay {
@@ -82,20 +82,16 @@ impl Relay {
     pub fn run(&mut self) -> io::Result<()> {
         print(&format!("ready {}", self.sides[0].socket.local_addr()?.port()))?;
         let mut typed = Vec::new();
+        let mut flowing = false;
         loop {
             let grain = self.grain();
-            let more = self.deliver(grain / 2);
-            let pause = more.map(|more| more.max(grain));
-            let (command, busy) = self.wait(pause, true)?;
-            if command && !self.read_commands(&mut typed)? {
+            let due = self.deliver(grain / 2);
+            // While datagrams flow, those of a grain are taken together, and none is woken for.
+            let pause = if flowing { Some(grain) } else { due.map(|due| due.max(grain)) };
+            if self.wait(pause, !flowing)? && !self.read_commands(&mut typed)? {
                 return self.print_statistics();
             }
-            if busy {
-                self.drain()?;
-                // What follows within the grain comes with it, and is not woken for.
-                self.deliver(grain / 2);
-                self.wait(Some(grain), false)?;
-            }
+            flowing = self.drain()? && !grain.is_zero();
         }
     }
 
@@ -105,8 +101,9 @@ impl Relay {
         GRAIN.min(Duration::try_from_secs_f64(share).unwrap_or(GRAIN))
     }
 
-    /// Waits for commands, and if asked also for datagrams, but not longer than `limit`; which came.
-    fn wait(&self, limit: Option<Duration>, datagrams: bool) -> io::Result<(bool, bool)> {
+    /// Waits for commands, and if asked also for datagrams, but not longer than `limit`; whether there
+    /// are commands.
+    fn wait(&self, limit: Option<Duration>, datagrams: bool) -> io::Result<bool> {
         let watched = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
         let mut polled = vec![watched(libc::STDIN_FILENO)];
         if datagrams {
@@ -123,19 +120,21 @@ impl Relay {
         if ready < 0 {
             let error = io::Error::last_os_error();
             let interrupted = error.kind() == io::ErrorKind::Interrupted;
-            return if interrupted { Ok((false, false)) } else { Err(error) };
+            return if interrupted { Ok(false) } else { Err(error) };
         }
-        Ok((polled[0].revents != 0, polled[1..].iter().any(|side| side.revents != 0)))
+        Ok(polled[0].revents != 0)
     }
 
-    /// Takes a batch from each socket.
-    fn drain(&mut self) -> io::Result<()> {
+    /// Takes a batch from each socket; whether there was anything.
+    fn drain(&mut self) -> io::Result<bool> {
+        let mut any = false;
         for at in 0..self.sides.len() {
             let mut came = Vec::new();
             let now = self.now();
             self.inbox.take(&self.sides[at].socket, |Received { data, sender, age }| {
                 came.push((now.saturating_sub(age.as_nanos() as u64), sender, data.to_vec()));
             });
+            any |= !came.is_empty();
             for (time, sender, data) in came {
                 match self.sides[at].server {
                     Some(server) => self.send(Direction::Down, time, 0, server, data),
@@ -146,7 +145,7 @@ impl Relay {
                 }
             }
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Each server gets a socket of its own towards the mount.
