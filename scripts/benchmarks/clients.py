@@ -105,16 +105,8 @@ def mavsdk(job, arguments):
 
 
 def pymavlink_get(job):
-    return pymavlink(job, ["get", f"/{job.far}", job.near])
-
-
-def pymavlink_put(job):
-    return pymavlink(job, ["put", job.near, f"/{job.far}"])
-
-
-def pymavlink(job, arguments):
     client = [PYTHON, PEERS / "pymavlink_client.py", f"udpin:127.0.0.1:{job.port}"]
-    return printed_time(run([*client, *arguments], job.limit))
+    return printed_time(run([*client, "get", f"/{job.far}", job.near], job.limit))
 
 
 def printed_time(output):
@@ -142,9 +134,9 @@ DOWNLOADS = [
     Client(BURST, mavsdk_get("--burst")),
     Client("pymavlink, 239-byte bursts", pymavlink_get),
 ]
+# Without pymavlink: as we run it, it did not store a megabyte in a minute, not even over loopback.
 UPLOADS = [
     Client(OUR_PUT, our_put, ours=True),
     Client("mavftp-mount, cp into the mount", our_copy_in, ours=True),
     Client(MAVSDK_PUT, mavsdk_put, in_step=True),
-    Client("pymavlink", pymavlink_put),
 ]

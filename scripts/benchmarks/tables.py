@@ -6,31 +6,32 @@ import pathlib
 import platform
 
 from .clients import BURST, MAVSDK_PUT, PLAIN
-from .scenes import LOOPBACK
 
 BEGIN, END = "<!-- scripts/bench writes from here -->", "<!-- to here -->"
 
 
-def render(tables, bare_rates):
+def render(tables, quick):
     """Everything, in Markdown."""
-    parts = [about()]
+    parts = [about(quick)]
     for table in tables:
         way = "Uploads to" if table.upload else "Downloads from"
         parts.append(f"### {way} {table.server}, {table.link.name}\n\n{grid(table)}")
-        if bare_rates and table.link is LOOPBACK and table.server.startswith("mavftp-mount"):
-            parts.append(bare_grid(table, bare_rates))
+        if table.bare:
+            parts.append(bare_grid(table))
     return "\n\n".join(parts) + "\n"
 
 
-def about():
+def about(quick):
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     load = os.getloadavg()[0]
     return (
-        f"{now}, {os.cpu_count()} processors, {platform.system()} {platform.release()}, "
+        f"{now}, {'small' if quick else 'large'} files, {os.cpu_count()} processors, {platform.system()} {platform.release()}, "
         f"load {load:.1f} at the end; one run each, every byte compared. Ratios compare bytes a second, "
         "so files of different sizes stand side by side. The seconds are those of the transfer: our "
         "`get` and `put` from their first FTP frame to the end of the program, the whole run beside it; "
-        "the others from the call to its end. The bound is rate × 239/266 × (1 − loss)."
+        "the others from the call to its end. The bound is rate × 239/266 × (1 − loss). Bare sockets have "
+        "the best of several turns, for on a busy machine they are as slow as anybody; a share above "
+        "100 % says that it was too busy to tell."
     )
 
 
@@ -54,11 +55,11 @@ def grid(table):
     return markdown(lines)
 
 
-def bare_grid(table, bare_rates):
+def bare_grid(table):
     """Our client and server beside bare sockets that exchange frames of the same sizes."""
     calls = {"plain": "a system call per frame", "batched": "a system call for many frames"}
     lines = [["bare sockets, the same frames", "KiB/s"] + [f"{row.name} reaches" for row in table.rows]]
-    for name, rate in bare_rates.items():
+    for name, rate in table.bare.items():
         shares = [number(row.rate() and 100 * row.rate() / rate, 1, " %") for row in table.rows]
         lines.append([calls[name], number(rate / 1024, 0), *shares])
     return markdown(lines)
