@@ -50,9 +50,17 @@ impl RoundTrip {
         self.doubled(tries.saturating_sub(WAITS_ALIKE), TIMEOUT_MIN).max(floor)
     }
 
-    /// The wait for the answer to one of many block requests, the `tries`th in silence.
-    pub fn block_timeout(&self, tries: u32) -> Duration {
-        self.doubled(tries.saturating_sub(BLOCK_WAITS_ALIKE), BLOCK_TIMEOUT_MIN)
+    /// The wait for the answer to one of many block requests, the `tries`th in silence. `latest`: the
+    /// last round trip seen; where queues have run empty since, it is shorter than those before.
+    pub fn block_timeout(&self, tries: u32, latest: Option<Duration>) -> Duration {
+        let times = tries.saturating_sub(BLOCK_WAITS_ALIKE);
+        let usual = self.doubled(times, BLOCK_TIMEOUT_MIN);
+        match latest {
+            Some(latest) => {
+                usual.min((latest * 2).max(BLOCK_TIMEOUT_MIN) * (1 << times.min(DOUBLINGS_MAX)))
+            }
+            None => usual,
+        }
     }
 
     fn doubled(&self, times: u32, least: Duration) -> Duration {

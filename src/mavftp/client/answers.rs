@@ -31,7 +31,7 @@ impl Client {
             return self.burst_received(now, silence, payload);
         }
         let Some(answer) = self.exchange.receive(now, payload) else { return };
-        if answer.request.block && (self.doubtful || silence >= DOUBT) {
+        if answer.request.block && (self.doubtful || self.is_doubtful_after(silence)) {
             // The silence may have cost the session; the block, and what comes right behind it, is
             // asked for again after reopening.
             self.doubtful = true;
@@ -43,6 +43,13 @@ impl Client {
             Owner::KeepAlive => {}
             Owner::Job(id, mark) => self.job_answered(now, id, mark, &answer),
         }
+    }
+
+    /// Whether a silence may have cost the session, and a number that all stations share another
+    /// file. An id of our own is refused when it is lost.
+    pub(super) fn is_doubtful_after(&self, silence: Duration) -> bool {
+        let shared = self.slot.open().is_some_and(|holding| holding.session == SHARED);
+        shared && silence >= DOUBT
     }
 
     /// Takes in an answer of the target to another station. Where all stations share one session, what

@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::mavftp::transfer::{Burst, Choice, Taken, Wanted};
+use crate::mavftp::transfer::{Burst, Choice, ReadJob, Taken, Wanted};
 use crate::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::exchange::Owner;
 use super::job::{Job, Kind};
-use super::slot::{Access, DOUBT, Slot};
+use super::slot::{Access, Slot};
 use super::{Client, Event, RequestId};
 
 /// Numbers kept free for the packets of a burst, so that none of ours looks like a repeat of it.
@@ -156,10 +156,7 @@ impl Client {
         if !ours || !self.stream.is_running() {
             return self.exchange.note_unmatched();
         }
-        if silence >= DOUBT && !self.stream.void {
-            // The silence may have cost the session.
-            self.doubtful = true;
-        }
+        self.doubtful |= !self.stream.void && self.is_doubtful_after(silence);
         let taken = self.stream.take(now, payload);
         if self.stream.void || self.doubtful {
             self.progress = now;
@@ -312,33 +309,53 @@ impl Client {
         let high = self.stream.bursts.back().map_or(0, Burst::high);
         // Go on where the last one ended, if something is wanted there; else where anything is.
         let wanted = self.wanted(high).or_else(|| self.wanted(0))?;
-        self.stream.choice.burst_from(self.exchange.reading(), &wanted)
+        let flow = self.exchange.reading();
+        self.stream.choice.burst_from(flow, &wanted).or_else(|| self.sweep_from(wanted))
     }
 
     /// What is wanted in one piece of the open file from `after` on, if it can be streamed.
     fn wanted(&self, after: u32) -> Option<Wanted> {
         let holding = self.slot.open().filter(|holding| holding.file.access == Access::Read)?;
-        let reads = || {
-            self.jobs.iter().filter(|(id, job)| job.kind.uses(**id, &holding.file)).filter_map(
-                |(_, job)| match &job.kind {
-                    Kind::Read(read) if read.is_begun() && !read.is_made_up() => Some((read, job)),
-                    Kind::Read(_)
-                    | Kind::Simple(..)
-                    | Kind::Confirm(_)
-                    | Kind::List(_)
-                    | Kind::Write(_) => None,
-                },
-            )
-        };
-        let from = |after| reads().filter_map(move |(read, _)| read.missing_from(after));
+        let from = |after| self.reads().filter_map(move |read| read.missing_from(after));
         let mut bytes = from(after).min_by_key(|range| range.start)?;
         while let Some(more) = from(bytes.end).find(|range| range.start == bytes.end) {
             bytes.end = more.end;
         }
-        let alone = self.jobs.len() == reads().count();
-        let patience = reads().map(|(_, job)| job.patience).min()?;
+        let alone = self.jobs.len() == self.reads().count();
+        let patience = self.jobs.values().map(|job| job.patience).min()?;
         let block = self.block_size.bytes();
         Some(Wanted { bytes, size: holding.size, block, allowed: patience / 2, alone })
+    }
+
+    /// Where a burst should begin that brings what those before have lost.
+    fn sweep_from(&self, mut wanted: Wanted) -> Option<u32> {
+        let limit = self.stream.choice.limit()?;
+        let start =
+            self.reads().filter_map(|read| read.missing_from(0)).map(|at| at.start).min()?;
+        let span = limit.saturating_mul(u32::from(wanted.block));
+        wanted.bytes = start..start.saturating_add(span).min(wanted.size);
+        let missing: u64 = self.reads().map(|read| read.missing_within(&wanted.bytes)).sum();
+        let blocks = missing.div_ceil(u64::from(wanted.block.max(1)));
+        self.stream.choice.sweep_from(&wanted, u32::try_from(blocks).unwrap_or(u32::MAX))
+    }
+
+    /// The reads of the open file that can be streamed.
+    fn reads(&self) -> impl Iterator<Item = &ReadJob> {
+        let file = self.slot.open().map(|holding| &holding.file);
+        self.jobs.iter().filter_map(move |(id, job)| match &job.kind {
+            Kind::Read(read)
+                if read.is_begun()
+                    && !read.is_made_up()
+                    && file.is_some_and(|file| job.kind.uses(*id, file)) =>
+            {
+                Some(read)
+            }
+            Kind::Read(_)
+            | Kind::Simple(..)
+            | Kind::Confirm(_)
+            | Kind::List(_)
+            | Kind::Write(_) => None,
+        })
     }
 
     fn ask_burst(&mut self, now: Instant, from: u32, session: u8) -> Option<Payload> {
@@ -410,7 +427,7 @@ impl Client {
 
     fn stalls_at(&self, burst: &Burst) -> Instant {
         // The first packet comes behind what was asked for with it, and behind the burst before.
-        let patience = self.exchange.round_trip().timeout(1, Duration::ZERO) * 2;
+        let patience = self.exchange.round_trip().timeout(1, Duration::ZERO) * 5 / 4;
         let last = self.stream.bursts.iter().filter_map(|burst| burst.times().1).max();
         burst.stalls_at(patience).max(last.map_or(burst.times().0, |last| last + patience))
     }

@@ -102,6 +102,17 @@ impl Choice {
         self.trial(flow, wanted)
     }
 
+    /// Where a burst should begin that brings what others have lost, of which so many blocks are
+    /// missing; `None`: to ask for them one by one takes less time.
+    pub fn sweep_from(&self, wanted: &Wanted, missing: u32) -> Option<u32> {
+        let Range { start, end } = wanted.bytes;
+        let packets = (end - start).div_ceil(u32::from(wanted.block.max(1)));
+        let burst = self.packet?.as_secs_f64() * f64::from(packets);
+        let reads = f64::from(missing) * f64::from(wanted.block) / self.reads.max(1.0);
+        let better = self.bursts && missing >= WORTH_PACKETS && burst < reads;
+        (better && self.permitted(start, wanted, self.packet)).then_some(start)
+    }
+
     /// Whether bursts deliver more than reads.
     pub fn prefers_bursts(&self) -> bool {
         self.bursts
