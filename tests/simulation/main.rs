@@ -2,6 +2,7 @@
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
 mod hostile;
+mod listings;
 mod network;
 mod personalities;
 mod requests;

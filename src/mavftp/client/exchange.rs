@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::mavftp::timers::RoundTrip;
-use crate::mavftp::transfer::Flow;
+use crate::mavftp::transfer::{Flow, Traffic};
 use crate::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::RequestId;
 use super::recovery::Recovery;
+
+/// An answer that a later one overtook is late after a round trip and this part of one.
+const OVERTAKEN_DIVISOR: u32 = 2;
 
 /// Whom an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +155,7 @@ impl Exchange {
             self.rest_if_idle();
         } else if let Some(trip) = trip {
             self.other_trips.sample(trip);
+            self.hasten_overtaken(&request, trip);
         }
         Some(Answer { request, result, payload: *payload })
     }
@@ -184,6 +188,23 @@ impl Exchange {
         [others, block].into_iter().flatten().min()
     }
 
+    /// Servers answer in order: a page of a listing that a later one overtook is late soon.
+    fn hasten_overtaken(&mut self, answered: &Outstanding, trip: Duration) {
+        if !is_page(&answered.payload) {
+            return;
+        }
+        let lateness = trip + trip / OVERTAKEN_DIVISOR;
+        for number in &self.others {
+            let Some(request) = self.outstanding.get_mut(number) else { continue };
+            let before = answered.payload.sequence.wrapping_sub(*number) <= u16::MAX / 2;
+            let overtaken =
+                request.sent < answered.sent || (request.sent == answered.sent && before);
+            if overtaken && is_page(&request.payload) {
+                request.deadline = request.deadline.min(request.sent + lateness);
+            }
+        }
+    }
+
     /// Forgets requests; their answers, if they still come, match nothing.
     pub fn forget(&mut self, mut which: impl FnMut(&Outstanding) -> bool) -> Vec<Outstanding> {
         let gone: Vec<u16> = self
@@ -207,6 +228,21 @@ impl Exchange {
     /// Whether a request like this is outstanding that moves no block.
     pub fn any_other(&self, which: impl Fn(&Outstanding) -> bool) -> bool {
         self.others.iter().filter_map(|number| self.outstanding.get(number)).any(which)
+    }
+
+    /// Pages of listings outstanding.
+    pub fn pages(&self) -> usize {
+        let others = self.others.iter().filter_map(|number| self.outstanding.get(number));
+        others.filter(|request| is_page(&request.payload)).count()
+    }
+
+    /// How the link carried the answer to a request that moves no block.
+    pub fn traffic(&self, request: &Outstanding) -> Traffic {
+        match request.tries {
+            1 if self.other_trips.is_queueing() => Traffic::Crowded,
+            1 => Traffic::Free,
+            _ => Traffic::Lossy,
+        }
     }
 
     /// Requests outstanding.
@@ -396,6 +432,13 @@ impl Exchange {
 fn is_block(payload: &Payload) -> bool {
     match payload.command() {
         Some(Opcode::ReadFile | Opcode::WriteFile) => true,
+        Some(_) | None => false,
+    }
+}
+
+fn is_page(payload: &Payload) -> bool {
+    match payload.command() {
+        Some(Opcode::ListDirectory | Opcode::ListDirectoryWithTime) => true,
         Some(_) | None => false,
     }
 }

@@ -2,6 +2,7 @@
 //! what is in flight. Each is a plain state machine that says which request it wants next and takes
 //! in answers; sequence numbers, sessions and retries belong to `client`.
 
+mod ahead;
 mod block_size;
 mod flow;
 mod list;
@@ -9,6 +10,7 @@ mod ranges;
 mod read;
 mod write;
 
+pub use ahead::{PAGES_MAX, Traffic};
 pub use block_size::BlockSize;
 pub use flow::Flow;
 pub use list::{ListJob, ListStep};

@@ -1,0 +1,208 @@
+//! Listings ask ahead: the entries are those of a listing page by page, on any link from any
+//! vehicle; long ones take little time, short ones few requests, and no queue overflows.
+
+use std::time::Duration;
+
+use mavftp_mount::mavftp::client::{Class, Op, Reply, RequestId};
+use mavftp_mount::mavftp::server::MemoryFiles;
+use mavftp_mount::mavftp::wire::{Nak, Opcode, Payload, parse_entries};
+
+use crate::for_seeds;
+use crate::network::{Faults, Random};
+use crate::personalities::naive::Naive;
+use crate::vehicles::{ALL, Kind};
+use crate::world::World;
+
+const DIRECTORY: &str = "/logs";
+/// Time for a round trip on a mobile network.
+const LTE_TRIP: Duration = Duration::from_millis(80);
+/// A step over entries that cannot be sent is no page; so many in a row are the end.
+const EMPTY_PAGES_MAX: usize = 8;
+
+/// Names of one length.
+fn even(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("log_{n:04}.bin")).collect()
+}
+
+/// Names of any length up to `most`.
+fn uneven(count: usize, most: u64, seed: u64) -> Vec<String> {
+    let mut random = Random::new(seed);
+    let mut name = |n: usize| {
+        let more = random.below(most - 5) as usize;
+        format!("{n:04}_{}", "x".repeat(more))
+    };
+    (0..count).map(&mut name).collect()
+}
+
+fn fill(files: &MemoryFiles, names: &[String]) {
+    files.insert_directory(DIRECTORY);
+    for (n, name) in names.iter().enumerate() {
+        files.insert(&format!("{DIRECTORY}/{name}"), &vec![b'x'; n % 200]);
+    }
+}
+
+/// What a client finds that asks for one page after another and loses nothing, and how often it asks.
+fn list_in_lock_step(kind: Kind, names: &[String]) -> (Vec<Vec<u8>>, usize) {
+    let files = MemoryFiles::new();
+    fill(&files, names);
+    let mut client = Naive::new(kind.far(files, 1));
+    let (mut found, mut offset, mut empty) = (Vec::new(), 0, 0);
+    for asked in 1.. {
+        let request = Payload { offset, ..Payload::request(Opcode::ListDirectory) };
+        let (_, result) = client.ask(request.with_data(DIRECTORY.as_bytes())).expect("an answer");
+        let listed = match result {
+            Ok(data) => parse_entries(&data, false),
+            Err(nak) => {
+                assert_eq!(nak, Nak::Eof);
+                return (found, asked);
+            }
+        };
+        empty = if listed.count == 0 { empty + 1 } else { 0 };
+        if empty == EMPTY_PAGES_MAX {
+            return (found, asked);
+        }
+        offset += listed.count.max(1);
+        for entry in listed.entries {
+            if !found.contains(&entry.name) {
+                found.push(entry.name);
+            }
+        }
+    }
+    unreachable!("there is an end")
+}
+
+fn begin(world: &mut World) -> RequestId {
+    world.ask(Op::List { path: DIRECTORY.into() }, Class::Metadata)
+}
+
+fn names(world: &World, id: RequestId) -> Vec<Vec<u8>> {
+    world.outcomes[&id].entries.iter().map(|entry| entry.name.clone()).collect()
+}
+
+/// Lists on any link from any vehicle, and compares.
+fn compare(names_of: impl Fn(u64) -> Vec<String>, seeds: u64) {
+    let bad = [("bad", Faults::BAD), ("good", Faults::NONE)];
+    for (link, faults) in Faults::NAMED.into_iter().chain(bad) {
+        for kind in ALL {
+            for_seeds(0..seeds, |seed| {
+                let tree = names_of(seed);
+                let (expected, _) = list_in_lock_step(kind, &tree);
+                let mut world = kind.world(seed, faults);
+                fill(&world.files, &tree);
+                let id = begin(&mut world);
+                let result = world.finish(id);
+                let about = format!("{kind:?}, {link}, seed {seed}, {} files", tree.len());
+                assert_eq!(result, Ok(Reply::Done), "{about}");
+                assert_eq!(names(&world, id), expected, "{about}");
+            });
+        }
+    }
+}
+
+#[test]
+fn directories_of_any_size_are_listed_in_order_and_whole() {
+    for count in [0, 1, 12, 13, 40] {
+        compare(|_| even(count), 2);
+    }
+    compare(|_| even(300), 2);
+    for kind in ALL {
+        let (listed, _) = list_in_lock_step(kind, &even(300));
+        let shown = listed.iter().filter(|name| !name.starts_with(b".")).count();
+        assert_eq!(shown, 300, "{kind:?} lists all");
+    }
+}
+
+#[test]
+fn names_of_any_length_are_listed_as_one_page_after_another_would() {
+    compare(|seed| uneven(60, 60, seed), 2);
+    compare(|seed| uneven(40, 225, seed), 2);
+}
+
+#[test]
+fn names_too_long_for_a_page_end_a_listing_or_are_stepped_over_as_ever() {
+    compare(
+        |seed| {
+            let mut names = even(50);
+            names[20 + seed as usize] = format!("log_0020{}", "x".repeat(230));
+            names
+        },
+        2,
+    );
+}
+
+#[test]
+fn a_small_directory_costs_three_requests_at_most() {
+    for kind in ALL {
+        for count in [0, 1, 8, 12, 13] {
+            let mut world = kind.world(1, Faults::NONE);
+            fill(&world.files, &even(count));
+            // What the server knows of times is learned by another listing.
+            let id = begin(&mut world);
+            assert_eq!(world.finish(id), Ok(Reply::Done));
+            let before = world.pages.asked;
+            let id = begin(&mut world);
+            assert_eq!(world.finish(id), Ok(Reply::Done));
+            let asked = world.pages.asked - before;
+            assert!(asked <= 3, "{kind:?} was asked {asked} times for {count} files");
+        }
+    }
+}
+
+#[test]
+fn a_thousand_files_take_a_quarter_of_the_time_that_one_page_after_another_takes() {
+    for kind in ALL {
+        if matches!(kind, Kind::ArduPilot(_) | Kind::ArduPilotUart(..)) {
+            continue;
+        }
+        for_seeds(0..3, |seed| {
+            let tree = even(1_000);
+            let (expected, pages) = list_in_lock_step(kind, &tree);
+            let mut world = kind.world(seed, Faults::LTE);
+            fill(&world.files, &tree);
+            let start = world.elapsed();
+            let id = begin(&mut world);
+            assert_eq!(world.finish(id), Ok(Reply::Done));
+            let took = world.elapsed() - start;
+            assert_eq!(names(&world, id), expected);
+            let most = LTE_TRIP * pages as u32 / 4;
+            println!("{kind:?}: {took:?} for {pages} pages, {} asked", world.pages.asked);
+            assert!(took <= most, "{kind:?} took {took:?}, not {most:?}");
+        });
+    }
+}
+
+#[test]
+fn a_short_queue_has_two_pages_in_it_and_an_armed_vehicle_one() {
+    for kind in ALL {
+        for armed in [false, true] {
+            let mut world = kind.world(1, Faults::WIFI);
+            world.armed = armed;
+            fill(&world.files, &even(300));
+            world.run_for(Duration::from_secs(2));
+            let ids = [begin(&mut world), begin(&mut world)];
+            for id in ids {
+                assert_eq!(world.finish(id), Ok(Reply::Done));
+            }
+            let most = match kind {
+                _ if armed => 1,
+                Kind::ArduPilot(_) | Kind::ArduPilotUart(..) => 2,
+                Kind::Mavsdk(_) | Kind::Px4(_) => 16,
+            };
+            assert!(world.pages.most <= most, "{kind:?} had {} pages", world.pages.most);
+        }
+    }
+}
+
+#[test]
+fn listings_of_a_link_take_turns() {
+    let mut world = World::new(1, Faults::LTE);
+    fill(&world.files, &even(1_000));
+    world.files.insert("/small/file", b"x");
+    let long = begin(&mut world);
+    world.run_for(Duration::from_millis(500));
+    let short = world.ask(Op::List { path: b"/small".to_vec() }, Class::Metadata);
+    assert_eq!(world.finish(short), Ok(Reply::Done));
+    assert!(world.outcomes[&long].results.is_empty(), "the long one goes on");
+    assert_eq!(world.finish(long), Ok(Reply::Done));
+    assert_eq!(names(&world, long).len(), 1_000);
+}
