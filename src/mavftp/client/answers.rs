@@ -99,13 +99,7 @@ impl Client {
     }
 
     /// A server that says its session is another's is left alone, and asked again; true then.
-    fn hold_if_taken(
-        &mut self,
-        now: Instant,
-        id: RequestId,
-        mark: u32,
-        answer: &Answer,
-    ) -> bool {
+    fn hold_if_taken(&mut self, now: Instant, id: RequestId, mark: u32, answer: &Answer) -> bool {
         let pause = match answer.result {
             Err(Nak::NoSessionsAvailable) => CROWDED,
             Err(Nak::InvalidSession) if !answer.request.block => LEFT_ALONE,

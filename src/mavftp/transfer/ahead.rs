@@ -31,6 +31,8 @@ pub struct Ahead {
     calm: usize,
     /// Something was lost: steps are slow from then on.
     careful: bool,
+    /// So many pages may have been lost with the last one, for the same reason.
+    blamed: usize,
     /// Entries in a full page, and how much that varies.
     mean: f32,
     deviation: f32,
@@ -59,11 +61,14 @@ impl Ahead {
         match traffic {
             Traffic::Free => self.widen(),
             Traffic::Crowded => self.pages = (self.pages - self.pages.min(1)).max(1),
+            Traffic::Lossy if self.blamed > 0 => {}
             Traffic::Lossy => {
+                self.blamed = self.pages + 1;
                 self.pages = (self.pages / 2).max(1);
                 (self.careful, self.calm) = (true, 0);
             }
         }
+        self.blamed = self.blamed.saturating_sub(1);
     }
 
     /// The last page held nothing new: a server that repeats itself is not asked for more at once.
@@ -112,6 +117,15 @@ mod tests {
     fn each_page_allows_one_more_up_to_a_limit() {
         assert_eq!(after(3, Traffic::Free).pages(), 3);
         assert_eq!(after(99, Traffic::Free).pages(), PAGES_MAX - 1);
+    }
+
+    #[test]
+    fn pages_lost_together_count_once() {
+        let mut ahead = after(12, Traffic::Free);
+        (0..13).for_each(|_| ahead.page(14, 230, Traffic::Lossy));
+        assert_eq!(ahead.pages(), 6);
+        ahead.page(14, 230, Traffic::Lossy);
+        assert_eq!(ahead.pages(), 3);
     }
 
     #[test]
