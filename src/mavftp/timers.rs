@@ -107,6 +107,16 @@ mod tests {
     }
 
     #[test]
+    fn a_round_trip_much_longer_than_the_shortest_stood_in_a_line() {
+        let mut round_trip = RoundTrip::default();
+        assert!(!round_trip.is_queueing());
+        for (trip, queueing) in [(100, false), (240, false), (260, true), (110, false)] {
+            round_trip.sample(Duration::from_millis(trip));
+            assert_eq!(round_trip.is_queueing(), queueing, "{trip} ms");
+        }
+    }
+
+    #[test]
     fn a_fast_link_keeps_the_least_wait_and_slow_requests_their_floor() {
         let mut round_trip = RoundTrip::default();
         round_trip.sample(Duration::from_micros(100));

@@ -242,3 +242,33 @@ fn listings_of_a_link_take_turns() {
     assert_eq!(world.finish(long), Ok(Reply::Done));
     assert_eq!(names(&world, long).len(), 1_000);
 }
+
+#[test]
+fn a_directory_that_changes_meanwhile_names_nothing_twice() {
+    for kind in ALL {
+        for_seeds(0..12, |seed| {
+            let clean = seed % 2 == 0;
+            let faults = if clean { Faults::WIFI.with_loss(0.0) } else { Faults::BAD };
+            // A board drops answers that come close together.
+            let in_order = clean && kind != Kind::Px4(Firmware::Board);
+            let mut world = kind.world(seed, faults);
+            let mut random = Random::new(seed);
+            fill(&world.files, &even(300));
+            let id = begin(&mut world);
+            for n in 0..40 {
+                let place = if random.chance(0.5) { "aa" } else { "zz" };
+                world.files.insert(&format!("{DIRECTORY}/{place}_{n}"), b"x");
+                world.run_for(Duration::from_millis(random.below(40)));
+            }
+            assert_eq!(world.finish(id), Ok(Reply::Done));
+            let mut listed = names(&world, id);
+            let count = listed.len();
+            listed.sort();
+            listed.dedup();
+            assert_eq!(listed.len(), count);
+            // Pages that are read in their order repeat what a newcomer moved, and miss nothing.
+            let there = |name: &String| listed.binary_search(&name.clone().into()).is_ok();
+            assert!(!in_order || even(300).iter().all(there), "{kind:?}");
+        });
+    }
+}

@@ -505,6 +505,26 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_a_later_one_overtook_is_asked_for_again_soon() {
+        let start = Instant::now();
+        let mut exchange = Exchange::new(7, CAP);
+        let floor = Duration::from_millis(500);
+        let page = |offset| Payload { offset, ..Payload::request(Opcode::ListDirectory) };
+        let mut ask = |mark| exchange.send(start, owner(mark), page(mark), floor);
+        let (first, second, third) = (ask(0), ask(14), ask(28));
+        assert_eq!(exchange.pages(), 3);
+        let now = start + Duration::from_millis(20);
+        exchange.receive(now, &Payload::ack(&second).with_data(b"x")).unwrap();
+        assert_eq!(exchange.resend(now), None, "it may still be on its way");
+        let late = start + Duration::from_millis(30);
+        assert_eq!(exchange.next_deadline(now), Some(late));
+        assert_eq!(exchange.resend(late), Some(first));
+        assert_eq!(exchange.resend(late), None, "the last was overtaken by none");
+        exchange.receive(late, &Payload::ack(&third).with_data(b"x")).unwrap();
+        assert_eq!(exchange.resend(late), None, "what left later was not overtaken");
+    }
+
+    #[test]
     fn a_stale_cached_answer_makes_the_request_change_its_number() {
         let now = Instant::now();
         let mut exchange = Exchange::new(7, CAP);

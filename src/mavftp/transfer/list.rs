@@ -2,8 +2,10 @@
 //! empty pages, repeated entries, and servers that do not know the opcode with times. Pages are asked
 //! for ahead where the ones before are guessed to end; entries are handed on in their order.
 //!
-//! A directory that changes meanwhile is listed without naming anything twice, but what moves across
-//! the edge of a page between two requests may be missed, as it may be one page at a time.
+//! Servers count entries anew for each page. While a directory changes, nothing is named twice; what
+//! a removal moves to a page that was read before is missed, as it is one page at a time; and what a
+//! newcomer moves is missed too, if the page behind was read before the one in front, because a
+//! request was lost. The next listing shows it.
 
 use std::collections::{BTreeMap, HashSet};
 

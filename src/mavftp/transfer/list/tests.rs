@@ -1,6 +1,9 @@
 //! What a listing asks for, what it believes, and that its entries are those of a lock-step listing.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::mavftp::wire::DATA_BYTES_MAX;
 
 const FREE: Traffic = Traffic::Free;
 
@@ -243,4 +246,128 @@ fn a_listing_without_end_is_stopped() {
     .skip(1)
     .find(|step| !matches!(step, ListStep::Page(_)));
     assert_eq!(last, Some(ListStep::Failed(Error::Endless)));
+}
+
+/// One entry of a directory as a server has it.
+#[derive(Debug, Clone, Copy)]
+enum Item {
+    /// Sent, with a name so long.
+    Plain(usize),
+    /// Sent as something to skip.
+    Skipped,
+    /// Counted and not sent.
+    Hidden,
+    /// Too long for a page.
+    TooLong,
+}
+
+/// How a server pages, with what is too long for a page.
+#[derive(Debug, Clone, Copy)]
+enum Pager {
+    /// Says that the listing ends there.
+    Ends,
+    /// Sends an empty page.
+    Empty,
+}
+
+impl Pager {
+    fn page(self, items: &[Item], offset: u32) -> Result<Vec<u8>, Nak> {
+        let mut text = Vec::new();
+        let rest = items.iter().enumerate().skip(offset as usize);
+        let rest_is_empty = rest.len() == 0;
+        for (n, item) in rest {
+            let entry = match item {
+                Item::Plain(length) => format!("F{n:04}{}\t1\0", "x".repeat(*length)),
+                Item::Skipped => "S\0".into(),
+                Item::Hidden => String::new(),
+                Item::TooLong => break,
+            };
+            if text.len() + entry.len() > DATA_BYTES_MAX {
+                break;
+            }
+            text.extend_from_slice(entry.as_bytes());
+        }
+        match self {
+            Pager::Empty if !rest_is_empty => Ok(text),
+            Pager::Empty | Pager::Ends if text.is_empty() => Err(Nak::Eof),
+            Pager::Empty | Pager::Ends => Ok(text),
+        }
+    }
+
+    /// What a client finds that asks for one page after another.
+    fn list_in_lock_step(self, items: &[Item]) -> Vec<Vec<u8>> {
+        let (mut found, mut offset, mut empty) = (Vec::new(), 0, 0);
+        while let Ok(text) = self.page(items, offset) {
+            let listed = parse_entries(&text, false);
+            empty = if listed.count == 0 { empty + 1 } else { 0 };
+            if empty == EMPTY_PAGES_MAX {
+                break;
+            }
+            offset += listed.count.max(1);
+            for entry in listed.entries {
+                if !found.contains(&entry.name) {
+                    found.push(entry.name);
+                }
+            }
+        }
+        found
+    }
+
+    /// What the job finds; `picks` say which page on its way is answered next, and how.
+    fn list_ahead(self, items: &[Item], picks: &[u8]) -> Vec<Vec<u8>> {
+        let mut job = ListJob::new(b"/".to_vec(), false);
+        let (mut flying, mut found) = (Vec::new(), Vec::new());
+        for pick in picks.iter().cycle().take(100 * (items.len() + 10)) {
+            flying.extend(ask_all(&mut job));
+            assert!(!flying.is_empty() && flying.len() <= crate::mavftp::transfer::PAGES_MAX);
+            let offset = flying.remove(usize::from(*pick) % flying.len());
+            if *pick == 77 {
+                job.unask(offset);
+                continue;
+            }
+            let traffic = match pick % 7 {
+                0 => Traffic::Lossy,
+                1 => Traffic::Crowded,
+                _ => FREE,
+            };
+            let page = self.page(items, offset).map(|text| page(&text));
+            let answer = page.unwrap_or_else(|_| Payload::request(Opcode::Nak));
+            let result = page.map(|_| ());
+            match job.answered(offset, result, &answer, traffic) {
+                ListStep::Page(entries) => found.extend(entries),
+                ListStep::Early => {}
+                ListStep::Done(entries) => {
+                    found.extend(entries);
+                    return found.into_iter().map(|entry| entry.name).collect();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("no end")
+    }
+}
+
+fn items() -> impl Strategy<Value = Vec<Item>> {
+    let item = prop_oneof![
+        40 => (0usize..60).prop_map(Item::Plain),
+        10 => (60usize..220).prop_map(Item::Plain),
+        5 => Just(Item::Skipped),
+        5 => Just(Item::Hidden),
+        1 => Just(Item::TooLong),
+    ];
+    let short = (0usize..20).prop_map(Item::Plain);
+    prop_oneof![proptest::collection::vec(item, 0..300), proptest::collection::vec(short, 0..900)]
+}
+
+proptest! {
+    #[test]
+    fn what_is_asked_ahead_finds_what_one_page_after_another_does(
+        items in items(),
+        picks in proptest::collection::vec(any::<u8>(), 1..40),
+        empty in any::<bool>(),
+    ) {
+        prop_assume!(picks.iter().any(|pick| *pick != 77));
+        let pager = if empty { Pager::Empty } else { Pager::Ends };
+        prop_assert_eq!(pager.list_ahead(&items, &picks), pager.list_in_lock_step(&items));
+    }
 }
