@@ -178,7 +178,7 @@ fn time_of(kind: Kind, faults: Faults, seed: u64, count: usize, armed: bool) -> 
 fn a_thousand_files_take_a_quarter_of_the_time_that_one_page_after_another_takes() {
     for kind in ALL {
         let part = match kind {
-            Kind::ArduPilot(_) | Kind::ArduPilotUart(..) => 0.6,
+            Kind::ArduPilot(_) | Kind::ArduPilotOnCard(_) | Kind::ArduPilotUart(..) => 0.6,
             // A board drops answers that come close together.
             Kind::Px4(Firmware::Board) => 0.35,
             Kind::Mavsdk(_) | Kind::Px4(_) => 0.25,
@@ -221,7 +221,7 @@ fn a_short_queue_has_two_pages_in_it_and_an_armed_vehicle_one() {
             }
             let most = match kind {
                 _ if armed => 1,
-                Kind::ArduPilot(_) | Kind::ArduPilotUart(..) => 2,
+                Kind::ArduPilot(_) | Kind::ArduPilotOnCard(_) | Kind::ArduPilotUart(..) => 2,
                 Kind::Mavsdk(_) | Kind::Px4(_) => 16,
             };
             assert!(world.pages.most <= most, "{kind:?} had {} pages", world.pages.most);

@@ -1,11 +1,13 @@
 //! Client and server against each other in virtual time, over a damaged network, from seeds.
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
+mod compared;
 mod hostile;
 mod listings;
 mod network;
 mod personalities;
 mod requests;
+mod thousand;
 mod throughput;
 mod transfers;
 mod vehicles;

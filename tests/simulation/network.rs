@@ -1,6 +1,6 @@
 //! A network in virtual time that loses, repeats, swaps and delays, from a seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// What a link is like, and what goes wrong on it.
@@ -175,6 +175,8 @@ pub struct Network<T> {
     count: u64,
     /// When the last frame in a line's queue has left.
     free_at: BTreeMap<Way, Instant>,
+    /// What has not left yet, each way: when its last byte will have, and its bytes.
+    leaving: BTreeMap<Way, VecDeque<(Instant, u32)>>,
     /// Ways that are losing a run of frames.
     losing: BTreeSet<Way>,
     last_arrival: BTreeMap<Way, Instant>,
@@ -189,6 +191,7 @@ impl<T: Clone> Network<T> {
             flying: BTreeMap::new(),
             count: 0,
             free_at: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             losing: BTreeSet::new(),
             last_arrival: BTreeMap::new(),
         }
@@ -228,25 +231,42 @@ impl<T: Clone> Network<T> {
         self.flying.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Bytes that wait for the line of this way.
+    /// Bytes sent this way that have not left yet. Where one line serves both ways, what goes the
+    /// other way is in no buffer of this one.
     pub fn waiting_bytes(&self, now: Instant, way: Way) -> u32 {
-        let (rate, _) = self.faults.of(way);
-        let free = self.free_at.get(&self.faults.line_of(way));
-        let wait = free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
-        (wait.as_secs_f64() * f64::from(rate.unwrap_or(0))).ceil() as u32
+        let (Some(rate), _) = self.faults.of(way) else { return 0 };
+        let left = |(leaves, bytes): &(Instant, u32)| {
+            let rest = leaves.saturating_duration_since(now).as_secs_f64() * f64::from(rate);
+            f64::from(*bytes).min(rest)
+        };
+        let waiting: f64 = self.leaving.get(&way).into_iter().flatten().map(left).sum();
+        waiting.ceil() as u32
+    }
+
+    /// Bytes that wait for the line that this way's frames leave by.
+    fn line_bytes(&self, now: Instant, way: Way) -> u32 {
+        match self.faults.half_duplex {
+            true => self.waiting_bytes(now, Way::Up) + self.waiting_bytes(now, Way::Down),
+            false => self.waiting_bytes(now, way),
+        }
     }
 
     /// When the last byte of a frame leaves, or `None` when the line's queue is full.
     fn leave(&mut self, now: Instant, way: Way, bytes: u32) -> Option<Instant> {
         let (rate, queue_bytes) = self.faults.of(way);
         let Some(rate) = rate else { return Some(now) };
-        if u64::from(self.waiting_bytes(now, way)) + u64::from(bytes) > u64::from(queue_bytes) {
+        let leaving = self.leaving.entry(way).or_default();
+        while leaving.front().is_some_and(|(leaves, _)| *leaves <= now) {
+            leaving.pop_front();
+        }
+        if u64::from(self.line_bytes(now, way)) + u64::from(bytes) > u64::from(queue_bytes) {
             return None;
         }
         let line = self.faults.line_of(way);
         let free = self.free_at.get(&line).copied().unwrap_or(now).max(now);
         let leaves = free + Duration::from_secs_f64(f64::from(bytes) / f64::from(rate));
         self.free_at.insert(line, leaves);
+        self.leaving.entry(way).or_default().push_back((leaves, bytes));
         Some(leaves)
     }
 
@@ -311,6 +331,19 @@ mod tests {
             }
             assert_eq!((last - start).as_millis(), up);
         }
+    }
+
+    #[test]
+    fn what_goes_the_other_way_on_a_shared_line_waits_in_no_buffer_of_this_one() {
+        let start = Instant::now();
+        let mut network = Network::new(Faults::HALF_DUPLEX, 1);
+        (0..3).for_each(|n| network.send(start, Way::Up, FRAME, n));
+        network.send(start, Way::Down, FRAME, 3);
+        assert_eq!(network.waiting_bytes(start, Way::Up), 3 * FRAME);
+        assert_eq!(network.waiting_bytes(start, Way::Down), FRAME);
+        let half = start + Duration::from_millis(3 * 133 + 66);
+        assert_eq!(network.waiting_bytes(half, Way::Up), 0);
+        assert_eq!(network.waiting_bytes(half, Way::Down), FRAME / 2 + 1);
     }
 
     #[test]

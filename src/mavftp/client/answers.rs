@@ -27,6 +27,9 @@ impl Client {
     pub fn receive(&mut self, now: Instant, payload: &Payload) {
         let silence = now.saturating_duration_since(self.heard);
         self.heard = now;
+        if payload.req_opcode == Opcode::BurstReadFile as u8 {
+            return self.burst_received(now, silence, payload);
+        }
         let Some(answer) = self.exchange.receive(now, payload) else { return };
         if answer.request.block && (self.doubtful || silence >= DOUBT) {
             // The silence may have cost the session; the block, and what comes right behind it, is
@@ -37,6 +40,7 @@ impl Client {
         match answer.request.owner {
             Owner::Open => self.open_answered(now, &answer),
             Owner::Close => self.close_answered(&answer),
+            Owner::KeepAlive => {}
             Owner::Job(id, mark) => self.job_answered(now, id, mark, &answer),
         }
     }
@@ -98,8 +102,11 @@ impl Client {
         }
     }
 
-    /// A server that says its session is another's is left alone, and asked again; true then.
+    /// A server that says its session is another's is left alone, and asked again; true then. Where the
+    /// session is only one of ours that we have closed since, it is asked again at once.
     fn hold_if_taken(&mut self, now: Instant, id: RequestId, mark: u32, answer: &Answer) -> bool {
+        let carried = answer.request.payload.session;
+        let outdated = self.slot.open().is_some_and(|holding| holding.session != carried);
         let pause = match answer.result {
             Err(Nak::NoSessionsAvailable) => CROWDED,
             Err(Nak::InvalidSession) if !answer.request.block => LEFT_ALONE,
@@ -113,7 +120,9 @@ impl Client {
             Kind::Confirm(confirm) => confirm.list.unask(mark),
             Kind::Read(_) | Kind::Write(_) => return false,
         }
-        self.hold_until = Some(now + pause);
+        if !outdated {
+            self.hold_until = Some(now + pause);
+        }
         true
     }
 
@@ -186,7 +195,7 @@ impl Client {
         }
     }
 
-    fn end_if_read(&mut self, id: RequestId) {
+    pub(super) fn end_if_read(&mut self, id: RequestId) {
         if let Some(Job { kind: Kind::Read(read), .. }) = self.jobs.get(&id)
             && read.is_complete()
         {
@@ -213,7 +222,7 @@ impl Client {
     }
 
     /// Bytes of a file moved; whoever waits for the session sees that it is put to use.
-    fn moved(&mut self, now: Instant, id: RequestId) {
+    pub(super) fn moved(&mut self, now: Instant, id: RequestId) {
         self.progress = now;
         if let Some(factor) = self.block_size.deliver(now) {
             self.exchange.rescale(factor);
@@ -266,7 +275,8 @@ impl Client {
         // A shared id tells nothing: what is open under it may be another station's.
         let repeated = answer.request.tries > 1;
         let own = self.taken.reclaim(now, one);
-        match own.or((repeated && !one).then_some(answer.request.payload.session)) {
+        let ours = !one && (repeated || (nak == Nak::Fail && self.taken.clears()));
+        match own.or(ours.then_some(answer.request.payload.session)) {
             Some(session) => self.slot = Slot::MustClose { session, finishing: None },
             None if taken => {
                 self.taken.refused(now);
@@ -361,6 +371,7 @@ impl Client {
 
     /// The server has closed our file, or may have: what was on its way is asked for again.
     pub(super) fn lose_session(&mut self) {
+        self.stream.lose();
         self.forget_blocks();
         self.exchange.forget_others(|request| request.owner == Owner::Open);
         if matches!(self.slot, Slot::Opening(_) | Slot::Open(_)) {
@@ -378,7 +389,7 @@ impl Client {
     }
 
     /// A block was refused as if our file were not open.
-    fn session_refused(&mut self, result: Result<(), Nak>) {
+    pub(super) fn session_refused(&mut self, result: Result<(), Nak>) {
         let session = self.slot.open().map(|holding| holding.session);
         self.lose_session();
         let gone =

@@ -23,6 +23,8 @@ pub enum Owner {
     Open,
     /// The closing of that file.
     Close,
+    /// Nobody: it keeps the session from ending.
+    KeepAlive,
 }
 
 /// A request on its way.
@@ -37,11 +39,20 @@ pub struct Outstanding {
     /// Whether it moves a block and so counts in the window.
     pub block: bool,
     floor: Duration,
+    /// Its round trip is that of the link, not of a queue behind a burst.
+    timed: bool,
     /// When it is sent again; of blocks, `Recovery` knows.
     deadline: Instant,
     sent: Instant,
     /// Its place among the blocks.
     place: u64,
+}
+
+impl Outstanding {
+    /// Whether its answer has not come in time, of one that moves no block.
+    pub fn is_late(&self, now: Instant) -> bool {
+        self.deadline <= now
+    }
 }
 
 /// An answer that matched.
@@ -117,8 +128,17 @@ impl Exchange {
             *self.of_job.entry(id).or_default() += 1;
         }
         let deadline = now + self.timeout(1, floor);
-        let request =
-            Outstanding { owner, tries: 1, payload, block, floor, deadline, sent: now, place };
+        let request = Outstanding {
+            owner,
+            tries: 1,
+            payload,
+            block,
+            floor,
+            timed: true,
+            deadline,
+            sent: now,
+            place,
+        };
         self.outstanding.insert(number, request);
         payload
     }
@@ -142,7 +162,7 @@ impl Exchange {
             return None;
         }
         let (place, tries, sent) = (request.place, request.tries, request.sent);
-        let trip = (tries == 1).then_some(now.saturating_duration_since(sent));
+        let trip = (tries == 1 && request.timed).then_some(now.saturating_duration_since(sent));
         if request.block {
             if let Some(trip) = trip {
                 self.block_trips.sample(trip);
@@ -277,6 +297,11 @@ impl Exchange {
         flow.next_at(now)
     }
 
+    /// What is on its way has to wait for something else than the link.
+    pub fn stop_timing(&mut self) {
+        self.outstanding.values_mut().for_each(|request| request.timed = false);
+    }
+
     /// Blocks sent again in a row with nothing heard.
     pub fn unheard(&self) -> u32 {
         self.recovery.unheard()
@@ -305,6 +330,11 @@ impl Exchange {
         first
     }
 
+    /// Notes a frame that belongs to nothing.
+    pub fn note_unmatched(&mut self) {
+        self.unmatched += 1;
+    }
+
     /// Frames from the server that answered nothing outstanding: late, repeated or not for us.
     pub fn unmatched(&self) -> u64 {
         self.unmatched
@@ -316,27 +346,6 @@ impl Exchange {
             Some(_) => &self.block_trips,
             None => &self.other_trips,
         }
-    }
-
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        let f = |f: &Flow| {
-            format!(
-                "[rate {:.1} limit {} trip {:?} loss {:.2} {}]",
-                f.rate(),
-                f.limit(),
-                f.trip(),
-                f.loss(),
-                f.debug()
-            )
-        };
-        format!(
-            "r{} w{} trips {:?} others {:?}",
-            f(&self.reading),
-            f(&self.writing),
-            self.block_trips,
-            self.other_trips
-        )
     }
 
     /// What is known of reading.

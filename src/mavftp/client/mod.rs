@@ -15,7 +15,10 @@ use job::{Job, Kind, Upload};
 use schedule::Place;
 use simple::{CHECKSUM_PATIENCE, SimpleOp};
 use slot::{SHARED, Slot};
+use stream::Stream;
 use taken::Taken;
+
+pub use stream::Bursts;
 
 mod answers;
 mod exchange;
@@ -25,6 +28,7 @@ mod recovery;
 mod schedule;
 mod simple;
 mod slot;
+mod stream;
 mod taken;
 mod turns;
 
@@ -178,6 +182,8 @@ pub struct Traits {
     /// Whether there is one session for all stations, which refuses whoever comes second. Such a
     /// server (PX4) remembers but its last answer, and may name an old error in a refusal.
     pub one_session: bool,
+    /// How its bursts behave.
+    pub bursts: Bursts,
 }
 
 /// What a request brings about on its way to its end.
@@ -222,6 +228,7 @@ pub struct Client {
     line: BTreeSet<Place>,
     block_size: BlockSize,
     slot: Slot,
+    stream: Stream,
     taken: Taken,
     events: VecDeque<Event>,
     /// Order of arrival of jobs.
@@ -267,6 +274,7 @@ impl Client {
             line: BTreeSet::new(),
             block_size: BlockSize::default(),
             slot: Slot::Free,
+            stream: Stream::new(traits.bursts),
             taken: Taken::default(),
             events: VecDeque::new(),
             turns: 0,
@@ -392,11 +400,6 @@ impl Client {
         self.exchange.unmatched()
     }
 
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        format!("block {} {}", self.block_size.bytes(), self.exchange.debug())
-    }
-
     /// What to do now; call until it answers [`Output::Wait`].
     pub fn poll(&mut self, now: Instant) -> Output {
         self.expire(now);
@@ -432,14 +435,6 @@ impl Client {
         }
         if let Some(job) = self.jobs.remove(&id) {
             self.line.remove(&(job.class, job.turn, id));
-            if result == Err(Error::TimedOut) {
-                eprintln!(
-                    "TIMEOUT {job:?} slot {:?} {} hold {:?}",
-                    self.slot,
-                    self.exchange.debug(),
-                    self.hold_until
-                );
-            }
             self.events.push_back(Event::Done(id, result));
         }
     }

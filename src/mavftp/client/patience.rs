@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::mavftp::wire::Opcode;
 
-use super::exchange::Owner;
+use super::exchange::{Outstanding, Owner};
 use super::job::{Job, Kind};
 use super::simple::{SILENT_TRIES, SimpleOp};
 use super::slot::{File, Slot};
@@ -14,6 +14,9 @@ use super::{Client, Error, RequestId};
 /// A closing or opening that nobody waits for, or others wait behind, is not repeated more often:
 /// there are servers that pass over what they cannot open.
 const SESSION_TRIES: u32 = 3;
+/// A closing of a session that is ours alone, and behind which nobody waits, is repeated through a
+/// silence of some seconds: there are servers that never close a file by themselves.
+const CLOSE_TRIES: u32 = 9;
 
 impl Client {
     /// Ends what has waited too long, and gives up what some servers never answer.
@@ -40,13 +43,16 @@ impl Client {
     /// Patience counts from the last progress; for a job that only waits its turn, from when any
     /// file's bytes moved last. An upload that waits for its own source has all the time it needs.
     fn deadline(&self, id: RequestId, job: &Job) -> Option<Instant> {
-        let waiting = job.kind.unfinished() && self.exchange.of_job(id) == 0;
+        let waiting =
+            (job.kind.unfinished() && self.exchange.of_job(id) == 0) || self.stream.holds_others();
         let since = if waiting { job.progress.max(self.progress) } else { job.progress };
         (!waiting || !job.kind.is_starved()).then_some(since + job.patience)
     }
 
     fn give_up_unheard(&mut self, now: Instant) {
-        if !self.exchange.any_other(|request| request.tries > SILENT_TRIES.min(SESSION_TRIES)) {
+        // The last try has its time too; what is closed before that, an opening on its way overtakes.
+        let tried = |request: &Outstanding, tries| request.tries >= tries && request.is_late(now);
+        if !self.exchange.any_other(|request| tried(request, SILENT_TRIES.min(SESSION_TRIES))) {
             return;
         }
         let awaited = match &self.slot {
@@ -54,10 +60,18 @@ impl Client {
             Slot::Opening(file) => !self.opens_in_vain(file),
             Slot::Free | Slot::Open(_) | Slot::MustClose { .. } => false,
         };
+        // What is closed late under a number that all stations share may be another's file.
+        let contended = self.next_file().is_some();
+        let alone = !self.traits.one_session && !self.leaving && !contended;
+        let closings = if alone { CLOSE_TRIES } else { SESSION_TRIES };
         let unheard = self.exchange.forget_others(|request| {
-            let session = matches!(request.owner, Owner::Close | Owner::Open);
-            let tired = request.tries > SESSION_TRIES && session && !awaited;
-            let silent = request.tries > SILENT_TRIES
+            let tired = !awaited
+                && match request.owner {
+                    Owner::Close => tried(request, closings),
+                    Owner::Open | Owner::KeepAlive => tried(request, SESSION_TRIES),
+                    Owner::Job(..) => false,
+                };
+            let silent = tried(request, SILENT_TRIES)
                 && matches!(
                     request.payload.command(),
                     Some(Opcode::ListDirectoryWithTime | Opcode::TruncateFile)
@@ -68,10 +82,14 @@ impl Client {
             match request.owner {
                 Owner::Close => {
                     self.taken.left_open(now, request.payload.session);
+                    if contended && !self.traits.one_session {
+                        self.taken.abandon(request.payload.session);
+                    }
                     self.slot = Slot::Free;
                 }
                 Owner::Open => self.open_unheard(request.payload.session),
                 Owner::Job(id, mark) => self.job_unheard(id, mark),
+                Owner::KeepAlive => {}
             }
         }
     }

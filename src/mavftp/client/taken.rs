@@ -17,6 +17,10 @@ pub struct Taken {
     refusals: u32,
     until: Option<Instant>,
     unclosed: Option<(u8, Instant)>,
+    /// One that others did not wait for; it is closed when nobody needs a file.
+    abandoned: Option<u8>,
+    /// An opening was refused without a reason, and what may have been in its way was closed.
+    cleared: bool,
 }
 
 impl Taken {
@@ -39,7 +43,24 @@ impl Taken {
 
     /// Notes that a file was opened, by us or under our eyes by another station.
     pub fn opened(&mut self) {
-        *self = Taken::default();
+        *self = Taken { abandoned: self.abandoned, ..Taken::default() };
+    }
+
+    /// Notes that our session may still be open because others waited for their file.
+    pub fn abandon(&mut self, session: u8) {
+        self.abandoned = Some(session);
+    }
+
+    /// The session that was abandoned, told once.
+    pub fn take_abandoned(&mut self) -> Option<u8> {
+        self.abandoned.take()
+    }
+
+    /// Whether what may be in the way of an opening is to be closed: once in a row of refusals. The
+    /// network may have brought an earlier opening twice, the second time to a server that had lost
+    /// the first.
+    pub fn clears(&mut self) -> bool {
+        !std::mem::replace(&mut self.cleared, true)
     }
 
     /// Notes that our session may still be open.

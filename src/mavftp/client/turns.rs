@@ -14,6 +14,11 @@ impl Client {
     pub(super) fn turn_slot(&mut self, now: Instant) -> Option<Payload> {
         match &self.slot {
             Slot::Free if self.taken.waits(now) => None,
+            Slot::Free if self.next_file().is_none() => {
+                let session = self.taken.take_abandoned()?;
+                self.slot = Slot::Closing { finishing: None };
+                Some(self.close(now, session))
+            }
             Slot::Free => self.open_next(now),
             Slot::Open(_) => self.close_if_due(now),
             Slot::Opening(_) | Slot::MustClose { .. } | Slot::Closing { .. } => None,
@@ -69,6 +74,7 @@ impl Client {
     pub(super) fn start_close(&mut self, now: Instant, finishing: Option<RequestId>) -> Payload {
         let session = self.slot.open().map_or(self.own_session, |holding| holding.session);
         self.slot = Slot::Closing { finishing };
+        self.stream.lose();
         self.close(now, session)
     }
 
@@ -158,7 +164,7 @@ impl Client {
             true => !used || self.may_give_way(now, holding),
             false => !used && (self.leaving || now >= holding.idle_at()),
         };
-        if !due || self.exchange.blocks() > 0 {
+        if !due || self.exchange.blocks() > 0 || self.stream.holds_others() {
             return None;
         }
         let users = self.users(&holding.file);

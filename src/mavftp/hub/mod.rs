@@ -310,11 +310,6 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
         clients.any(Client::holds_session)
     }
 
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        self.vehicles.values().filter_map(|v| v.client.as_ref()).map(|c| c.debug()).collect()
-    }
-
     /// What to do now; call until it answers [`HubOutput::Wait`].
     pub fn poll(&mut self, now: Instant) -> HubOutput<P> {
         if let Some(event) = self.refused.pop() {

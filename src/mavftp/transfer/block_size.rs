@@ -46,6 +46,15 @@ impl BlockSize {
         SIZES[self.index.min(SIZES.len() - 1)]
     }
 
+    /// Whether a block of so many bytes would be another with the next size: in several parts, or
+    /// full again where there is no smaller one.
+    pub fn splits(&self, bytes: u8) -> bool {
+        match SIZES.get(self.index + 1) {
+            Some(smaller) => bytes > *smaller,
+            None => bytes >= self.bytes(),
+        }
+    }
+
     /// Notes that a block arrived; answers by how much smaller blocks are from now on, if they are.
     pub fn deliver(&mut self, now: Instant) -> Option<f64> {
         let before = self.bytes();
@@ -170,6 +179,16 @@ mod tests {
     fn smaller_blocks_stay_where_they_bring_more() {
         let seen = run(120, |size| if size > 110 { 0.3 } else { 0.9 });
         assert!(seen.iter().filter(|size| **size == 110).count() > 90, "{seen:?}");
+    }
+
+    #[test]
+    fn the_only_block_of_a_short_file_is_split_too() {
+        let (mut size, now) = (BlockSize::default(), Instant::now());
+        for (bytes, splits) in [(239, true), (111, true), (110, false), (20, false)] {
+            assert_eq!(size.splits(bytes), splits);
+        }
+        (1..=6).for_each(|n| drop(size.lose(now, (n - 1) % 3 + 1)));
+        assert_eq!((size.bytes(), size.splits(80), size.splits(79)), (80, true, false));
     }
 
     #[test]

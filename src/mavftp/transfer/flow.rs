@@ -133,9 +133,14 @@ impl Flow {
         wanted.max(least).min(self.cap)
     }
 
+    /// Whether the rate is known, and not only growing.
+    pub fn is_steady(&self) -> bool {
+        self.rate() > 0.0 && !matches!(self.phase, Phase::Startup(_))
+    }
+
     /// Whether the server's own limit is what holds this flow back.
     pub fn is_capped(&self) -> bool {
-        self.limit() == self.cap && !matches!(self.phase, Phase::Startup(..))
+        self.limit() == self.cap && self.is_steady()
     }
 
     /// When the next request may leave; `None`: at once.
@@ -214,11 +219,6 @@ impl Flow {
     pub fn rescale(&mut self, factor: f64) {
         self.rates.iter_mut().for_each(|rate| *rate *= factor);
         self.round = None;
-    }
-
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        format!("{:?} {} rounds {:?}", self.phase, self.rounds, self.rates)
     }
 
     fn pace(&self) -> f64 {
