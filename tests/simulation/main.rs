@@ -3,6 +3,7 @@
 
 mod compared;
 mod hostile;
+mod listings;
 mod network;
 mod personalities;
 mod requests;

@@ -72,9 +72,10 @@ impl Client {
     }
 
     fn job_answered(&mut self, now: Instant, id: RequestId, mark: u32, answer: &Answer) {
-        if self.hold_if_taken(now, id, answer) {
+        if self.hold_if_taken(now, id, mark, answer) {
             return;
         }
+        let traffic = self.exchange.traffic(&answer.request);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.blocked = None;
         let (result, payload) = (answer.result, &answer.payload);
@@ -84,22 +85,17 @@ impl Client {
                 self.simple_step(now, id, step);
             }
             Kind::List(list) => {
-                let step = list.answered(result, payload);
+                let step = list.answered(mark, result, payload, traffic);
                 let (has_time, unreadable) = (list.has_time(), list.unreadable());
                 if matches!(result, Ok(()) | Err(Nak::Eof)) {
                     self.lists_time = Some(has_time);
                 }
                 self.list_step(now, id, step, unreadable);
             }
-            Kind::Confirm(confirm) => match confirm.list.answered(result, payload) {
-                ListStep::Page(entries) => confirm.page(&entries),
-                ListStep::WithoutTime => {}
-                ListStep::Done => {
-                    let verdict = confirm.verdict();
-                    self.end(id, verdict);
-                }
-                ListStep::Failed(error) => self.end(id, Err(error)),
-            },
+            Kind::Confirm(confirm) => {
+                let step = confirm.list.answered(mark, result, payload, traffic);
+                self.confirm_step(now, id, step);
+            }
             Kind::Read(read) => {
                 let size = answer.request.payload.size;
                 let step = read.answered((mark, size), result, payload);
@@ -115,7 +111,7 @@ impl Client {
 
     /// A server that says its session is another's is left alone, and asked again; true then. Where the
     /// session is only one of ours that we have closed since, it is asked again at once.
-    fn hold_if_taken(&mut self, now: Instant, id: RequestId, answer: &Answer) -> bool {
+    fn hold_if_taken(&mut self, now: Instant, id: RequestId, mark: u32, answer: &Answer) -> bool {
         let carried = answer.request.payload.session;
         let outdated = self.slot.open().is_some_and(|holding| holding.session != carried);
         let pause = match answer.result {
@@ -127,8 +123,8 @@ impl Client {
         job.blocked = Some(Error::Busy);
         match &mut job.kind {
             Kind::Simple(_, asked) => *asked = false,
-            Kind::List(list) => list.unask(),
-            Kind::Confirm(confirm) => confirm.list.unask(),
+            Kind::List(list) => list.unask(mark),
+            Kind::Confirm(confirm) => confirm.list.unask(mark),
             Kind::Read(_) | Kind::Write(_) => return false,
         }
         if !outdated {
@@ -150,6 +146,26 @@ impl Client {
         }
     }
 
+    fn confirm_step(&mut self, now: Instant, id: RequestId, step: ListStep) {
+        let Some(Job { kind: Kind::Confirm(confirm), .. }) = self.jobs.get_mut(&id) else { return };
+        match step {
+            ListStep::Page(entries) => {
+                confirm.page(&entries);
+                if !entries.is_empty() {
+                    self.mark_progress(now, id);
+                }
+            }
+            ListStep::Early => self.mark_progress(now, id),
+            ListStep::WithoutTime => {}
+            ListStep::Done(entries) => {
+                confirm.page(&entries);
+                let verdict = confirm.verdict();
+                self.end(id, verdict);
+            }
+            ListStep::Failed(error) => self.end(id, Err(error)),
+        }
+    }
+
     fn list_step(&mut self, now: Instant, id: RequestId, step: ListStep, unreadable: u32) {
         match step {
             ListStep::Page(entries) => {
@@ -159,8 +175,11 @@ impl Client {
                 }
                 self.events.push_back(Event::Page(id, entries));
             }
-            ListStep::WithoutTime => self.mark_progress(now, id),
-            ListStep::Done => {
+            ListStep::Early | ListStep::WithoutTime => self.mark_progress(now, id),
+            ListStep::Done(entries) => {
+                if !entries.is_empty() {
+                    self.events.push_back(Event::Page(id, entries));
+                }
                 if unreadable > 0 {
                     tracing::warn!(unreadable, "entries of a listing could not be read");
                 }

@@ -251,6 +251,8 @@ pub struct Client {
     never_sums: bool,
     /// The open file is doubtful since a silence.
     doubtful: bool,
+    /// The vehicle has more to do than to list.
+    gentle: bool,
     /// Nobody will ask for anything more.
     leaving: bool,
 }
@@ -285,6 +287,7 @@ impl Client {
             never_truncates: false,
             never_sums: false,
             doubtful: false,
+            gentle: false,
             leaving: false,
         }
     }
@@ -365,6 +368,11 @@ impl Client {
     /// Says that the target was silent or rebooted: what was open is open no more.
     pub fn server_returned(&mut self) {
         self.doubtful = true;
+    }
+
+    /// Says whether the vehicle is in use, so that listings ask for one page after another.
+    pub fn set_gentle(&mut self, gentle: bool) {
+        self.gentle = gentle;
     }
 
     /// Says that no request will follow: a file that is open is closed without waiting for one.

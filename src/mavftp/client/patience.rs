@@ -88,7 +88,7 @@ impl Client {
                     self.slot = Slot::Free;
                 }
                 Owner::Open => self.open_unheard(request.payload.session),
-                Owner::Job(id, _) => self.job_unheard(id),
+                Owner::Job(id, mark) => self.job_unheard(id, mark),
                 Owner::KeepAlive => {}
             }
         }
@@ -115,14 +115,14 @@ impl Client {
             self.heard > job.progress && matches!(job.kind, Kind::Simple(SimpleOp::Checksum(_), _));
     }
 
-    fn job_unheard(&mut self, id: RequestId) {
+    fn job_unheard(&mut self, id: RequestId, mark: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         // Where nothing else was heard either, it was the link that was silent.
         self.never_truncates |= self.heard > job.progress
             && matches!(job.kind, Kind::Simple(SimpleOp::Truncate(..), _));
         match &mut job.kind {
             Kind::List(list) if list.may_be_unheard() => list.fall_back(),
-            Kind::List(list) => list.unask(),
+            Kind::List(list) => list.unask(mark),
             Kind::Simple(SimpleOp::Truncate(..), _) => self.end(id, Err(Error::Unsupported)),
             Kind::Simple(..) | Kind::Confirm(_) | Kind::Read(_) | Kind::Write(_) => {}
         }

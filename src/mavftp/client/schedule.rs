@@ -4,6 +4,7 @@
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use crate::mavftp::transfer::PAGES_MAX;
 use crate::mavftp::wire::{Opcode, Payload};
 
 use super::exchange::Owner;
@@ -149,15 +150,26 @@ impl Client {
     }
 
     fn next_page(&mut self, now: Instant, id: RequestId) -> Option<Payload> {
-        if !self.exchange.has_room() {
+        if !self.exchange.has_room() || self.exchange.pages() >= self.pages_at_once() {
             return None;
         }
-        let request = match &mut self.jobs.get_mut(&id)?.kind {
+        let (offset, request) = match &mut self.jobs.get_mut(&id)?.kind {
             Kind::List(list) => list.ask()?,
             Kind::Confirm(confirm) => confirm.list.ask()?,
             Kind::Simple(..) | Kind::Read(_) | Kind::Write(_) => return None,
         };
-        Some(self.send(now, Owner::Job(id, 0), request, LIST_FLOOR))
+        // Listings take turns: a long one may have all places that there are.
+        self.go_behind(vec![id]);
+        Some(self.send(now, Owner::Job(id, offset), request, LIST_FLOOR))
+    }
+
+    /// Pages that may be on their way in all. A short queue keeps places for others; a vehicle that
+    /// has more to do than list gets one after another.
+    fn pages_at_once(&self) -> usize {
+        match self.gentle {
+            true => 1,
+            false => (self.traits.queue / 2).clamp(1, PAGES_MAX),
+        }
     }
 
     fn next_block(&mut self, now: Instant, id: RequestId, writes: bool) -> Option<Payload> {

@@ -324,7 +324,9 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 return HubOutput::Send(Some(vehicle.address), Frame::AskIdentity(*target));
             }
             wake = vehicle.identity_due().map_or(wake, |due| wake.min(due));
+            let armed = vehicle.is_armed();
             let Some(client) = &mut vehicle.client else { continue };
+            client.set_gentle(armed);
             match client.poll(now) {
                 Output::Send(payload) => {
                     return HubOutput::Send(Some(vehicle.address), Frame::Ftp(*target, payload));

@@ -2,6 +2,7 @@
 //! is on its way, the size of blocks, and the choice between reads and bursts. Each is a plain state machine that says which request it wants next and takes
 //! in answers; sequence numbers, sessions and retries belong to `client`.
 
+mod ahead;
 mod block_size;
 mod burst;
 mod choice;
@@ -11,6 +12,7 @@ mod ranges;
 mod read;
 mod write;
 
+pub use ahead::{PAGES_MAX, Traffic};
 pub use block_size::BlockSize;
 pub use burst::{Burst, Taken};
 pub use choice::{Choice, Wanted};
