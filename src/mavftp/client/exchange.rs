@@ -302,6 +302,11 @@ impl Exchange {
         self.outstanding.values_mut().for_each(|request| request.timed = false);
     }
 
+    /// Blocks have come that were not asked for one by one: the silence is no silence.
+    pub fn note_heard(&mut self) {
+        self.recovery.note_heard();
+    }
+
     /// Blocks sent again in a row with nothing heard.
     pub fn unheard(&self) -> u32 {
         self.recovery.unheard()

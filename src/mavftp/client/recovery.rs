@@ -74,6 +74,11 @@ impl Recovery {
         self.unheard
     }
 
+    /// Something else shows that the server is heard.
+    pub fn note_heard(&mut self) {
+        self.unheard = 0;
+    }
+
     /// Forgets a request.
     pub fn forget(&mut self, place: u64) {
         self.queue.remove(&place);

@@ -93,7 +93,9 @@ impl Client {
     fn resend(&mut self, now: Instant) -> Option<Payload> {
         let payload = self.exchange.resend(now)?;
         let block = matches!(payload.command(), Some(Opcode::ReadFile | Opcode::WriteFile));
+        // What waits behind a burst is late, not lost.
         if block
+            && !self.stream.is_used()
             && self.block_size.splits(payload.size)
             && self.block_lost(now, self.exchange.unheard())
         {

@@ -165,6 +165,7 @@ impl Client {
         match taken {
             Some(taken) => {
                 self.stream.mute = 0;
+                self.exchange.note_heard();
                 for _ in 0..taken.skipped {
                     self.block_lost(now, 0);
                 }

@@ -20,7 +20,7 @@ const WORTH_PACKETS: u32 = 16;
 /// both ways on one channel.
 const SLOW: f64 = 30_000.0;
 /// So much more than reads have bursts to deliver.
-const BETTER: f64 = 1.03;
+const BETTER: f64 = 1.05;
 /// What lost is tried again after this, then after twice as long each time.
 const PAUSE: Duration = Duration::from_secs(120);
 const PAUSE_MAX: Duration = Duration::from_secs(960);
@@ -183,9 +183,6 @@ impl Choice {
     }
 
     fn trial(&mut self, flow: &Flow, wanted: &Wanted) -> Option<u32> {
-        if self.kind == Bursts::Replaced {
-            return Some(wanted.bytes.start);
-        }
         let start = wanted.bytes.start;
         if self.packet.is_some() && self.permitted(start, wanted, self.packet) {
             return Some(start);
@@ -200,7 +197,7 @@ impl Choice {
         // Before any packet was timed, those of a burst are believed to come as slowly as reads.
         let reads = || Duration::from_secs_f64(1.0 / flow.rate().max(0.1));
         let packet = self.packet.unwrap_or_else(reads);
-        let unknown = self.packet.is_some() && self.limit.is_none();
+        let unknown = self.packet.is_some() && self.limit.is_none() && self.holds_others();
         let most = if unknown { LIMIT_PROBE_PACKETS } else { PROBE_PACKETS };
         let before_end = |packets: u32| {
             wanted.size.saturating_sub(packets * u32::from(wanted.block)).max(wanted.bytes.start)
