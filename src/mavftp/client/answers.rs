@@ -9,7 +9,7 @@ use crate::mavftp::wire::{Nak, Opcode, Payload};
 use super::exchange::{Answer, Owner};
 use super::job::{Job, Kind};
 use super::simple::SimpleStep;
-use super::slot::{Access, DOUBT, File, SHARED, Slot};
+use super::slot::{Access, DOUBT, File, SHARED, Slot, WRITE_DOUBT};
 use super::{Client, Error, Event, Reply, RequestId};
 
 /// A single-session ArduPilot frees an idle session when it has heard nothing for 3 s; every
@@ -48,8 +48,9 @@ impl Client {
     /// Whether a silence may have cost the session, and a number that all stations share another
     /// file. An id of our own is refused when it is lost.
     pub(super) fn is_doubtful_after(&self, silence: Duration) -> bool {
-        let shared = self.slot.open().is_some_and(|holding| holding.session == SHARED);
-        shared && silence >= DOUBT
+        let Some(holding) = self.slot.open() else { return false };
+        let limit = if holding.file.access == Access::Read { DOUBT } else { WRITE_DOUBT };
+        holding.session == SHARED && silence >= limit
     }
 
     /// Takes in an answer of the target to another station. Where all stations share one session, what
@@ -231,7 +232,9 @@ impl Client {
     /// Bytes of a file moved; whoever waits for the session sees that it is put to use.
     pub(super) fn moved(&mut self, now: Instant, id: RequestId) {
         self.progress = now;
-        if let Some(factor) = self.block_size.deliver(now) {
+        if self.exchange.is_steady()
+            && let Some(factor) = self.block_size.deliver(now)
+        {
             self.exchange.rescale(factor);
         }
         self.slot.touch(now);

@@ -302,6 +302,11 @@ impl Exchange {
         self.outstanding.values_mut().for_each(|request| request.timed = false);
     }
 
+    /// Whether the rate of reading or writing is known.
+    pub fn is_steady(&self) -> bool {
+        self.reading.is_steady() || self.writing.is_steady()
+    }
+
     /// Blocks have come that were not asked for one by one: the silence is no silence.
     pub fn note_heard(&mut self) {
         self.recovery.note_heard();

@@ -107,6 +107,10 @@ impl Client {
 
     /// Notes a lost block; true when blocks have another size for that.
     pub(super) fn block_lost(&mut self, now: Instant, unheard: u32) -> bool {
+        // What is lost while the link is being found out says little of the size of frames.
+        if !self.exchange.is_steady() && unheard == 0 {
+            return false;
+        }
         let Some(factor) = self.block_size.lose(now, unheard) else { return false };
         self.exchange.rescale(factor);
         tracing::debug!(bytes = self.block_size.bytes(), "blocks have another size now");

@@ -11,9 +11,13 @@ const IDLE: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_secs(2);
 /// … or until it has moved so many blocks, whichever is longer.
 const TURN_BLOCKS: u32 = 32;
-/// After such a silence the server may have rebooted or given the session to another station (PX4
-/// has one number for all), so what arrives is not believed before the file is opened again.
+/// After such a silence, even while the vehicle's heartbeats are heard, another station may have been
+/// given the session (PX4 has one number for all): what is read is not believed before the file is
+/// opened again …
 pub const DOUBT: Duration = Duration::from_secs(5);
+/// … and what is written waits for that after this: some servers empty a file that is opened anew, and
+/// PX4 closes one by itself only when it has heard no request for 10.1 s.
+pub const WRITE_DOUBT: Duration = Duration::from_secs(9);
 
 /// The session id of servers that have one session for all stations.
 pub const SHARED: u8 = 0;
