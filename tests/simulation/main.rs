@@ -1,6 +1,7 @@
 //! Client and server against each other in virtual time, over a damaged network, from seeds.
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
+mod bad_input;
 mod hostile;
 mod network;
 mod personalities;

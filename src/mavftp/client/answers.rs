@@ -104,8 +104,11 @@ impl Client {
 
     /// A server that says its session is another's is left alone, and asked again; true then.
     fn hold_if_taken(&mut self, now: Instant, id: RequestId, answer: &Answer) -> bool {
+        // Repeated when its file had been closed, it was refused because of that file's number.
+        let outdated = answer.request.payload.session != self.session_at_hand();
         let pause = match answer.result {
             Err(Nak::NoSessionsAvailable) => CROWDED,
+            Err(Nak::InvalidSession) if !answer.request.block && outdated => Duration::ZERO,
             Err(Nak::InvalidSession) if !answer.request.block => LEFT_ALONE,
             Ok(()) | Err(_) => return false,
         };

@@ -182,8 +182,13 @@ impl Client {
         request: Payload,
         floor: Duration,
     ) -> Payload {
-        let session = self.slot.open().map_or(self.own_session, |holding| holding.session);
+        let session = self.session_at_hand();
         self.exchange.send(now, owner, Payload { session, ..request }, floor)
+    }
+
+    /// The session that a request carries which needs none.
+    pub(super) fn session_at_hand(&self) -> u8 {
+        self.slot.open().map_or(self.own_session, |holding| holding.session)
     }
 }
 
