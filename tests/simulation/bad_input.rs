@@ -185,7 +185,10 @@ fn numbers_wrap_and_leave_out_the_last_one_in_reads_uploads_and_listings() {
                 }
             };
             assert!(result.is_ok(), "{kind:?}: {result:?}");
-            assert!(world.last_sent.is_some_and(|sent| sent.sequence < 10_000), "{kind:?} has not wrapped");
+            assert!(
+                world.last_sent.is_some_and(|sent| sent.sequence < 10_000),
+                "{kind:?} has not wrapped"
+            );
             world.check_quiet();
         }
     }

@@ -2,7 +2,9 @@
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
 mod bad_input;
+mod fairness;
 mod hostile;
+mod largest_frame;
 mod network;
 mod personalities;
 mod requests;
