@@ -205,11 +205,12 @@ impl Serving {
 
     /// Waits for a message, and takes what else is there.
     fn take_all(&mut self, wait_until: Instant) -> io::Result<()> {
-        let mut deadline = wait_until;
-        for _ in 0..MESSAGES_AT_ONCE {
-            let Some(received) = self.node.receive(Some(deadline))? else { return Ok(()) };
-            deadline = Instant::now();
-            self.take(deadline, &received)?;
+        let Some(received) = self.node.receive(Some(wait_until))? else { return Ok(()) };
+        let now = Instant::now();
+        self.take(now, &received)?;
+        for _ in 1..MESSAGES_AT_ONCE {
+            let Some(received) = self.node.receive(Some(now))? else { return Ok(()) };
+            self.take(now, &received)?;
         }
         Ok(())
     }
@@ -269,15 +270,18 @@ impl Serving {
 
     /// Sends what the server has; answers when it wants to be asked again, at the latest.
     fn send_answers(&mut self) -> io::Result<Instant> {
+        let now = Instant::now();
         loop {
-            let now = Instant::now();
             match self.server.poll(now) {
                 ServerOutput::Send((peer, target_system, target_component), answer) => {
                     let payload = answer.encode();
                     let message = Message::Ftp { target_system, target_component, payload };
-                    self.node.send(Some(peer), &message)?;
+                    self.node.queue(Some(peer), &message)?;
                 }
-                ServerOutput::Wait(until) => return Ok(until.unwrap_or(now + HEARTBEAT_PERIOD)),
+                ServerOutput::Wait(until) => {
+                    self.node.flush()?;
+                    return Ok(until.unwrap_or(now + HEARTBEAT_PERIOD));
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use mavftp_mount::mavftp::transfer::{ListJob, ListStep};
+use mavftp_mount::mavftp::transfer::{ListJob, ListStep, Traffic};
 use mavftp_mount::mavftp::wire::{Checksum, Nak, Opcode, Payload};
 
 const SERVERS: [&str; 5] =
@@ -96,15 +96,17 @@ fn every_servers_listing_is_understood() {
             let mut ended = false;
             for exchange in pages {
                 let [answer] = exchange.answers.as_slice() else { panic!("{server}: one answer") };
-                let asked = job.ask().expect("a page is asked for");
+                let (offset, asked) = job.ask().expect("a page is asked for");
                 assert_eq!(asked.offset, exchange.request.offset, "{server}: {step}");
-                match job.answered(answer.answer().expect("an answer"), answer) {
+                let result = answer.answer().expect("an answer");
+                match job.answered(offset, result, answer, Traffic::Free) {
                     ListStep::Page(entries) => {
                         let timed = entries.iter().filter(|entry| !entry.directory);
                         assert!(!with_time || timed.clone().all(|entry| entry.mtime.is_some()));
                         names.extend(entries.into_iter().map(|entry| entry.name));
                     }
-                    ListStep::Done => ended = true,
+                    ListStep::Early => panic!("{server}: each page comes in its turn"),
+                    ListStep::Done(_) => ended = true,
                     ListStep::WithoutTime => break,
                     ListStep::Failed(error) => panic!("{server}: {error}"),
                 }

@@ -1,6 +1,7 @@
-//! Reading whole files: one operation, whose pieces the calling thread takes from a channel, so
+//! Reading whole files: one operation, whose pieces the calling thread takes from an inbox, so
 //! that the link's thread never touches a disk or a pipe.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -9,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
+use parking_lot::Mutex;
 
 use super::intervals::Intervals;
 use super::{Error, Interrupt, Progress};
@@ -117,14 +119,14 @@ impl Reading<'_> {
     /// Reads `offset .. offset + length`, or up to the end of the file; returns the file's size.
     /// Ends well only when every byte was placed.
     fn range(&self, offset: u64, length: u64, place: Place<'_>) -> Result<u64, Error> {
-        let (sender, events) = crossbeam_channel::unbounded();
+        let (pieces, inbox) = inbox();
         let op = Op::Read { path: self.path.clone(), offset, length, expected: None };
         let id = OpId::fresh();
-        self.remote.submit(id, op, Class::Demand, self.patience, Arc::new(Pieces(sender)));
+        self.remote.submit(id, op, Class::Demand, self.patience, Arc::new(pieces));
         // Cancels what still runs when `place` fails; after the end that does nothing.
         let _running = Running { remote: self.remote, id };
         let mut arrived = Intervals::default();
-        let size = self.take(&events, &mut arrived, place)?;
+        let size = self.take(&inbox, &mut arrived, place)?;
         let end = offset.saturating_add(length).min(size);
         if arrived.covers(offset, end) {
             Ok(size)
@@ -134,23 +136,12 @@ impl Reading<'_> {
     }
 
     /// Places what comes until the end; returns the file's size.
-    fn take(
-        &self,
-        events: &Receiver<Event>,
-        arrived: &mut Intervals,
-        place: Place<'_>,
-    ) -> Result<u64, Error> {
+    fn take(&self, inbox: &Inbox, arrived: &mut Intervals, place: Place<'_>) -> Result<u64, Error> {
         let mut size = None;
-        let mut left = None;
         loop {
-            let event = match left.take() {
-                Some(event) => event,
-                None => self.next(events)?,
-            };
-            match event {
+            match self.next(inbox)? {
                 Event::Opened(bytes) => size = Some(bytes),
-                Event::Data(offset, mut bytes) => {
-                    left = join_followers(events, offset, &mut bytes);
+                Event::Data(offset, bytes) => {
                     arrived.add(offset, offset.saturating_add(bytes.len() as u64));
                     place(Step { offset, bytes: &bytes, arrived: arrived.total(), size })?;
                 }
@@ -161,10 +152,22 @@ impl Reading<'_> {
         }
     }
 
-    fn next(&self, events: &Receiver<Event>) -> Result<Event, Error> {
-        select! {
-            recv(events) -> event => event.map_err(|_| self.unanswered()),
-            recv(self.interrupt.channel()) -> _ => Err(Error::Interrupted),
+    fn next(&self, inbox: &Inbox) -> Result<Event, Error> {
+        loop {
+            if self.interrupt.is_raised() {
+                return Err(Error::Interrupted);
+            }
+            if let Some(event) = inbox.take() {
+                return Ok(event);
+            }
+            select! {
+                recv(inbox.bell) -> rung => match rung {
+                    Ok(()) => inbox.let_gather(),
+                    // Nothing comes any more, but the last may have come since we looked.
+                    Err(_) => return inbox.take().ok_or_else(|| self.unanswered()),
+                },
+                recv(self.interrupt.channel()) -> _ => {}
+            }
         }
     }
 
@@ -177,22 +180,6 @@ impl Reading<'_> {
     }
 }
 
-/// Joins to a piece those that follow it, so that the disk sees kilobytes instead of packets;
-/// returns the first event that does not. The short nap lets them gather: a reader woken by every
-/// packet would take the processor from the link.
-fn join_followers(events: &Receiver<Event>, offset: u64, bytes: &mut Vec<u8>) -> Option<Event> {
-    thread::sleep(GATHERING_TIME);
-    while bytes.len() < JOINED_BYTES_MAX {
-        match events.try_recv().ok()? {
-            Event::Data(next, more) if next == offset.saturating_add(bytes.len() as u64) => {
-                bytes.extend_from_slice(&more);
-            }
-            other => return Some(other),
-        }
-    }
-    None
-}
-
 fn short(arrived: u64, wanted: u64) -> remote::Error {
     remote::Error::Failed(format!("only {arrived} of {wanted} bytes arrived"))
 }
@@ -203,18 +190,69 @@ enum Event {
     Done(Result<Reply, remote::Error>),
 }
 
-/// Hands everything to the channel. A receiver that is gone wants nothing any more.
-struct Pieces(Sender<Event>);
+/// What has come and was not taken yet. Pieces that follow one another are joined as they come, so
+/// that the disk sees kilobytes instead of packets and the link's thread makes no copy to keep.
+type Events = Arc<Mutex<VecDeque<Event>>>;
+
+/// Puts what comes into the inbox.
+struct Pieces {
+    events: Events,
+    bell: Sender<()>,
+}
+
+/// The receiving end. The bell rings when something comes into an empty inbox.
+struct Inbox {
+    events: Events,
+    bell: Receiver<()>,
+}
+
+fn inbox() -> (Pieces, Inbox) {
+    let events = Events::default();
+    let (ring, bell) = crossbeam_channel::bounded(1);
+    (Pieces { events: events.clone(), bell: ring }, Inbox { events, bell })
+}
+
+impl Inbox {
+    fn take(&self) -> Option<Event> {
+        self.events.lock().pop_front()
+    }
+
+    /// A short nap when a piece is there: a reader woken by every packet would take the processor
+    /// from the link.
+    fn let_gather(&self) {
+        let begun = matches!(self.events.lock().front(), Some(Event::Data(..)));
+        if begun {
+            thread::sleep(GATHERING_TIME);
+        }
+    }
+}
+
+impl Pieces {
+    fn put(&self, event: Event) {
+        let mut events = self.events.lock();
+        events.push_back(event);
+        if events.len() == 1 {
+            // Full: it rings already. Closed: nobody wants anything any more.
+            let _ = self.bell.try_send(());
+        }
+    }
+}
 
 impl Sink for Pieces {
     fn opened(&self, size: u64) {
-        let _ = self.0.send(Event::Opened(size));
+        self.put(Event::Opened(size));
     }
     fn data(&self, offset: u64, bytes: &[u8]) {
-        let _ = self.0.send(Event::Data(offset, bytes.to_vec()));
+        if let Some(Event::Data(start, joined)) = self.events.lock().back_mut()
+            && start.saturating_add(joined.len() as u64) == offset
+            && joined.len() + bytes.len() <= JOINED_BYTES_MAX
+        {
+            return joined.extend_from_slice(bytes);
+        }
+        self.put(Event::Data(offset, bytes.to_vec()));
     }
     fn done(&self, result: Result<Reply, remote::Error>) {
-        let _ = self.0.send(Event::Done(result));
+        self.put(Event::Done(result));
     }
 }
 

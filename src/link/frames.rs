@@ -4,6 +4,7 @@
 //! Not the reader of the `mavlink` crate: that one stalls after a message it does not know, and
 //! carries half a frame from one datagram to the next. Source: MAVLink guide, "Serialization".
 
+use super::check::check;
 use super::message::{Message, PAYLOAD_BYTES_MAX, check_byte};
 
 /// Most bytes in a frame: a signed one of MAVLink 2.
@@ -18,6 +19,9 @@ const CHECK_BYTES: usize = 2;
 const SIGNATURE_BYTES: usize = 13;
 /// The incompatibility flag of a signed frame.
 const SIGNED: u8 = 1;
+
+/// Zeros taken off a payload at once.
+const ZEROS_STEP: usize = 16;
 
 /// Starts with a wrong check in one datagram after which the rest of it is garbage: each costs the
 /// check of a whole frame, and a large datagram can be made of nothing else.
@@ -198,20 +202,45 @@ impl Splitter {
     }
 }
 
-/// Writes a frame of MAVLink 2, unsigned, trailing zeros cut off; `None` for [`Message::Other`].
+/// A frame of MAVLink 2, unsigned, trailing zeros cut off; `None` for [`Message::Other`].
 pub fn encode(message: &Message, system: u8, component: u8, sequence: u8) -> Option<Vec<u8>> {
+    let mut frame = Vec::new();
+    append(message, system, component, sequence, &mut frame)?;
+    Some(frame)
+}
+
+/// Appends what [`encode`] makes to bytes that are there; returns its length.
+pub fn append(
+    message: &Message,
+    system: u8,
+    component: u8,
+    sequence: u8,
+    out: &mut Vec<u8>,
+) -> Option<usize> {
     let (payload, length) = message.encode()?;
     let check_byte = check_byte(message.id())?;
-    let length = mavlink::utils::remove_trailing_zeroes(&payload[..length]);
-    let mut frame = Vec::with_capacity(V2_HEADER_BYTES + length + CHECK_BYTES);
+    let length = without_trailing_zeros(&payload[..length]);
+    let start = out.len();
     let [id_low, id_middle, id_high, _] = message.id().to_le_bytes();
     // At most PAYLOAD_BYTES_MAX, which a byte holds.
-    frame.extend_from_slice(&[V2_START, length as u8, 0, 0, sequence, system, component]);
-    frame.extend_from_slice(&[id_low, id_middle, id_high]);
-    frame.extend_from_slice(&payload[..length]);
-    let check = mavlink::calculate_crc(&frame[1..], check_byte);
-    frame.extend_from_slice(&check.to_le_bytes());
-    Some(frame)
+    out.extend_from_slice(&[V2_START, length as u8, 0, 0, sequence, system, component]);
+    out.extend_from_slice(&[id_low, id_middle, id_high]);
+    out.extend_from_slice(&payload[..length]);
+    let check = check(&out[start + 1..], check_byte);
+    out.extend_from_slice(&check.to_le_bytes());
+    Some(out.len() - start)
+}
+
+/// The length without trailing zeros; of nothing but zeros one stays. A request is mostly zeros, so
+/// they go in large steps first.
+fn without_trailing_zeros(payload: &[u8]) -> usize {
+    let mut rest = payload;
+    while let Some((before, last)) = rest.split_last_chunk()
+        && *last == [0; ZEROS_STEP]
+    {
+        rest = before;
+    }
+    mavlink::utils::remove_trailing_zeroes(rest).max(1)
 }
 
 /// What to do with the bytes at hand.
@@ -281,7 +310,7 @@ impl Header {
 
     fn check_is_right(&self, frame: &[u8], check_byte: u8) -> bool {
         let end = self.header_bytes() + self.payload_bytes;
-        let computed = mavlink::calculate_crc(&frame[1..end], check_byte);
+        let computed = check(&frame[1..end], check_byte);
         frame[end..end + CHECK_BYTES] == computed.to_le_bytes()
     }
 }

@@ -128,47 +128,44 @@ impl Message {
     /// Reads a payload whose check was right. Any length: missing bytes are zeros, as MAVLink 2
     /// cuts them off, and further ones are fields of the future.
     pub fn decode(id: u32, payload: &[u8]) -> Message {
-        let mut full = [0; PAYLOAD_BYTES_MAX];
-        let count = payload.len().min(PAYLOAD_BYTES_MAX);
-        full[..count].copy_from_slice(&payload[..count]);
         match id {
             HEARTBEAT => Message::Heartbeat {
-                vehicle_type: full[4],
-                autopilot: full[5],
-                base_mode: full[6],
-                system_status: full[7],
+                vehicle_type: byte_at(payload, 4),
+                autopilot: byte_at(payload, 5),
+                base_mode: byte_at(payload, 6),
+                system_status: byte_at(payload, 7),
             },
             FTP => Message::Ftp {
-                target_system: full[1],
-                target_component: full[2],
-                payload: bytes_at(&full, 3),
+                target_system: byte_at(payload, 1),
+                target_component: byte_at(payload, 2),
+                payload: bytes_at(payload, 3),
             },
             VERSION => Message::AutopilotVersion {
-                capabilities: u64::from_le_bytes(bytes_at(&full, 0)),
-                uid: u64::from_le_bytes(bytes_at(&full, 8)),
-                flight_sw_version: u32::from_le_bytes(bytes_at(&full, 16)),
-                uid2: bytes_at(&full, 60),
+                capabilities: u64::from_le_bytes(bytes_at(payload, 0)),
+                uid: u64::from_le_bytes(bytes_at(payload, 8)),
+                flight_sw_version: u32::from_le_bytes(bytes_at(payload, 16)),
+                uid2: bytes_at(payload, 60),
             },
             COMMAND => Message::Command {
-                param1: f32::from_le_bytes(bytes_at(&full, 0)),
-                command: u16::from_le_bytes(bytes_at(&full, 28)),
-                target_system: full[30],
-                target_component: full[31],
+                param1: f32::from_le_bytes(bytes_at(payload, 0)),
+                command: u16::from_le_bytes(bytes_at(payload, 28)),
+                target_system: byte_at(payload, 30),
+                target_component: byte_at(payload, 31),
             },
             ACK => Message::CommandAck {
-                command: u16::from_le_bytes(bytes_at(&full, 0)),
-                result: full[2],
-                target_system: full[8],
-                target_component: full[9],
+                command: u16::from_le_bytes(bytes_at(payload, 0)),
+                result: byte_at(payload, 2),
+                target_system: byte_at(payload, 8),
+                target_component: byte_at(payload, 9),
             },
             RADIO => Message::RadioStatus {
-                rxerrors: u16::from_le_bytes(bytes_at(&full, 0)),
-                fixed: u16::from_le_bytes(bytes_at(&full, 2)),
-                rssi: full[4],
-                remrssi: full[5],
-                txbuf: full[6],
-                noise: full[7],
-                remnoise: full[8],
+                rxerrors: u16::from_le_bytes(bytes_at(payload, 0)),
+                fixed: u16::from_le_bytes(bytes_at(payload, 2)),
+                rssi: byte_at(payload, 4),
+                remrssi: byte_at(payload, 5),
+                txbuf: byte_at(payload, 6),
+                noise: byte_at(payload, 7),
+                remnoise: byte_at(payload, 8),
             },
             _ => Message::Other(id),
         }
@@ -233,13 +230,20 @@ pub(super) fn check_byte(id: u32) -> Option<u8> {
     }
 }
 
-/// The constants above keep every access inside.
-fn bytes_at<const N: usize>(full: &[u8; PAYLOAD_BYTES_MAX], offset: usize) -> [u8; N] {
+/// The bytes from an offset on, zeros behind the end.
+fn bytes_at<const N: usize>(payload: &[u8], offset: usize) -> [u8; N] {
+    let there = payload.get(offset..).unwrap_or_default();
+    let count = there.len().min(N);
     let mut bytes = [0; N];
-    bytes.copy_from_slice(&full[offset..offset + N]);
+    bytes[..count].copy_from_slice(&there[..count]);
     bytes
 }
 
+fn byte_at(payload: &[u8], offset: usize) -> u8 {
+    payload.get(offset).copied().unwrap_or_default()
+}
+
+/// The constants above keep every access inside.
 fn put(full: &mut [u8; PAYLOAD_BYTES_MAX], offset: usize, bytes: &[u8]) {
     full[offset..offset + bytes.len()].copy_from_slice(bytes);
 }

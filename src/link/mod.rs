@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub mod address;
 pub mod broadcast;
+mod check;
 pub mod frames;
 pub mod message;
 pub mod node;
@@ -44,6 +45,12 @@ pub trait Link: Send {
     /// socket has no default: `Ok`, and nothing is sent. What the network cannot take at once is
     /// lost, as any datagram may be; never half of it.
     fn send(&mut self, to: Option<Peer>, bytes: &[u8]) -> io::Result<()>;
+
+    /// Sends what stands in `bytes` one after the other: datagrams of `each` bytes, the last perhaps
+    /// shorter. For each of them all that [`Link::send`] says is true.
+    fn send_run(&mut self, to: Option<Peer>, bytes: &[u8], each: usize) -> io::Result<()> {
+        bytes.chunks(each.max(1)).try_for_each(|datagram| self.send(to, datagram))
+    }
 
     /// Where [`Link::send`] goes by default, if anywhere. A link with many far ends names all of
     /// them so only while there may be one of which nothing was heard.

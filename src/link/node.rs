@@ -15,12 +15,19 @@ pub use super::message::Message;
 /// Pieces without a frame after which [`Node::receive`] gives way to its caller.
 const FRAMELESS_PIECES_MAX: u32 = 64;
 
+/// Most frames that leave together: what the kernel takes as one run, and less than a far end that
+/// works while we do should wait for.
+const RUN_FRAMES_MAX: usize = 64;
+
 /// A link seen as messages.
 pub struct Node {
     link: Box<dyn Link>,
     own_system: u8,
     own_component: u8,
     sequence: u8,
+    /// The frame that is being made.
+    frame: Vec<u8>,
+    outgoing: Run,
     buffer: Vec<u8>,
     datagrams: Splitter,
     streams: BTreeMap<Peer, Splitter>,
@@ -51,6 +58,8 @@ impl Node {
             own_system,
             own_component,
             sequence: 0,
+            frame: Vec::with_capacity(frames::FRAME_BYTES_MAX),
+            outgoing: Run::default(),
             buffer: vec![0; DATAGRAM_BYTES_MAX],
             datagrams: Splitter::of_datagrams(),
             streams: BTreeMap::new(),
@@ -80,10 +89,33 @@ impl Node {
     /// Sends to one peer, or to wherever the link goes by default ([`Link::send`]).
     /// [`Message::Other`] cannot be sent: [`io::ErrorKind::InvalidInput`].
     pub fn send(&mut self, to: Option<Peer>, message: &Message) -> io::Result<()> {
-        let frame = frames::encode(message, self.own_system, self.own_component, self.sequence)
+        self.queue(to, message)?;
+        self.flush()
+    }
+
+    /// Like [`Node::send`], for who has more to send: the frame leaves with others, in order, and at
+    /// the latest with the next [`Node::flush`].
+    pub fn queue(&mut self, to: Option<Peer>, message: &Message) -> io::Result<()> {
+        let (system, component) = (self.own_system, self.own_component);
+        self.frame.clear();
+        frames::append(message, system, component, self.sequence, &mut self.frame)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         self.sequence = self.sequence.wrapping_add(1);
-        self.link.send(to, &frame)
+        let fits = self.outgoing.has_room(to, self.frame.len());
+        let flushed = if fits { Ok(()) } else { self.flush() };
+        self.outgoing.push(to, &self.frame);
+        flushed
+    }
+
+    /// Sends what is queued.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let Run { to, bytes, each, .. } = &self.outgoing;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let sent = self.link.send_run(*to, bytes, *each);
+        self.outgoing.clear();
+        sent
     }
 
     /// Makes [`Node::receive`] return from another thread.
@@ -130,6 +162,38 @@ impl Node {
         };
         let Frame { system, component, message } = splitter.next_frame()?;
         Some(Received { peer: self.speaker, system, component, message })
+    }
+}
+
+/// Frames to one peer that leave together: all of one length, but for the last, which may be
+/// shorter.
+#[derive(Default)]
+struct Run {
+    to: Option<Peer>,
+    bytes: Vec<u8>,
+    each: usize,
+    frames: usize,
+}
+
+impl Run {
+    /// Whether a frame may be added.
+    fn has_room(&self, to: Option<Peer>, length: usize) -> bool {
+        let ends_whole = self.bytes.len() == self.each * self.frames;
+        let alike = self.to == to && length <= self.each && ends_whole;
+        self.frames == 0 || (alike && self.frames < RUN_FRAMES_MAX)
+    }
+
+    fn push(&mut self, to: Option<Peer>, frame: &[u8]) {
+        if self.frames == 0 {
+            (self.to, self.each) = (to, frame.len());
+        }
+        self.bytes.extend_from_slice(frame);
+        self.frames += 1;
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.frames = 0;
     }
 }
 
@@ -197,6 +261,39 @@ mod tests {
             assert_eq!(node.buffer[4..7], [sequence as u8, 245, 191]);
         }
         assert!(node.send(None, &Message::Other(30)).is_err());
+    }
+
+    #[test]
+    fn queued_frames_leave_in_order_whatever_their_length_and_peer() {
+        let mut node = node(Vec::new(), false);
+        let ack = |target_component| Message::CommandAck {
+            command: 1,
+            result: 0,
+            target_system: 0,
+            target_component,
+        };
+        // The second is shorter and so ends its run, the third is longer than that.
+        let messages = [ack(1), ack(0), ack(1), heartbeat(), ack(1), ack(1)];
+        for (at, message) in messages.iter().enumerate() {
+            let to = (at == 5).then_some(Peer::LINE);
+            node.queue(to, message).unwrap();
+        }
+        node.flush().unwrap();
+        node.flush().unwrap();
+        for message in messages {
+            assert_eq!(node.receive(None).unwrap().unwrap().message, message);
+        }
+        assert_eq!(node.receive(None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_long_queue_leaves_by_itself() {
+        let mut node = node(Vec::new(), false);
+        for _ in 0..=RUN_FRAMES_MAX {
+            node.queue(None, &heartbeat()).unwrap();
+        }
+        let heard = std::iter::from_fn(|| node.receive(None).unwrap()).count();
+        assert_eq!(heard, RUN_FRAMES_MAX);
     }
 
     #[test]

@@ -5,13 +5,16 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::wait::{End, Interest, Waiter};
 use super::{Link, Peer, Waker};
+use runs::{Arrivals, RUN_DATAGRAMS_MAX};
+
+mod runs;
 
 /// Receive buffer asked of the kernel, in bytes: a burst at loopback speed fits while a thread waits
 /// for its turn.
@@ -31,6 +34,9 @@ pub struct UdpLink {
     socket: UdpSocket,
     waiter: Waiter,
     target: Option<SocketAddr>,
+    arrivals: Arrivals,
+    /// Whether the kernel cuts runs into datagrams, as far as is known.
+    cuts_runs: bool,
     /// The last send failed, and that was said.
     complained: bool,
 }
@@ -67,17 +73,26 @@ impl UdpLink {
         socket.set_nonblocking(true)?;
         // No SO_REUSEADDR: two sockets on one port would take each other's datagrams.
         socket.bind(&SockAddr::from(local))?;
-        Ok(UdpLink { socket: socket.into(), waiter: Waiter::new()?, target, complained: false })
+        runs::join_arrivals(&socket);
+        Ok(UdpLink {
+            socket: socket.into(),
+            waiter: Waiter::new()?,
+            target,
+            arrivals: Arrivals::new(),
+            cuts_runs: true,
+            complained: false,
+        })
     }
 
     /// Sends; waits for room, but not for long.
-    fn send_soon(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
-        let deadline = Instant::now() + SEND_WAIT_MAX;
+    fn send_soon(&self, send: impl Fn(&UdpSocket) -> io::Result<()>) -> io::Result<()> {
+        let mut deadline = None;
         loop {
-            match self.socket.send_to(bytes, to) {
-                Ok(_) => return Ok(()),
+            match send(&self.socket) {
+                Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let deadline = *deadline.get_or_insert_with(|| Instant::now() + SEND_WAIT_MAX);
                     let room = (self.socket.as_fd(), Interest::Write);
                     if !self.waiter.wait_only(room, deadline)? {
                         return Err(error);
@@ -87,6 +102,44 @@ impl UdpLink {
             }
         }
     }
+
+    /// Sends a run with one system call, where that is possible and good; false where it is not.
+    ///
+    /// Only within this machine: a radio is never so fast that it matters, and no network card's
+    /// idea of how to cut a run need be trusted.
+    fn send_joined(&mut self, run: &[u8], each: usize, to: SocketAddr) -> io::Result<bool> {
+        let within = to.ip().to_canonical().is_loopback();
+        let Ok(length) = u16::try_from(each) else { return Ok(false) };
+        if !within || !self.cuts_runs || run.len() <= each {
+            return Ok(false);
+        }
+        match self.send_soon(|socket| runs::send(socket, run, length, to)) {
+            Err(error) if runs::is_refusal(&error) => {
+                tracing::debug!("datagrams leave one by one: {error}");
+                self.cuts_runs = false;
+                Ok(false)
+            }
+            sent => self.judge(to, sent).map(|()| true),
+        }
+    }
+
+    /// How a send ended: only what is our own fault goes further.
+    fn judge(&mut self, to: SocketAddr, sent: io::Result<()>) -> io::Result<()> {
+        match sent {
+            Ok(()) => self.complained = false,
+            Err(error) if is_ours(&error) => return Err(error),
+            Err(error) if self.complained => tracing::debug!("UDP to {to}: {error}"),
+            Err(error) => {
+                tracing::warn!("UDP to {to}: {error}; going on");
+                self.complained = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn destination(&self, to: Option<Peer>) -> Option<SocketAddr> {
+        to.or(self.default_peer()).and_then(|peer| peer.socket_address())
+    }
 }
 
 impl Link for UdpLink {
@@ -95,10 +148,13 @@ impl Link for UdpLink {
         buffer: &mut [u8],
         deadline: Option<Instant>,
     ) -> io::Result<Option<(Peer, usize)>> {
+        if let Some((sender, length)) = self.arrivals.take(buffer) {
+            return Ok(Some((Peer::from(sender), length)));
+        }
         let mut errors = 0;
         loop {
-            match self.socket.recv_from(buffer) {
-                Ok((length, sender)) => return Ok(Some((Peer::from(sender), length))),
+            match self.arrivals.receive(&self.socket, buffer) {
+                Ok((sender, length)) => return Ok(Some((Peer::from(sender), length))),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if is_ours(&error) => return Err(error),
@@ -126,16 +182,19 @@ impl Link for UdpLink {
     }
 
     fn send(&mut self, to: Option<Peer>, bytes: &[u8]) -> io::Result<()> {
-        let Some(to) = to.or(self.default_peer()).and_then(|peer| peer.socket_address()) else {
-            return Ok(());
-        };
-        match self.send_soon(bytes, to) {
-            Ok(()) => self.complained = false,
-            Err(error) if is_ours(&error) => return Err(error),
-            Err(error) if self.complained => tracing::debug!("UDP to {to}: {error}"),
-            Err(error) => {
-                tracing::warn!("UDP to {to}: {error}; going on");
-                self.complained = true;
+        let Some(to) = self.destination(to) else { return Ok(()) };
+        let sent = self.send_soon(|socket| socket.send_to(bytes, to).map(|_| ()));
+        self.judge(to, sent)
+    }
+
+    fn send_run(&mut self, to: Option<Peer>, bytes: &[u8], each: usize) -> io::Result<()> {
+        let Some(to) = self.destination(to) else { return Ok(()) };
+        let each = each.max(1);
+        for run in bytes.chunks(each * RUN_DATAGRAMS_MAX) {
+            if !self.send_joined(run, each, to)? {
+                for datagram in run.chunks(each) {
+                    self.send(Some(to.into()), datagram)?;
+                }
             }
         }
         Ok(())
@@ -167,17 +226,8 @@ fn is_ours(error: &io::Error) -> bool {
 /// As much as the kernel gives: without a privilege at most net.core.rmem_max.
 fn widen_receive_buffer(socket: &Socket) {
     let wanted = RECEIVE_BUFFER_BYTES as libc::c_int;
-    // SAFETY: the option's value is a c_int that lives through the call, and its size is given.
-    let forced = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_RCVBUFFORCE,
-            std::ptr::from_ref(&wanted).cast(),
-            size_of_val(&wanted) as libc::socklen_t,
-        )
-    };
-    if forced != 0
+    let forced = runs::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted);
+    if forced.is_err()
         && let Err(error) = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)
     {
         tracing::debug!("the receive buffer stays as it is: {error}");
@@ -285,6 +335,83 @@ mod tests {
         let now = Some(Instant::now());
         assert!(link.receive(&mut [0; 64], now).unwrap().is_some());
         assert_eq!(link.receive(&mut [0; 64], now).unwrap(), None);
+    }
+
+    /// Receives until it is quiet: who sent, and what.
+    fn all(link: &mut UdpLink) -> Vec<Vec<u8>> {
+        let mut buffer = [0; 64];
+        let mut all = Vec::new();
+        while let Some((_, length)) = link.receive(&mut buffer, in_ms(50)).unwrap() {
+            all.push(buffer[..length].to_vec());
+        }
+        all
+    }
+
+    #[test]
+    fn a_run_arrives_as_the_datagrams_it_is_made_of() {
+        let mut listener = UdpLink::listen(any()).unwrap();
+        let mut link = UdpLink::towards(listener.local_address().unwrap()).unwrap();
+        let bytes: Vec<u8> = (0..10 * 200 + 3).map(|at| (at / 10) as u8).collect();
+        let datagrams: Vec<&[u8]> = bytes.chunks(10).collect();
+        for cuts_runs in [true, false] {
+            link.cuts_runs = cuts_runs;
+            link.send(None, b"before").unwrap();
+            link.send_run(None, &bytes, 10).unwrap();
+            link.send(None, b"after").unwrap();
+            let heard = all(&mut listener);
+            assert_eq!(heard.first().unwrap(), b"before");
+            assert_eq!(heard[1..=201], datagrams);
+            assert_eq!(heard[202..], [b"after"]);
+        }
+    }
+
+    #[test]
+    fn a_run_reaches_a_socket_that_knows_nothing_of_runs() {
+        let plain = UdpSocket::bind(any()).unwrap();
+        plain.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut link = UdpLink::towards(plain.local_addr().unwrap()).unwrap();
+        link.send_run(None, b"aaabbbccd", 3).unwrap();
+        let mut buffer = [0; 64];
+        for expected in [&b"aaa"[..], b"bbb", b"ccd"] {
+            let length = plain.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], expected);
+        }
+    }
+
+    #[test]
+    fn a_run_to_nobody_is_silence() {
+        let free = UdpSocket::bind(any()).unwrap().local_addr().unwrap();
+        let mut link = UdpLink::towards(free).unwrap();
+        for _ in 0..20 {
+            link.send_run(None, &[1; 100], 10).unwrap();
+            assert_eq!(link.receive(&mut [0; 64], in_ms(1)).unwrap(), None);
+        }
+        let mut vehicle = UdpLink::listen(free).unwrap();
+        link.send_run(None, &[1; 100], 10).unwrap();
+        assert_eq!(all(&mut vehicle).len(), 10);
+    }
+
+    #[test]
+    fn an_empty_datagram_is_nothing_and_ends_nothing() {
+        let mut link = UdpLink::listen(any()).unwrap();
+        let other = UdpSocket::bind(any()).unwrap();
+        let there = link.local_address().unwrap();
+        for text in [&b"a"[..], b"", b"b"] {
+            other.send_to(text, there).unwrap();
+        }
+        assert_eq!(all(&mut link), [&b"a"[..], b"", b"b"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_of_a_datagram_is_lost_and_no_more() {
+        let mut listener = UdpLink::listen(any()).unwrap();
+        let mut link = UdpLink::towards(listener.local_address().unwrap()).unwrap();
+        link.send_run(None, b"aaabbbccc", 3).unwrap();
+        let mut buffer = [0; 2];
+        for expected in [b"aa", b"bb", b"cc"] {
+            let (_, length) = listener.receive(&mut buffer, soon()).unwrap().unwrap();
+            assert_eq!(&buffer[..length], expected);
+        }
     }
 
     #[test]

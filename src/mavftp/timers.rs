@@ -12,6 +12,9 @@ const BLOCK_TIMEOUT_MIN: Duration = Duration::from_millis(30);
 /// Doubling goes on to here, or to twice the round trip where that is more: a link that lost much
 /// is asked again while the operation's patience lasts.
 const TIMEOUT_MAX: Duration = Duration::from_secs(2);
+/// A round trip of so many of the shortest, and so much more, has stood in a line.
+const QUEUEING_FACTOR: u32 = 2;
+const QUEUEING_LEAST: Duration = Duration::from_millis(50);
 /// Waits of one length before they double: a link that loses much is not one that is overrun.
 const WAITS_ALIKE: u32 = 2;
 /// Waits of one length where one block in all is asked for again.
@@ -25,11 +28,13 @@ pub struct RoundTrip {
     smoothed: Option<Duration>,
     variation: Duration,
     least: Option<Duration>,
+    latest: Duration,
 }
 
 impl RoundTrip {
     /// Takes in one measured round trip.
     pub fn sample(&mut self, sample: Duration) {
+        self.latest = sample;
         self.least = Some(self.least.map_or(sample, |least| least.min(sample)));
         match self.smoothed {
             None => {
@@ -50,9 +55,17 @@ impl RoundTrip {
         self.doubled(tries.saturating_sub(WAITS_ALIKE), TIMEOUT_MIN).max(floor)
     }
 
-    /// The wait for the answer to one of many block requests, the `tries`th in silence.
-    pub fn block_timeout(&self, tries: u32) -> Duration {
-        self.doubled(tries.saturating_sub(BLOCK_WAITS_ALIKE), BLOCK_TIMEOUT_MIN)
+    /// The wait for the answer to one of many block requests, the `tries`th in silence. `latest`: the
+    /// last round trip seen; where queues have run empty since, it is shorter than those before.
+    pub fn block_timeout(&self, tries: u32, latest: Option<Duration>) -> Duration {
+        let times = tries.saturating_sub(BLOCK_WAITS_ALIKE);
+        let usual = self.doubled(times, BLOCK_TIMEOUT_MIN);
+        match latest {
+            Some(latest) => {
+                usual.min((latest * 2).max(BLOCK_TIMEOUT_MIN) * (1 << times.min(DOUBLINGS_MAX)))
+            }
+            None => usual,
+        }
     }
 
     fn doubled(&self, times: u32, least: Duration) -> Duration {
@@ -70,6 +83,11 @@ impl RoundTrip {
     /// The smoothed round trip, once there is a sample.
     pub fn smoothed(&self) -> Option<Duration> {
         self.smoothed
+    }
+
+    /// Whether the last round trip was so long that it went by mostly in waiting lines.
+    pub fn is_queueing(&self) -> bool {
+        self.least.is_some_and(|least| self.latest > least * QUEUEING_FACTOR + QUEUEING_LEAST)
     }
 
     /// The shortest round trip seen.
@@ -94,6 +112,16 @@ mod tests {
         assert_eq!(round_trip.timeout(2, Duration::ZERO), first);
         assert_eq!(round_trip.timeout(3, Duration::ZERO), first * 2);
         assert_eq!(round_trip.timeout(99, Duration::ZERO), TIMEOUT_MAX);
+    }
+
+    #[test]
+    fn a_round_trip_much_longer_than_the_shortest_stood_in_a_line() {
+        let mut round_trip = RoundTrip::default();
+        assert!(!round_trip.is_queueing());
+        for (trip, queueing) in [(100, false), (240, false), (260, true), (110, false)] {
+            round_trip.sample(Duration::from_millis(trip));
+            assert_eq!(round_trip.is_queueing(), queueing, "{trip} ms");
+        }
     }
 
     #[test]

@@ -29,7 +29,9 @@ fn carried(kind: Kind, block: f64) -> f64 {
     let line = rate * block / (block + AROUND);
     let trip = (delay * 2 + jitter).as_secs_f64() + (block + 2.0 * AROUND) / rate;
     match kind {
-        Kind::ArduPilot(_) | Kind::ArduPilotUart(..) => line.min(5.0 * block / trip),
+        Kind::ArduPilot(_) | Kind::ArduPilotUart(..) | Kind::ArduPilotOnCard(_) => {
+            line.min(5.0 * block / trip)
+        }
         Kind::Mavsdk(_) | Kind::Px4(_) => line,
     }
 }

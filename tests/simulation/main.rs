@@ -2,9 +2,11 @@
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
 mod bad_input;
+mod compared;
 mod fairness;
 mod hostile;
 mod largest_frame;
+mod listings;
 mod network;
 mod personalities;
 mod requests;

@@ -1,6 +1,6 @@
 //! Our hub and a server with a network between them, stepped in virtual time by one thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId};
@@ -71,6 +71,29 @@ impl Outcome {
     }
 }
 
+/// Requests for pages of listings.
+#[derive(Debug, Default)]
+pub struct Pages {
+    /// How many, repeats left out.
+    pub asked: usize,
+    /// How many were on their way at once, at most.
+    pub most: usize,
+    flying: BTreeSet<u16>,
+}
+
+impl Pages {
+    fn sent(&mut self, request: &Payload) {
+        if let Some(Opcode::ListDirectory | Opcode::ListDirectoryWithTime) = request.command() {
+            self.asked += usize::from(self.flying.insert(request.sequence));
+            self.most = self.most.max(self.flying.len());
+        }
+    }
+
+    fn heard(&mut self, answer: &Payload) {
+        self.flying.remove(&answer.sequence.wrapping_sub(1));
+    }
+}
+
 pub struct World {
     pub now: Instant,
     pub start: Instant,
@@ -85,6 +108,7 @@ pub struct World {
     pub sent: u64,
     /// The last of them.
     pub last_sent: Option<Payload>,
+    pub pages: Pages,
     /// FTP frames that came to us.
     pub heard: u64,
     /// The vehicle lives, but hears none of our requests.
@@ -133,6 +157,7 @@ impl World {
             armed: false,
             sent: 0,
             last_sent: None,
+            pages: Pages::default(),
             heard: 0,
             deaf: false,
             shared: false,
@@ -277,6 +302,7 @@ impl World {
             }
             (Way::Down, Packet::Ftp(payload)) => {
                 self.heard += 1;
+                self.pages.heard(&payload);
                 self.hear(245, 191, &payload);
             }
             (Way::Down, Packet::Foreign(payload)) => self.hear(255, 190, &payload),
@@ -296,6 +322,7 @@ impl World {
                     assert_eq!(target, TARGET);
                     self.sent += 1;
                     self.last_sent = Some(payload);
+                    self.pages.sent(&payload);
                     let packet = Packet::Ftp(payload);
                     self.network.send(self.now, Way::Up, packet.bytes(), packet);
                 }
@@ -334,7 +361,11 @@ impl World {
             }
             Event::Page(id, mut entries) => self.outcome(id).entries.append(&mut entries),
             Event::Acknowledged(id, offset) => self.outcome(id).acknowledged = offset,
-            Event::Done(id, result) => self.outcome(id).results.push(result),
+            Event::Done(id, result) => {
+                // What a listing still had on its way is void.
+                self.pages.flying.clear();
+                self.outcome(id).results.push(result);
+            }
             Event::Want(id, offset, length) => {
                 self.yield_source(id, offset as usize, length as usize)
             }

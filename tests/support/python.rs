@@ -1,4 +1,4 @@
-//! Peers in Python: programs that nobody here wrote, on the other end of a wire. Finds the
+//! Peers: programs on the other end of a wire, most of them in Python and by others. Finds the
 //! interpreter that has them and owns the processes. Must not know what a peer does.
 
 use std::io::{BufRead, BufReader, Write};
@@ -25,7 +25,7 @@ pub fn interpreter() -> PathBuf {
     path
 }
 
-/// A running script of `tests/peers`. Killed, by its own process id, when this is dropped, also by
+/// A running script of `tests/peers`, or another program that talks by lines. Killed, by its own process id, when this is dropped, also by
 /// a panic; should this process be killed itself, the script sees its standard input end.
 pub struct Peer {
     child: Child,
@@ -38,14 +38,15 @@ impl Peer {
     /// Starts `tests/peers/<script>` with these arguments.
     pub fn start<A: AsRef<std::ffi::OsStr>>(script: &str, arguments: &[A]) -> Peer {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
-        let mut child = Command::new(interpreter())
-            .arg("-u")
-            .arg(path)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{script} cannot be started: {error}"));
+        let mut command = Command::new(interpreter());
+        command.arg("-u").arg(path).args(arguments);
+        Peer::run(script, command)
+    }
+
+    /// Starts a program that is called `name` in messages.
+    pub fn run(name: &str, mut command: Command) -> Peer {
+        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = started.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
         let (sender, lines) = channel();
         let output = child.stdout.take().unwrap();
         std::thread::spawn(move || {
@@ -56,7 +57,7 @@ impl Peer {
             }
         });
         let input = child.stdin.take();
-        Peer { child, name: script.into(), input, lines }
+        Peer { child, name: name.into(), input, lines }
     }
 
     /// The next line it prints; panics when there is none in time.
@@ -98,6 +99,20 @@ impl Peer {
     pub fn say(&mut self, line: &str) {
         let input = self.input.as_mut().expect("its standard input is closed");
         writeln!(input, "{line}").unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
+    /// Ends its standard input; the rest of the lines it prints.
+    pub fn last_lines(&mut self, patience: Duration) -> Vec<String> {
+        self.input = None;
+        let deadline = Instant::now() + patience;
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Timeout) => panic!("{} does not end", self.name),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+            }
+        }
     }
 
     /// Its process id.

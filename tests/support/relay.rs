@@ -1,24 +1,78 @@
-//! A mount whose link to the vehicle is damaged: `tests/peers/relay.py` between the two. Must not
-//! know what a test does with it.
+//! The program `examples/relay`, which damages a link, and a mount whose link to the vehicle goes
+//! through it. Must not know what a test does with it.
 
-use std::path::Path;
-use std::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use super::mounted::{Scene, Server, free_port};
 use super::python::{self, Peer};
 
 /// Until the relay has done what it was told.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// `cargo test` builds it; `cargo test --test NAME` does not.
+const REMEDY: &str = "run `cargo build --examples` (with --release for a test in release)";
+
+/// A running relay between a server, which sends to [`Relay::port`], and a port of this machine.
+pub struct Relay {
+    peer: Peer,
+    port: u16,
+}
+
+impl Relay {
+    /// Starts it towards `port`, with this damage, in the words of its options.
+    pub fn start(port: u16, damage: &str) -> Relay {
+        let mut command = Command::new(program());
+        command.args(["0", &port.to_string()]).args(damage.split_whitespace());
+        let mut peer = Peer::run("relay", command);
+        let ready = peer.line(python::START_TIME);
+        let port = ready.strip_prefix("ready ").and_then(|port| port.parse().ok()).unwrap();
+        Relay { peer, port }
+    }
+
+    /// Where a server sends.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Changes the damage, in the words of its commands; done when this returns.
+    pub fn damage(&mut self, command: &str) {
+        self.peer.say(command);
+        assert_eq!(self.peer.line(ANSWER_TIME), format!("ok {command}"));
+    }
+
+    /// Ends it; its statistics.
+    pub fn end(mut self) -> Vec<String> {
+        self.peer.last_lines(ANSWER_TIME)
+    }
+}
+
+/// The relay's program, which Cargo puts beside this test's.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().and_then(Path::parent).unwrap().join("examples/relay");
+    let built = fs::metadata(&path).and_then(|file| file.modified());
+    let built = built.unwrap_or_else(|error| panic!("{}: {error}; {REMEDY}", path.display()));
+    assert!(built >= newest_source(), "{} is older than its source; {REMEDY}", path.display());
+    path
+}
+
+fn newest_source() -> SystemTime {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/relay");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap());
+    files.map(|file| file.modified().unwrap()).max().unwrap()
+}
 
 /// A scene behind a damaged link. The mount goes first when this is dropped, the link last.
 pub struct DamagedScene {
     /// The vehicle and the mount.
     pub scene: Scene,
-    relay: Peer,
+    relay: Relay,
 }
 
 impl DamagedScene {
-    /// As [`Scene::new`], over a link with this damage, in the words of `relay.py`'s options.
+    /// As [`Scene::new`], over a link with this damage, in the words of the relay's options.
     pub fn new(
         server: Server,
         damage: &str,
@@ -26,18 +80,13 @@ impl DamagedScene {
         fill: impl FnOnce(&Path),
     ) -> DamagedScene {
         let port = free_port();
-        let mut arguments = vec!["0".to_owned(), port.to_string()];
-        arguments.extend(damage.split_whitespace().map(str::to_owned));
-        let mut relay = Peer::start("relay.py", &arguments);
-        let ready = relay.line(python::START_TIME);
-        let vehicle_port = ready.strip_prefix("ready ").and_then(|port| port.parse().ok()).unwrap();
-        let scene = Scene::between(server, (vehicle_port, port), options, fill);
+        let relay = Relay::start(port, damage);
+        let scene = Scene::between(server, (relay.port(), port), options, fill);
         DamagedScene { scene, relay }
     }
 
-    /// Changes the damage, in the words of `relay.py`'s commands; done when this returns.
+    /// Changes the damage, in the words of the relay's commands; done when this returns.
     pub fn damage(&mut self, command: &str) {
-        self.relay.say(command);
-        assert_eq!(self.relay.line(ANSWER_TIME), format!("ok {command}"));
+        self.relay.damage(command);
     }
 }

@@ -130,6 +130,18 @@ fn the_mavlink_crate_reads_our_frames() {
     assert_eq!((raw.message_id(), raw.system_id()), (HEARTBEAT_DATA::ID, 1));
 }
 
+/// The same frame as the crate writes it.
+fn frame_by_the_crate(target_system: u8, target_component: u8, payload: [u8; 251]) -> Vec<u8> {
+    use mavlink::dialects::common::{FILE_TRANSFER_PROTOCOL_DATA, MavMessage};
+    use mavlink::{MAVLinkV2MessageRaw, MavHeader};
+    let data =
+        FILE_TRANSFER_PROTOCOL_DATA { target_network: 0, target_system, target_component, payload };
+    let header = MavHeader { system_id: 1, component_id: 1, sequence: 7 };
+    let mut raw = MAVLinkV2MessageRaw::new();
+    raw.serialize_message(header, &MavMessage::FILE_TRANSFER_PROTOCOL(data));
+    raw.raw_bytes().to_vec()
+}
+
 /// Whole frames, unknown ones and garbage, as one stream.
 fn any_stream() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
@@ -142,6 +154,17 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #[test]
+    fn our_frames_are_those_of_the_mavlink_crate(
+        target_system: u8, target_component: u8, bytes in vec(any::<u8>(), 0..252),
+    ) {
+        let mut payload = [0; 251];
+        payload[..bytes.len()].copy_from_slice(&bytes);
+        let ftp = Message::Ftp { target_system, target_component, payload };
+        let theirs = frame_by_the_crate(target_system, target_component, payload);
+        prop_assert_eq!(frame(ftp), theirs);
+    }
+
     #[test]
     fn arbitrary_bytes_are_survived(pieces in vec(vec(any::<u8>(), 0..400), 0..6), stream: bool) {
         let mut splitter = if stream { Splitter::of_stream() } else { Splitter::of_datagrams() };

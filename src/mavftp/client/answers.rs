@@ -27,8 +27,11 @@ impl Client {
     pub fn receive(&mut self, now: Instant, payload: &Payload) {
         let silence = now.saturating_duration_since(self.heard);
         self.heard = now;
+        if payload.req_opcode == Opcode::BurstReadFile as u8 {
+            return self.burst_received(now, silence, payload);
+        }
         let Some(answer) = self.exchange.receive(now, payload) else { return };
-        if answer.request.block && (self.doubtful || silence >= DOUBT) {
+        if answer.request.block && (self.doubtful || self.is_doubtful_after(silence)) {
             // The silence may have cost the session; the block, and what comes right behind it, is
             // asked for again after reopening.
             self.doubtful = true;
@@ -37,8 +40,16 @@ impl Client {
         match answer.request.owner {
             Owner::Open => self.open_answered(now, &answer),
             Owner::Close => self.close_answered(&answer),
+            Owner::KeepAlive => {}
             Owner::Job(id, mark) => self.job_answered(now, id, mark, &answer),
         }
+    }
+
+    /// Whether a silence may have cost the session, and a number that all stations share another
+    /// file. An id of our own is refused when it is lost.
+    pub(super) fn is_doubtful_after(&self, silence: Duration) -> bool {
+        let shared = self.slot.open().is_some_and(|holding| holding.session == SHARED);
+        shared && silence >= DOUBT
     }
 
     /// Takes in an answer of the target to another station. Where all stations share one session, what
@@ -61,9 +72,10 @@ impl Client {
     }
 
     fn job_answered(&mut self, now: Instant, id: RequestId, mark: u32, answer: &Answer) {
-        if self.hold_if_taken(now, id, answer) {
+        if self.hold_if_taken(now, id, mark, answer) {
             return;
         }
+        let traffic = self.exchange.traffic(&answer.request);
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.blocked = None;
         let (result, payload) = (answer.result, &answer.payload);
@@ -73,22 +85,17 @@ impl Client {
                 self.simple_step(now, id, step);
             }
             Kind::List(list) => {
-                let step = list.answered(result, payload);
+                let step = list.answered(mark, result, payload, traffic);
                 let (has_time, unreadable) = (list.has_time(), list.unreadable());
                 if matches!(result, Ok(()) | Err(Nak::Eof)) {
                     self.lists_time = Some(has_time);
                 }
                 self.list_step(now, id, step, unreadable);
             }
-            Kind::Confirm(confirm) => match confirm.list.answered(result, payload) {
-                ListStep::Page(entries) => confirm.page(&entries),
-                ListStep::WithoutTime => {}
-                ListStep::Done => {
-                    let verdict = confirm.verdict();
-                    self.end(id, verdict);
-                }
-                ListStep::Failed(error) => self.end(id, Err(error)),
-            },
+            Kind::Confirm(confirm) => {
+                let step = confirm.list.answered(mark, result, payload, traffic);
+                self.confirm_step(now, id, step);
+            }
             Kind::Read(read) => {
                 let size = answer.request.payload.size;
                 let step = read.answered((mark, size), result, payload);
@@ -102,10 +109,11 @@ impl Client {
         }
     }
 
-    /// A server that says its session is another's is left alone, and asked again; true then.
-    fn hold_if_taken(&mut self, now: Instant, id: RequestId, answer: &Answer) -> bool {
-        // Repeated when its file had been closed, it was refused because of that file's number.
-        let outdated = answer.request.payload.session != self.session_at_hand();
+    /// A server that says its session is another's is left alone, and asked again; true then. Where the
+    /// session is only one of ours that we have closed since, it is asked again at once.
+    fn hold_if_taken(&mut self, now: Instant, id: RequestId, mark: u32, answer: &Answer) -> bool {
+        let carried = answer.request.payload.session;
+        let outdated = self.slot.open().is_some_and(|holding| holding.session != carried);
         let pause = match answer.result {
             Err(Nak::NoSessionsAvailable) => CROWDED,
             Err(Nak::InvalidSession) if !answer.request.block && outdated => Duration::ZERO,
@@ -116,8 +124,8 @@ impl Client {
         job.blocked = Some(Error::Busy);
         match &mut job.kind {
             Kind::Simple(_, asked) => *asked = false,
-            Kind::List(list) => list.unask(),
-            Kind::Confirm(confirm) => confirm.list.unask(),
+            Kind::List(list) => list.unask(mark),
+            Kind::Confirm(confirm) => confirm.list.unask(mark),
             Kind::Read(_) | Kind::Write(_) => return false,
         }
         self.hold_until = Some(now + pause);
@@ -137,6 +145,26 @@ impl Client {
         }
     }
 
+    fn confirm_step(&mut self, now: Instant, id: RequestId, step: ListStep) {
+        let Some(Job { kind: Kind::Confirm(confirm), .. }) = self.jobs.get_mut(&id) else { return };
+        match step {
+            ListStep::Page(entries) => {
+                confirm.page(&entries);
+                if !entries.is_empty() {
+                    self.mark_progress(now, id);
+                }
+            }
+            ListStep::Early => self.mark_progress(now, id),
+            ListStep::WithoutTime => {}
+            ListStep::Done(entries) => {
+                confirm.page(&entries);
+                let verdict = confirm.verdict();
+                self.end(id, verdict);
+            }
+            ListStep::Failed(error) => self.end(id, Err(error)),
+        }
+    }
+
     fn list_step(&mut self, now: Instant, id: RequestId, step: ListStep, unreadable: u32) {
         match step {
             ListStep::Page(entries) => {
@@ -146,8 +174,11 @@ impl Client {
                 }
                 self.events.push_back(Event::Page(id, entries));
             }
-            ListStep::WithoutTime => self.mark_progress(now, id),
-            ListStep::Done => {
+            ListStep::Early | ListStep::WithoutTime => self.mark_progress(now, id),
+            ListStep::Done(entries) => {
+                if !entries.is_empty() {
+                    self.events.push_back(Event::Page(id, entries));
+                }
                 if unreadable > 0 {
                     tracing::warn!(unreadable, "entries of a listing could not be read");
                 }
@@ -170,7 +201,7 @@ impl Client {
         }
     }
 
-    fn end_if_read(&mut self, id: RequestId) {
+    pub(super) fn end_if_read(&mut self, id: RequestId) {
         if let Some(Job { kind: Kind::Read(read), .. }) = self.jobs.get(&id)
             && read.is_complete()
         {
@@ -197,7 +228,7 @@ impl Client {
     }
 
     /// Bytes of a file moved; whoever waits for the session sees that it is put to use.
-    fn moved(&mut self, now: Instant, id: RequestId) {
+    pub(super) fn moved(&mut self, now: Instant, id: RequestId) {
         self.progress = now;
         if let Some(factor) = self.block_size.deliver(now) {
             self.exchange.rescale(factor);
@@ -346,6 +377,7 @@ impl Client {
 
     /// The server has closed our file, or may have: what was on its way is asked for again.
     pub(super) fn lose_session(&mut self) {
+        self.stream.lose();
         self.forget_blocks();
         self.exchange.forget_others(|request| request.owner == Owner::Open);
         if matches!(self.slot, Slot::Opening(_) | Slot::Open(_)) {
@@ -363,7 +395,7 @@ impl Client {
     }
 
     /// A block was refused as if our file were not open.
-    fn session_refused(&mut self, result: Result<(), Nak>) {
+    pub(super) fn session_refused(&mut self, result: Result<(), Nak>) {
         let session = self.slot.open().map(|holding| holding.session);
         self.lose_session();
         let gone =

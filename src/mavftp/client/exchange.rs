@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::mavftp::timers::RoundTrip;
-use crate::mavftp::transfer::Flow;
+use crate::mavftp::transfer::{Flow, Traffic};
 use crate::mavftp::wire::{Nak, Opcode, Payload};
 
 use super::RequestId;
 use super::recovery::Recovery;
+
+/// An answer that a later one overtook is late after a round trip and this part of one.
+const OVERTAKEN_DIVISOR: u32 = 2;
 
 /// Whom an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub enum Owner {
     Open,
     /// The closing of that file.
     Close,
+    /// Nobody: it keeps the session from ending.
+    KeepAlive,
 }
 
 /// A request on its way.
@@ -34,6 +39,8 @@ pub struct Outstanding {
     /// Whether it moves a block and so counts in the window.
     pub block: bool,
     floor: Duration,
+    /// Its round trip is that of the link, not of a queue behind a burst.
+    timed: bool,
     /// When it is sent again; of blocks, `Recovery` knows.
     deadline: Instant,
     sent: Instant,
@@ -121,8 +128,17 @@ impl Exchange {
             *self.of_job.entry(id).or_default() += 1;
         }
         let deadline = now + self.timeout(1, floor);
-        let request =
-            Outstanding { owner, tries: 1, payload, block, floor, deadline, sent: now, place };
+        let request = Outstanding {
+            owner,
+            tries: 1,
+            payload,
+            block,
+            floor,
+            timed: true,
+            deadline,
+            sent: now,
+            place,
+        };
         self.outstanding.insert(number, request);
         payload
     }
@@ -146,7 +162,7 @@ impl Exchange {
             return None;
         }
         let (place, tries, sent) = (request.place, request.tries, request.sent);
-        let trip = (tries == 1).then_some(now.saturating_duration_since(sent));
+        let trip = (tries == 1 && request.timed).then_some(now.saturating_duration_since(sent));
         if request.block {
             if let Some(trip) = trip {
                 self.block_trips.sample(trip);
@@ -159,6 +175,7 @@ impl Exchange {
             self.rest_if_idle();
         } else if let Some(trip) = trip {
             self.other_trips.sample(trip);
+            self.hasten_overtaken(&request, trip);
         }
         Some(Answer { request, result, payload: *payload })
     }
@@ -191,6 +208,23 @@ impl Exchange {
         [others, block].into_iter().flatten().min()
     }
 
+    /// Servers answer in order: a page of a listing that a later one overtook is late soon.
+    fn hasten_overtaken(&mut self, answered: &Outstanding, trip: Duration) {
+        if !is_page(&answered.payload) {
+            return;
+        }
+        let lateness = trip + trip / OVERTAKEN_DIVISOR;
+        for number in &self.others {
+            let Some(request) = self.outstanding.get_mut(number) else { continue };
+            let before = answered.payload.sequence.wrapping_sub(*number) <= u16::MAX / 2;
+            let overtaken =
+                request.sent < answered.sent || (request.sent == answered.sent && before);
+            if overtaken && is_page(&request.payload) {
+                request.deadline = request.deadline.min(request.sent + lateness);
+            }
+        }
+    }
+
     /// Forgets requests; their answers, if they still come, match nothing.
     pub fn forget(&mut self, mut which: impl FnMut(&Outstanding) -> bool) -> Vec<Outstanding> {
         let gone: Vec<u16> = self
@@ -214,6 +248,21 @@ impl Exchange {
     /// Whether a request like this is outstanding that moves no block.
     pub fn any_other(&self, which: impl Fn(&Outstanding) -> bool) -> bool {
         self.others.iter().filter_map(|number| self.outstanding.get(number)).any(which)
+    }
+
+    /// Pages of listings outstanding.
+    pub fn pages(&self) -> usize {
+        let others = self.others.iter().filter_map(|number| self.outstanding.get(number));
+        others.filter(|request| is_page(&request.payload)).count()
+    }
+
+    /// How the link carried the answer to a request that moves no block.
+    pub fn traffic(&self, request: &Outstanding) -> Traffic {
+        match request.tries {
+            1 if self.other_trips.is_queueing() => Traffic::Crowded,
+            1 => Traffic::Free,
+            _ => Traffic::Lossy,
+        }
     }
 
     /// Requests outstanding.
@@ -248,6 +297,11 @@ impl Exchange {
         flow.next_at(now)
     }
 
+    /// What is on its way has to wait for something else than the link.
+    pub fn stop_timing(&mut self) {
+        self.outstanding.values_mut().for_each(|request| request.timed = false);
+    }
+
     /// Blocks sent again in a row with nothing heard.
     pub fn unheard(&self) -> u32 {
         self.recovery.unheard()
@@ -276,6 +330,11 @@ impl Exchange {
         first
     }
 
+    /// Notes a frame that belongs to nothing.
+    pub fn note_unmatched(&mut self) {
+        self.unmatched += 1;
+    }
+
     /// Frames from the server that answered nothing outstanding: late, repeated or not for us.
     pub fn unmatched(&self) -> u64 {
         self.unmatched
@@ -287,27 +346,6 @@ impl Exchange {
             Some(_) => &self.block_trips,
             None => &self.other_trips,
         }
-    }
-
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        let f = |f: &Flow| {
-            format!(
-                "[rate {:.1} limit {} trip {:?} loss {:.2} {}]",
-                f.rate(),
-                f.limit(),
-                f.trip(),
-                f.loss(),
-                f.debug()
-            )
-        };
-        format!(
-            "r{} w{} trips {:?} others {:?}",
-            f(&self.reading),
-            f(&self.writing),
-            self.block_trips,
-            self.other_trips
-        )
     }
 
     /// What is known of reading.
@@ -407,6 +445,13 @@ fn is_block(payload: &Payload) -> bool {
     }
 }
 
+fn is_page(payload: &Payload) -> bool {
+    match payload.command() {
+        Some(Opcode::ListDirectory | Opcode::ListDirectoryWithTime) => true,
+        Some(_) | None => false,
+    }
+}
+
 /// Whether `payload` can be the answer to `request`. The offset is compared where all servers echo
 /// it (reads, not writes), and never in a NAK.
 fn answers(request: &Payload, payload: &Payload, result: Result<(), Nak>) -> bool {
@@ -466,6 +511,26 @@ mod tests {
         let late = start + Duration::from_millis(25);
         assert_eq!(exchange.next_deadline(now), Some(late));
         assert_eq!(exchange.resend(late), Some(sent[0]));
+    }
+
+    #[test]
+    fn a_page_that_a_later_one_overtook_is_asked_for_again_soon() {
+        let start = Instant::now();
+        let mut exchange = Exchange::new(7, CAP);
+        let floor = Duration::from_millis(500);
+        let page = |offset| Payload { offset, ..Payload::request(Opcode::ListDirectory) };
+        let mut ask = |mark| exchange.send(start, owner(mark), page(mark), floor);
+        let (first, second, third) = (ask(0), ask(14), ask(28));
+        assert_eq!(exchange.pages(), 3);
+        let now = start + Duration::from_millis(20);
+        exchange.receive(now, &Payload::ack(&second).with_data(b"x")).unwrap();
+        assert_eq!(exchange.resend(now), None, "it may still be on its way");
+        let late = start + Duration::from_millis(30);
+        assert_eq!(exchange.next_deadline(now), Some(late));
+        assert_eq!(exchange.resend(late), Some(first));
+        assert_eq!(exchange.resend(late), None, "the last was overtaken by none");
+        exchange.receive(late, &Payload::ack(&third).with_data(b"x")).unwrap();
+        assert_eq!(exchange.resend(late), None, "what left later was not overtaken");
     }
 
     #[test]

@@ -15,7 +15,10 @@ use job::{Job, Kind, Upload};
 use schedule::Place;
 use simple::{CHECKSUM_PATIENCE, SimpleOp};
 use slot::{SHARED, Slot};
+use stream::Stream;
 use taken::Taken;
+
+pub use stream::Bursts;
 
 mod answers;
 mod exchange;
@@ -25,6 +28,7 @@ mod recovery;
 mod schedule;
 mod simple;
 mod slot;
+mod stream;
 mod taken;
 mod turns;
 
@@ -178,6 +182,8 @@ pub struct Traits {
     /// Whether there is one session for all stations, which refuses whoever comes second. Such a
     /// server (PX4) remembers but its last answer, and may name an old error in a refusal.
     pub one_session: bool,
+    /// How its bursts behave.
+    pub bursts: Bursts,
 }
 
 /// What a request brings about on its way to its end.
@@ -222,6 +228,7 @@ pub struct Client {
     line: BTreeSet<Place>,
     block_size: BlockSize,
     slot: Slot,
+    stream: Stream,
     taken: Taken,
     events: VecDeque<Event>,
     /// Order of arrival of jobs.
@@ -244,6 +251,8 @@ pub struct Client {
     never_sums: bool,
     /// The open file is doubtful since a silence.
     doubtful: bool,
+    /// The vehicle has more to do than to list.
+    gentle: bool,
     /// Nobody will ask for anything more.
     leaving: bool,
 }
@@ -265,6 +274,7 @@ impl Client {
             line: BTreeSet::new(),
             block_size: BlockSize::default(),
             slot: Slot::Free,
+            stream: Stream::new(traits.bursts),
             taken: Taken::default(),
             events: VecDeque::new(),
             turns: 0,
@@ -277,6 +287,7 @@ impl Client {
             never_truncates: false,
             never_sums: false,
             doubtful: false,
+            gentle: false,
             leaving: false,
         }
     }
@@ -359,6 +370,11 @@ impl Client {
         self.doubtful = true;
     }
 
+    /// Says whether the vehicle is in use, so that listings ask for one page after another.
+    pub fn set_gentle(&mut self, gentle: bool) {
+        self.gentle = gentle;
+    }
+
     /// Says that no request will follow: a file that is open is closed without waiting for one.
     pub fn leave(&mut self) {
         self.leaving = true;
@@ -382,11 +398,6 @@ impl Client {
     /// Frames from the server that answered nothing outstanding.
     pub fn unmatched(&self) -> u64 {
         self.exchange.unmatched()
-    }
-
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        format!("block {} {}", self.block_size.bytes(), self.exchange.debug())
     }
 
     /// What to do now; call until it answers [`Output::Wait`].
@@ -424,14 +435,6 @@ impl Client {
         }
         if let Some(job) = self.jobs.remove(&id) {
             self.line.remove(&(job.class, job.turn, id));
-            if result == Err(Error::TimedOut) {
-                eprintln!(
-                    "TIMEOUT {job:?} slot {:?} {} hold {:?}",
-                    self.slot,
-                    self.exchange.debug(),
-                    self.hold_until
-                );
-            }
             self.events.push_back(Event::Done(id, result));
         }
     }

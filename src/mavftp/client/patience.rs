@@ -43,7 +43,8 @@ impl Client {
     /// Patience counts from the last progress; for a job that only waits its turn, from when any
     /// file's bytes moved last. An upload that waits for its own source has all the time it needs.
     fn deadline(&self, id: RequestId, job: &Job) -> Option<Instant> {
-        let waiting = job.kind.unfinished() && self.exchange.of_job(id) == 0;
+        let waiting =
+            (job.kind.unfinished() && self.exchange.of_job(id) == 0) || self.stream.holds_others();
         let since = if waiting { job.progress.max(self.progress) } else { job.progress };
         (!waiting || !job.kind.is_starved()).then_some(since + job.patience)
     }
@@ -67,7 +68,7 @@ impl Client {
             let tired = !awaited
                 && match request.owner {
                     Owner::Close => tried(request, closings),
-                    Owner::Open => tried(request, SESSION_TRIES),
+                    Owner::Open | Owner::KeepAlive => tried(request, SESSION_TRIES),
                     Owner::Job(..) => false,
                 };
             let silent = tried(request, SILENT_TRIES)
@@ -87,7 +88,8 @@ impl Client {
                     self.slot = Slot::Free;
                 }
                 Owner::Open => self.open_unheard(request.payload.session),
-                Owner::Job(id, _) => self.job_unheard(id),
+                Owner::Job(id, mark) => self.job_unheard(id, mark),
+                Owner::KeepAlive => {}
             }
         }
     }
@@ -113,14 +115,14 @@ impl Client {
             self.heard > job.progress && matches!(job.kind, Kind::Simple(SimpleOp::Checksum(_), _));
     }
 
-    fn job_unheard(&mut self, id: RequestId) {
+    fn job_unheard(&mut self, id: RequestId, mark: u32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         // Where nothing else was heard either, it was the link that was silent.
         self.never_truncates |= self.heard > job.progress
             && matches!(job.kind, Kind::Simple(SimpleOp::Truncate(..), _));
         match &mut job.kind {
             Kind::List(list) if list.may_be_unheard() => list.fall_back(),
-            Kind::List(list) => list.unask(),
+            Kind::List(list) => list.unask(mark),
             Kind::Simple(SimpleOp::Truncate(..), _) => self.end(id, Err(Error::Unsupported)),
             Kind::Simple(..) | Kind::Confirm(_) | Kind::Read(_) | Kind::Write(_) => {}
         }

@@ -93,7 +93,7 @@ impl Recovery {
         self.activity = Some(now);
         let trip = now.saturating_duration_since(sent);
         // An answer that comes at once after a repeat is that to the first copy.
-        let certain = tries == 1 || trips.least().is_none_or(|least| trip >= least);
+        let certain = tries == 1 || trips.least().is_some_and(|least| trip >= least);
         if certain && self.newest.is_none_or(|(newest, _)| place > newest) {
             self.newest = Some((place, trip));
         }
@@ -146,7 +146,7 @@ impl Recovery {
             return Some(*sent);
         }
         let silent = self.activity.map_or(*sent, |activity| activity.max(*sent))
-            + trips.block_timeout(self.unheard + 1);
+            + trips.block_timeout(self.unheard + 1, self.newest.map(|(_, trip)| trip));
         Some(match self.newest {
             Some((newest, trip)) if *place < newest => {
                 silent.min(*sent + trip + self.lateness(trips))

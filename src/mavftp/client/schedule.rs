@@ -4,6 +4,7 @@
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
+use crate::mavftp::transfer::PAGES_MAX;
 use crate::mavftp::wire::{Opcode, Payload};
 
 use super::exchange::Owner;
@@ -28,6 +29,11 @@ impl Client {
         self.paced_until = None;
         self.settle_doubt();
         self.adopt_readers(now);
+        self.follow_burst(now);
+        if self.stream.holds_others() {
+            // What is asked now is not even looked at, and repeats fill the server's queue.
+            return self.next_repair(now).or_else(|| self.next_burst(now));
+        }
         if let Some(payload) = self.resend(now) {
             return Some(payload);
         }
@@ -45,6 +51,9 @@ impl Client {
             }
             last = Some(place);
         }
+        if let Some(payload) = self.next_burst(now) {
+            return Some(payload);
+        }
         self.note_starving();
         self.turn_slot(now)
     }
@@ -54,11 +63,29 @@ impl Client {
         let expiry = self.next_expiry();
         let sending = match self.hold_until {
             Some(until) => [Some(until), None],
+            None if self.stream.holds_others() => [None, None],
             None => [self.exchange.next_deadline(now), self.paced_until],
         };
         // A turn that is over ends when its last block is answered, not at a time.
         let slot = self.slot_wakes().filter(|due| *due > now);
-        [expiry, slot].into_iter().chain(sending).flatten().min()
+        [expiry, slot, self.stream_wakes()].into_iter().chain(sending).flatten().min()
+    }
+
+    /// A lost packet of a burst, asked for in the same flight as the next burst.
+    fn next_repair(&mut self, now: Instant) -> Option<Payload> {
+        if !self.stream.is_renewing() {
+            return None;
+        }
+        let mut last = None;
+        while let Some(place) = self.next_in_line(last) {
+            if matches!(self.jobs.get(&place.2), Some(Job { kind: Kind::Read(_), .. }))
+                && let Some(payload) = self.next_block(now, place.2, false)
+            {
+                return Some(payload);
+            }
+            last = Some(place);
+        }
+        None
     }
 
     /// A request whose answer is late or lost. When large blocks do not come through, all that are
@@ -68,14 +95,20 @@ impl Client {
         let block = matches!(payload.command(), Some(Opcode::ReadFile | Opcode::WriteFile));
         if block
             && self.block_size.splits(payload.size)
-            && let Some(factor) = self.block_size.lose(now, self.exchange.unheard())
+            && self.block_lost(now, self.exchange.unheard())
         {
-            self.exchange.rescale(factor);
-            tracing::debug!(bytes = self.block_size.bytes(), "blocks have another size now");
             self.forget_blocks();
             return None;
         }
         Some(payload)
+    }
+
+    /// Notes a lost block; true when blocks have another size for that.
+    pub(super) fn block_lost(&mut self, now: Instant, unheard: u32) -> bool {
+        let Some(factor) = self.block_size.lose(now, unheard) else { return false };
+        self.exchange.rescale(factor);
+        tracing::debug!(bytes = self.block_size.bytes(), "blocks have another size now");
+        true
     }
 
     fn next_in_line(&self, last: Option<Place>) -> Option<Place> {
@@ -117,15 +150,26 @@ impl Client {
     }
 
     fn next_page(&mut self, now: Instant, id: RequestId) -> Option<Payload> {
-        if !self.exchange.has_room() {
+        if !self.exchange.has_room() || self.exchange.pages() >= self.pages_at_once() {
             return None;
         }
-        let request = match &mut self.jobs.get_mut(&id)?.kind {
+        let (offset, request) = match &mut self.jobs.get_mut(&id)?.kind {
             Kind::List(list) => list.ask()?,
             Kind::Confirm(confirm) => confirm.list.ask()?,
             Kind::Simple(..) | Kind::Read(_) | Kind::Write(_) => return None,
         };
-        Some(self.send(now, Owner::Job(id, 0), request, LIST_FLOOR))
+        // Listings take turns: a long one may have all places that there are.
+        self.go_behind(vec![id]);
+        Some(self.send(now, Owner::Job(id, offset), request, LIST_FLOOR))
+    }
+
+    /// Pages that may be on their way in all. A short queue keeps places for others; a vehicle that
+    /// has more to do than list gets one after another.
+    fn pages_at_once(&self) -> usize {
+        match self.gentle {
+            true => 1,
+            false => (self.traits.queue / 2).clamp(1, PAGES_MAX),
+        }
     }
 
     fn next_block(&mut self, now: Instant, id: RequestId, writes: bool) -> Option<Payload> {
@@ -133,6 +177,7 @@ impl Client {
         let job = self.jobs.get(&id)?;
         if !job.kind.uses(id, &holding.file)
             || !self.exchange.has_room_for_block(writes)
+            || self.stream.is_crowded(self.exchange.blocks())
             || self.turn_over(now, holding)
         {
             return None;
@@ -144,12 +189,12 @@ impl Client {
             return None;
         }
         let session = holding.session;
-        let block = self.block_size.bytes();
+        let (block, before) = (self.block_size.bytes(), self.stream.reads_before());
         let (waited, progress) = (self.exchange.of_job(id) == 0, self.progress);
         let job = self.jobs.get_mut(&id)?;
         let (offset, request) = match &mut job.kind {
             Kind::Read(read) => {
-                let (offset, size) = read.ask(block, u32::MAX)?;
+                let (offset, size) = read.ask(block, before)?;
                 (offset, Payload { size, ..Payload::request(Opcode::ReadFile) })
             }
             Kind::Write(upload) => {
@@ -162,13 +207,18 @@ impl Client {
             // Its turn has come; the time it waited, while others moved, does not count.
             job.progress = job.progress.max(progress);
         }
+        if self.stream.is_used() {
+            // What is asked for beside bursts tells nothing of what reads alone would bring.
+            self.exchange.reading().starve();
+        }
         let request = Payload { offset, session, ..request };
         Some(self.exchange.send(now, Owner::Job(id, offset), request, Duration::ZERO))
     }
 
     /// A link that is not asked for all it can carry shows nothing of what it can.
     fn note_starving(&mut self) {
-        if self.paced_until.is_none() && self.slot.open().is_some() {
+        let streams = self.stream.is_running();
+        if self.paced_until.is_none() && !streams && self.slot.open().is_some() {
             self.exchange.note_starving();
         }
     }
@@ -182,20 +232,18 @@ impl Client {
         request: Payload,
         floor: Duration,
     ) -> Payload {
-        let session = self.session_at_hand();
+        let session = self.slot.open().map_or(self.own_session, |holding| holding.session);
         self.exchange.send(now, owner, Payload { session, ..request }, floor)
-    }
-
-    /// The session that a request carries which needs none.
-    pub(super) fn session_at_hand(&self) -> u8 {
-        self.slot.open().map_or(self.own_session, |holding| holding.session)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mavftp::client::{Error, Event, Op, Output, Traits};
+    use crate::mavftp::client::{Bursts, Error, Event, Op, Output, Traits};
+
+    const TRAITS: Traits =
+        Traits { queue: 8, keeps_content: true, one_session: false, bursts: Bursts::Unused };
 
     fn next_frame(client: &mut Client, now: Instant) -> Payload {
         loop {
@@ -210,8 +258,7 @@ mod tests {
     #[test]
     fn each_opening_proposes_another_session_so_that_late_copies_reach_no_other_file() {
         let mut now = Instant::now();
-        let mut client =
-            Client::new(now, Traits { queue: 8, keeps_content: true, one_session: false }, 1);
+        let mut client = Client::new(now, TRAITS, 1);
         let mut proposed = Vec::new();
         for id in 1..=3 {
             let (op, patience) = (Op::Size { path: b"/a".to_vec() }, Duration::from_secs(10));
@@ -234,8 +281,7 @@ mod tests {
     #[test]
     fn a_server_that_answers_all_but_checksums_is_asked_for_one_once() {
         let mut now = Instant::now();
-        let traits = Traits { queue: 8, keeps_content: true, one_session: false };
-        let mut client = Client::new(now, traits, 1);
+        let mut client = Client::new(now, TRAITS, 1);
         let (first, second, other) = (RequestId(1), RequestId(2), RequestId(3));
         let (class, patience) = (Class::Metadata, Duration::from_secs(10));
         client.request(now, first, Op::Checksum { path: b"/a".to_vec() }, class, patience);

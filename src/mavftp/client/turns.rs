@@ -74,6 +74,7 @@ impl Client {
     pub(super) fn start_close(&mut self, now: Instant, finishing: Option<RequestId>) -> Payload {
         let session = self.slot.open().map_or(self.own_session, |holding| holding.session);
         self.slot = Slot::Closing { finishing };
+        self.stream.lose();
         self.close(now, session)
     }
 
@@ -163,7 +164,7 @@ impl Client {
             true => !used || self.may_give_way(now, holding),
             false => !used && (self.leaving || now >= holding.idle_at()),
         };
-        if !due || self.exchange.blocks() > 0 {
+        if !due || self.exchange.blocks() > 0 || self.stream.holds_others() {
             return None;
         }
         let users = self.users(&holding.file);

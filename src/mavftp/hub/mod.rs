@@ -310,11 +310,6 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
         clients.any(Client::holds_session)
     }
 
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        self.vehicles.values().filter_map(|v| v.client.as_ref()).map(|c| c.debug()).collect()
-    }
-
     /// What to do now; call until it answers [`HubOutput::Wait`].
     pub fn poll(&mut self, now: Instant) -> HubOutput<P> {
         if let Some(event) = self.refused.pop() {
@@ -329,7 +324,9 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 return HubOutput::Send(Some(vehicle.address), Frame::AskIdentity(*target));
             }
             wake = vehicle.identity_due().map_or(wake, |due| wake.min(due));
+            let armed = vehicle.is_armed();
             let Some(client) = &mut vehicle.client else { continue };
+            client.set_gentle(armed);
             match client.poll(now) {
                 Output::Send(payload) => {
                     return HubOutput::Send(Some(vehicle.address), Frame::Ftp(*target, payload));

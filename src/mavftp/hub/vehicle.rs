@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::mavftp::client::{Client, Traits};
+use crate::mavftp::client::{Bursts, Client, Traits};
 
 use super::{Heartbeat, Identity, Target};
 
@@ -49,12 +49,26 @@ impl Family {
     /// What such a server is known to take.
     pub fn traits(self) -> Traits {
         match self {
-            Family::ArduPilot => {
-                Traits { queue: ARDUPILOT_QUEUE, keeps_content: true, one_session: false }
-            }
-            Family::Px4 => Traits { queue: OPEN_QUEUE, keeps_content: true, one_session: true },
-            // MAVSDK has one as well, but refuses nobody: who opens last has it.
-            Family::Other => Traits { queue: OPEN_QUEUE, keeps_content: false, one_session: false },
+            Family::ArduPilot => Traits {
+                queue: ARDUPILOT_QUEUE,
+                keeps_content: true,
+                one_session: false,
+                bursts: Bursts::Queued,
+            },
+            Family::Px4 => Traits {
+                queue: OPEN_QUEUE,
+                keeps_content: true,
+                one_session: true,
+                bursts: Bursts::Replaced,
+            },
+            // MAVSDK has one session as well, but refuses nobody: who opens last has it. Its bursts are
+            // slower than reads on every link, and harm what is read beside them.
+            Family::Other => Traits {
+                queue: OPEN_QUEUE,
+                keeps_content: false,
+                one_session: false,
+                bursts: Bursts::Unused,
+            },
         }
     }
 

@@ -2,7 +2,7 @@
 //! the served root. Knows the wire only; links on a disk are the concern of who opens the path.
 
 use super::files::{EINVAL, ENAMETOOLONG};
-use crate::mavftp::wire::{Nak, PATH_BYTES_MAX};
+use crate::mavftp::wire::{DATA_BYTES_MAX, Nak};
 
 /// A path below the served root: names with `/` between them, none of them empty, `.` or `..`,
 /// without a NUL. The root itself is the path without a name.
@@ -19,11 +19,11 @@ impl ServedPath {
     /// are empty parts and `.`; all paths are relative to the root, with or without a `/` in front.
     ///
     /// Errors: `..` is [`Nak::FileProtected`], wherever it would lead; a NUL inside and more than
-    /// [`PATH_BYTES_MAX`] bytes are refused with the errno that says so.
+    /// 238 bytes are refused with the errno that says so.
     pub fn parse(data: &[u8]) -> Result<ServedPath, Nak> {
         let end = data.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         let text = &data[..end];
-        if text.len() > PATH_BYTES_MAX {
+        if text.len() >= DATA_BYTES_MAX {
             return Err(Nak::FailErrno(ENAMETOOLONG));
         }
         if text.contains(&0) {

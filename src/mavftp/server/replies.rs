@@ -45,12 +45,12 @@ enum Sort {
 impl Replies {
     /// The answer to the very same request, if it was given a short while ago.
     pub(super) fn again(&self, now: Instant, request: &Payload) -> Option<Payload> {
-        let wanted = fingerprint(request);
         let ring = match sort(request) {
             Sort::Change | Sort::Open => &self.changes,
             Sort::Write => &self.writes,
             Sort::Not => return None,
         };
+        let wanted = fingerprint(request);
         ring.iter()
             .rev()
             .find(|kept| kept.request == wanted && kept.is_fresh(now))

@@ -12,7 +12,7 @@ const FRAME_BYTES: f64 = 27.0;
 /// Blocks by which a size is judged.
 const STRETCH: u32 = 128;
 /// Lost in a row while nothing at all is heard, a size seems not to get through.
-const NEVER: u32 = 3;
+const NEVER: u32 = 5;
 /// A smaller size is tried when this share is lost.
 const LOSS_HIGH: f64 = 0.6;
 /// By so much more has a smaller size to bring, for chance favours one or the other.
@@ -187,14 +187,16 @@ mod tests {
         for (bytes, splits) in [(239, true), (111, true), (110, false), (20, false)] {
             assert_eq!(size.splits(bytes), splits);
         }
-        (0..6).for_each(|n| _ = size.lose(now, n % 3 + 1));
+        for unheard in [NEVER, NEVER] {
+            assert!(size.lose(now, unheard).is_some());
+        }
         assert_eq!((size.bytes(), size.splits(80), size.splits(79)), (80, true, false));
     }
 
     #[test]
     fn full_blocks_come_back_when_the_link_has_mended() {
         let (mut size, start) = (BlockSize::default(), Instant::now());
-        let changed = [1, 2, 3].map(|unheard| size.lose(start, unheard));
+        let changed = [3, 4, 5].map(|unheard| size.lose(start, unheard));
         assert_eq!(changed, [None, None, Some(239.0 / 110.0)]);
         assert_eq!(size.bytes(), 110);
         for n in 0..3000 {

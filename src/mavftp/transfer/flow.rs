@@ -11,7 +11,7 @@ const START: usize = 8;
 /// Never fewer: below this a link is in lock-step.
 const LEAST: usize = 4;
 /// Enough to keep a server on the same machine busy, whatever the arithmetic says.
-const LEAST_EASY: usize = 16;
+const LEAST_EASY: usize = 64;
 /// A round trip below this is that of a fast network.
 const EASY_TRIP: Duration = Duration::from_millis(2);
 /// How much more than rate times round trip may be on its way.
@@ -45,7 +45,7 @@ const STRETCH: u32 = 32;
 /// Losses beyond this share are not made up for by asking for more.
 const LOSS_MAX: f64 = 0.5;
 /// Requests may leave so much earlier than evenly, so that a sleepy timer costs nothing.
-const SLACK: Duration = Duration::from_millis(1);
+const SLACK: Duration = Duration::from_micros(300);
 
 /// The window and the pace of block requests of one direction.
 #[derive(Debug)]
@@ -133,9 +133,14 @@ impl Flow {
         wanted.max(least).min(self.cap)
     }
 
+    /// Whether the rate is known, and not only growing.
+    pub fn is_steady(&self) -> bool {
+        self.rate() > 0.0 && !matches!(self.phase, Phase::Startup(_))
+    }
+
     /// Whether the server's own limit is what holds this flow back.
     pub fn is_capped(&self) -> bool {
-        self.limit() == self.cap && !matches!(self.phase, Phase::Startup(..))
+        self.limit() == self.cap && self.is_steady()
     }
 
     /// When the next request may leave; `None`: at once.
@@ -216,14 +221,9 @@ impl Flow {
         self.round = None;
     }
 
-    /// DEBUG
-    pub fn debug(&self) -> String {
-        format!("{:?} {} rounds {:?}", self.phase, self.rounds, self.rates)
-    }
-
     fn pace(&self) -> f64 {
         let gain = match self.phase {
-            Phase::Startup(..) => return 0.0,
+            Phase::Startup(_) => return 0.0,
             Phase::Drain | Phase::Settle(_) => DRAIN_GAIN,
             Phase::Steady(step) => STEADY_GAINS[step % STEADY_GAINS.len()],
         };

@@ -153,6 +153,11 @@ impl ReadJob {
         self.missing.first_from(offset).map(|(start, end)| start..end)
     }
 
+    /// Bytes wanted in a range.
+    pub fn missing_within(&self, range: &Range<u32>) -> u64 {
+        self.missing.bytes_from(range.start) - self.missing.bytes_from(range.end)
+    }
+
     /// The next block to ask for, of at most `block` bytes and before `limit`: offset and size.
     pub fn ask(&mut self, block: u8, limit: u32) -> Option<(u32, u8)> {
         let block = if self.made_up { DATA_BYTES_MAX as u8 } else { block };

@@ -13,9 +13,9 @@ pub use entries::{Listed, WireEntry, encode_entry, parse_entries};
 pub const PAYLOAD_BYTES: usize = 251;
 /// Most data bytes in one payload.
 pub const DATA_BYTES_MAX: usize = 239;
-/// Longest path that every server takes: PX4 and ArduPilot force a NUL into the last data byte and
-/// so cut a longer one silently, which names another file.
-pub const PATH_BYTES_MAX: usize = 238;
+/// Longest path that every server takes: ArduPilot cuts a longer one than 238 bytes silently and PX4
+/// one than 237, which names another file.
+pub const PATH_BYTES_MAX: usize = 237;
 
 const HEADER_BYTES: usize = PAYLOAD_BYTES - DATA_BYTES_MAX;
 
@@ -89,8 +89,22 @@ impl Opcode {
 
     /// The opcode with this number, if the protocol has one.
     pub fn from_number(number: u8) -> Option<Opcode> {
-        Opcode::ALL.into_iter().find(|opcode| *opcode as u8 == number)
+        BY_NUMBER[usize::from(number)]
     }
+}
+
+/// Asked several times for each frame, so looked up and not searched.
+static BY_NUMBER: [Option<Opcode>; 256] = by_number();
+
+const fn by_number() -> [Option<Opcode>; 256] {
+    let mut table = [None; 256];
+    let mut at = 0;
+    while at < Opcode::ALL.len() {
+        let opcode = Opcode::ALL[at];
+        table[opcode as usize] = Some(opcode);
+        at += 1;
+    }
+    table
 }
 
 /// Why a server refused (section "Error codes").
@@ -237,10 +251,11 @@ impl Payload {
         if bytes.len() > PAYLOAD_BYTES {
             return Err(WireError::TooLong(bytes.len()));
         }
-        let mut full = [0; PAYLOAD_BYTES];
-        full[..bytes.len()].copy_from_slice(bytes);
+        let (header, rest) = bytes.split_at(bytes.len().min(HEADER_BYTES));
+        let mut full = [0; HEADER_BYTES];
+        full[..header.len()].copy_from_slice(header);
         let mut data = [0; DATA_BYTES_MAX];
-        data.copy_from_slice(&full[HEADER_BYTES..]);
+        data[..rest.len()].copy_from_slice(rest);
         let payload = Payload {
             sequence: u16::from_le_bytes([full[0], full[1]]),
             session: full[2],

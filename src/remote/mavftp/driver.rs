@@ -2,6 +2,7 @@
 //! and hands events to sinks. Blocks on nothing but the link.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,6 @@ impl Driver {
                     farewell = Some(now + FAREWELL);
                 }
             }
-            self.listen(Some(now));
             let wait = self.work();
             self.publish();
             match farewell {
@@ -174,13 +174,14 @@ impl Driver {
         loop {
             match self.hub.poll(Instant::now()) {
                 HubOutput::Send(to, frame) => {
-                    if let Err(error) = self.node.send(to, &translate::message(&frame)) {
-                        // Lost like any datagram; the hub asks again.
-                        tracing::debug!(%error, "a frame could not be sent");
-                    }
+                    let queued = self.node.queue(to, &translate::message(&frame));
+                    pass_over(queued);
                 }
                 HubOutput::Event(event) => self.tell(event),
-                HubOutput::Wait(at) => return at,
+                HubOutput::Wait(at) => {
+                    pass_over(self.node.flush());
+                    return at;
+                }
             }
         }
     }
@@ -248,6 +249,13 @@ impl Driver {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.up = known.up;
         status.epoch = known.epoch;
+    }
+}
+
+/// What could not be sent is lost like any datagram; the hub asks again.
+fn pass_over(sent: io::Result<()>) {
+    if let Err(error) = sent {
+        tracing::debug!(%error, "a frame could not be sent");
     }
 }
 

@@ -1,18 +1,23 @@
 //! ArduPilot: a short queue and one slow worker, session ids of the client's choice, and one
 //! remembered answer for everybody. Either one open file for the whole vehicle, or five.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{MemoryFile, MemoryFiles};
-use mavftp_mount::mavftp::wire::{Nak, Opcode, Payload};
+use mavftp_mount::mavftp::server::MemoryFile;
+use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
+use super::disk::Disk;
+use super::places::Places;
 use super::{FarSide, Said, service};
 use crate::network::Random;
 use burst::Burst;
+use slots::FORGOTTEN;
 
 mod answers;
 mod burst;
+mod paths;
+mod slots;
 
 /// Requests that wait; what comes above is lost.
 const QUEUE: usize = 5;
@@ -24,35 +29,37 @@ const LINE_BYTES: u32 = 2 * FRAME_BYTES;
 const FRAME_BYTES: u32 = 266;
 /// So often the worker looks whether the line has room again.
 const ROOM_POLL: Duration = Duration::from_millis(1);
-/// Left alone for so long, a session can be taken by another id.
-const LEFT_ALONE: Duration = Duration::from_secs(3);
-/// With five of them, a session is closed after this.
-const FORGOTTEN: Duration = Duration::from_secs(20);
-
-/// What the files are on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disk {
-    /// A simulated vehicle's.
-    Posix,
-    /// A board's card: no name is taken over, and what is skipped in writing holds anything.
-    Fat,
-}
-
 /// How many files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sessions {
-    /// Every 4.x up to 4.6.
+    /// One: every 4.x up to 4.6.
+    Old,
+    /// One: 4.7-dev of July 2025, which is what was recorded.
     One,
     /// 4.7 and later.
     Five,
 }
 
+impl Sessions {
+    /// Whether the whole vehicle has one.
+    pub fn is_one(self) -> bool {
+        match self {
+            Sessions::Old | Sessions::One => true,
+            Sessions::Five => false,
+        }
+    }
+}
+
 pub struct ArduPilot {
-    files: MemoryFiles,
-    sessions: Sessions,
-    pub disk: Disk,
+    files: Disk,
+    places: Places,
+    /// A board with a FAT card, no simulation.
+    pub card: bool,
     /// As of late 2026: lists with times, says what it does not know, ends bursts otherwise.
     pub later: bool,
+    /// The block size of each opening that must keep to one; 0: not read yet.
+    packed: BTreeMap<(u8, u8), u8>,
+    sessions: Sessions,
     slots: Vec<Slot>,
     queue: VecDeque<(u8, Payload)>,
     /// When the queue is looked at.
@@ -73,26 +80,28 @@ pub struct ArduPilot {
     remembered: Option<(u8, u8, Payload)>,
     random: Random,
     changes: Vec<Opcode>,
+    /// The error of the last request on a path that failed in the file system.
+    left_over: Nak,
 }
 
 struct Slot {
     /// Station and id; on a vehicle with one file the station counts for nothing.
     key: (u8, u8),
     used: Instant,
-    /// Whether the request at hand found it left alone.
+    /// Nothing was asked for in it for a while before this request.
     alone: bool,
-    /// Where every read must want as much as the first one: how much; 0: there was none.
-    one_size: Option<u8>,
     open: Option<(MemoryFile, bool)>,
 }
 
 impl ArduPilot {
-    pub fn new(files: MemoryFiles, sessions: Sessions, seed: u64) -> ArduPilot {
+    pub fn new(files: impl Into<Disk>, sessions: Sessions, seed: u64) -> ArduPilot {
         ArduPilot {
-            files,
-            sessions,
-            disk: Disk::Posix,
+            files: files.into(),
+            places: Places::new(),
+            card: false,
             later: false,
+            packed: BTreeMap::new(),
+            sessions,
             slots: Vec::new(),
             queue: VecDeque::new(),
             tick_at: None,
@@ -107,11 +116,12 @@ impl ArduPilot {
             remembered: None,
             random: Random::new(seed ^ 0xA4D0),
             changes: Vec::new(),
+            left_over: Nak::FailErrno(0),
         }
     }
 
     /// On a line of so many bytes per second that cannot say when it is full.
-    pub fn on_uart(files: MemoryFiles, sessions: Sessions, seed: u64, rate: u32) -> ArduPilot {
+    pub fn on_uart(files: impl Into<Disk>, sessions: Sessions, seed: u64, rate: u32) -> ArduPilot {
         ArduPilot { uart_rate: Some(rate), ..ArduPilot::new(files, sessions, seed) }
     }
 
@@ -125,10 +135,7 @@ impl ArduPilot {
     /// Whether an answer can be sent. The server with one file looks at the link of whoever was
     /// the first to ask since it began, wherever the answer goes.
     fn has_room(&self, to: u8) -> bool {
-        let looked_at = match self.sessions {
-            Sessions::One => self.first.unwrap_or(to),
-            Sessions::Five => to,
-        };
+        let looked_at = if self.sessions.is_one() { self.first.unwrap_or(to) } else { to };
         if self.gone.contains(&looked_at) {
             return false;
         }
@@ -170,13 +177,21 @@ impl ArduPilot {
             return self.saying.push_back((from, answer));
         }
         let bursts = request.command() == Some(Opcode::BurstReadFile);
-        let answer = match self.admit(now, from, request).and_then(|at| match bursts {
+        let fits = usize::from(request.size) <= DATA_BYTES_MAX;
+        let admitted =
+            if fits { self.admit(now, from, request) } else { Err(Nak::InvalidDataSize) };
+        let answer = match admitted.and_then(|at| match bursts {
             true => self.begin_burst(now, at, from, request),
             false => self.answer(at, request),
         }) {
             Ok(_) if bursts => return,
             Ok(data) => Payload::ack(request).with_data(&data),
-            Err(nak) => Payload { offset: 0, ..Payload::nak(request, nak) },
+            Err(nak) => {
+                // Only the end of a listing says where it is.
+                let list = request.opcode == Opcode::ListDirectory as u8 && nak == Nak::Eof;
+                let offset = if list { request.offset } else { 0 };
+                Payload { offset, ..Payload::nak(request, nak) }
+            }
         };
         self.say(from, answer);
     }
@@ -186,63 +201,6 @@ impl ArduPilot {
             self.remembered = Some((to, answer.session, answer));
         }
         self.saying.push_back((to, answer));
-    }
-
-    /// The slot that a request works in.
-    fn admit(&mut self, now: Instant, from: u8, request: &Payload) -> Result<usize, Nak> {
-        match self.sessions {
-            Sessions::One => self.admit_to_the_one(now, request),
-            Sessions::Five => self.admit_to_five(now, (from, request.session)),
-        }
-    }
-
-    fn admit_to_the_one(&mut self, now: Instant, request: &Payload) -> Result<usize, Nak> {
-        let id = request.session;
-        let Some(slot) = self.slots.first_mut() else {
-            self.slots.push(Slot {
-                key: (0, id),
-                used: now,
-                alone: false,
-                one_size: None,
-                open: None,
-            });
-            return Ok(0);
-        };
-        let alone = now.duration_since(slot.used) > LEFT_ALONE;
-        slot.used = now;
-        slot.alone = alone;
-        if slot.open.is_some() && slot.key.1 != id {
-            let ends = [Opcode::TerminateSession as u8, Opcode::ResetSessions as u8];
-            if !alone && !ends.contains(&request.opcode) {
-                return Err(Nak::InvalidSession);
-            }
-            if alone {
-                *slot = Slot { key: (0, id), used: now, alone: false, one_size: None, open: None };
-            }
-        }
-        if slot.open.is_none() {
-            slot.key.1 = id;
-        }
-        Ok(0)
-    }
-
-    fn admit_to_five(&mut self, now: Instant, key: (u8, u8)) -> Result<usize, Nak> {
-        let age = |slot: &Slot| now.duration_since(slot.used);
-        self.slots.retain(|slot| match slot.open {
-            Some(_) => age(slot) < FORGOTTEN,
-            None => age(slot) < LEFT_ALONE,
-        });
-        if let Some(at) = self.slots.iter().position(|slot| slot.key == key) {
-            self.slots[at].alone = age(&self.slots[at]) > LEFT_ALONE;
-            self.slots[at].used = now;
-            return Ok(at);
-        }
-        if self.slots.len() == 5 {
-            let alone = self.slots.iter().position(|slot| age(slot) > LEFT_ALONE);
-            self.slots.remove(alone.ok_or(Nak::NoSessionsAvailable)?);
-        }
-        self.slots.push(Slot { key, used: now, alone: false, one_size: None, open: None });
-        Ok(self.slots.len() - 1)
     }
 }
 

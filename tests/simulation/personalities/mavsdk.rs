@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{
-    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
-};
-use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
+use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
+use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, WireEntry};
 
-use super::{FarSide, Outbox, Said, bytes_of, checksum_of, page, path_of};
+use super::disk::{Disk, Found};
+use super::{
+    FarSide, Outbox, Said, bytes_of, checksum_of, climbing_path_of, file_text, page,
+    timed_file_text,
+};
 use burst::Burst;
 
 mod burst;
@@ -25,10 +27,14 @@ pub enum Release {
 }
 
 pub struct Mavsdk {
-    files: MemoryFiles,
+    files: Disk,
     release: Release,
     /// Sockets and the like at the head of every directory: counted, but never sent.
     pub specials: usize,
+    /// Without a root directory everything is refused.
+    pub rootless: bool,
+    /// Of the file that is read; before release 4, of whichever was opened last.
+    size: u64,
     reader: Option<Reader>,
     writer: Option<MemoryFile>,
     burst: Option<Burst>,
@@ -38,7 +44,6 @@ pub struct Mavsdk {
 
 struct Reader {
     file: MemoryFile,
-    size: u64,
     /// Where the file is read next, by whoever reads.
     position: u64,
     /// A read went past the end; every later one fails.
@@ -46,11 +51,13 @@ struct Reader {
 }
 
 impl Mavsdk {
-    pub fn new(files: MemoryFiles, release: Release) -> Mavsdk {
+    pub fn new(files: impl Into<Disk>, release: Release) -> Mavsdk {
         Mavsdk {
-            files,
+            files: files.into(),
             release,
             specials: 0,
+            rootless: false,
+            size: 0,
             reader: None,
             writer: None,
             burst: None,
@@ -66,7 +73,15 @@ impl Mavsdk {
         from: u8,
         request: &Payload,
     ) -> Option<Result<Vec<u8>, Nak>> {
-        Some(match request.command()? {
+        if usize::from(request.size) > DATA_BYTES_MAX {
+            return Some(Err(Nak::InvalidDataSize));
+        }
+        let opcode = request.command()?;
+        let silent = matches!(opcode, Opcode::None | Opcode::TruncateFile);
+        if self.rootless && !silent {
+            return Some(Err(Nak::Fail));
+        }
+        Some(match opcode {
             Opcode::TerminateSession | Opcode::ResetSessions => {
                 (self.reader, self.writer, self.burst) = (None, None, None);
                 Ok(Vec::new())
@@ -79,7 +94,11 @@ impl Mavsdk {
             Opcode::CreateFile => self.open_to_write(request),
             Opcode::OpenFileWo => match path_of(request).map(|path| self.files.open_to_read(&path))
             {
-                Ok(Ok(_)) => self.open_to_write(request),
+                // The size it tells is that before.
+                Ok(Ok(before)) => before.size().and_then(|size| {
+                    self.open_to_write(request)?;
+                    Ok((size as u32).to_le_bytes().to_vec())
+                }),
                 Ok(Err(_)) | Err(_) => Err(Nak::FileNotFound),
             },
             Opcode::WriteFile => self.write(request),
@@ -98,14 +117,17 @@ impl Mavsdk {
 
     fn list(&self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
         let path = path_of(request)?;
-        let listed = match self.files.list(&path) {
+        let listed = match self.files.read(&path) {
             Err(Nak::FileNotFound) => return Err(Nak::FileNotFound),
             Err(_) => panic!("listing a file ends this server's process: {path:?}"),
             Ok(listed) => listed,
         };
         // What is special is empty here, and takes no room in the page.
         let mut entries = vec![Vec::new(); self.specials];
-        entries.extend(listed.iter().map(|entry| encode_entry(entry, with_time)));
+        entries.extend(listed.iter().filter_map(|found| match found {
+            Found::Itself | Found::Parent => None,
+            Found::Link(entry) | Found::Node(entry) => Some(text(entry, with_time)),
+        }));
         let data = page(&entries, request.offset);
         if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
     }
@@ -120,7 +142,8 @@ impl Mavsdk {
         };
         let size = file.size().ok()?;
         self.burst = None;
-        self.reader = Some(Reader { file, size, position: 0, poisoned: false });
+        self.size = size;
+        self.reader = Some(Reader { file, position: 0, poisoned: false });
         Some(Ok((size as u32).to_le_bytes().to_vec()))
     }
 
@@ -128,23 +151,23 @@ impl Mavsdk {
         let path = path_of(request)?;
         self.writer = None;
         self.writer = Some(self.files.open_to_write(&path, Content::Empty)?);
-        if let (Release::Old, Some(reader)) = (self.release, self.reader.as_mut()) {
-            // There is one size for both, that of whichever was opened last.
-            reader.size = 0;
+        if self.release == Release::Old {
+            self.size = 0;
         }
         Ok(Vec::new())
     }
 
     fn read(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
         if self.release == Release::Old && request.session != 0 {
-            self.reader = None;
+            // There is one session, and this number closes it.
+            (self.reader, self.writer) = (None, None);
         }
         let reader = self.reader.as_mut().ok_or(Nak::Fail)?;
         let wanted = usize::from(request.size).min(DATA_BYTES_MAX);
-        if u64::from(request.offset) >= reader.size {
+        if u64::from(request.offset) >= self.size {
             return Err(Nak::Eof);
         }
-        if reader.poisoned || u64::from(request.offset) + wanted as u64 > reader.size {
+        if reader.poisoned || u64::from(request.offset) + wanted as u64 > self.size {
             reader.poisoned = true;
             return Err(Nak::Fail);
         }
@@ -185,6 +208,24 @@ impl Mavsdk {
     }
 }
 
+/// `..` climbs up to the root, and no further.
+fn path_of(request: &Payload) -> Result<ServedPath, Nak> {
+    climbing_path_of(request, Err(Nak::Fail))
+}
+
+/// Names as they are, and times for directories too.
+fn text(entry: &WireEntry, with_time: bool) -> Vec<u8> {
+    let name = &entry.name[..];
+    match (entry.directory, with_time) {
+        (false, false) => file_text(entry),
+        (false, true) => timed_file_text(entry),
+        (true, false) => [b"D", name, b"\0"].concat(),
+        (true, true) => {
+            [b"D", name, format!("\t0\t{}\0", entry.mtime.unwrap_or(0)).as_bytes()].concat()
+        }
+    }
+}
+
 impl FarSide for Mavsdk {
     fn receive(&mut self, now: Instant, from: u8, request: &Payload) {
         let Some(result) = self.answer(now, from, request) else { return };
@@ -192,7 +233,8 @@ impl FarSide for Mavsdk {
             Ok(data) => Payload::ack(request).with_data(&data),
             Err(nak) => Payload::nak(request, nak),
         };
-        let read = request.opcode == Opcode::ReadFile as u8;
+        // Only data says where it belongs.
+        let read = answer.answer() == Some(Ok(())) && request.opcode == Opcode::ReadFile as u8;
         let offset = if read { request.offset } else { 0 };
         self.out.put(now + SERVICE, from, Payload { session: 0, offset, ..answer });
     }

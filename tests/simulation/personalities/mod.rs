@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use mavftp_mount::mavftp::server::{MemoryFiles, ServedFile, ServedPath, Server, ServerOutput};
-use mavftp_mount::mavftp::wire::{Checksum, DATA_BYTES_MAX, Nak, Opcode, Payload};
+use mavftp_mount::mavftp::wire::{Checksum, DATA_BYTES_MAX, Nak, Opcode, Payload, WireEntry};
 
 pub mod ardupilot;
 pub mod bent;
+pub mod disk;
 pub mod mavsdk;
 pub mod naive;
+pub mod places;
 pub mod px4;
 
 /// The station whose client is tested.
@@ -107,6 +109,31 @@ impl Outbox {
 /// The path of a request.
 pub fn path_of(request: &Payload) -> Result<ServedPath, Nak> {
     ServedPath::parse(request.data())
+}
+
+/// The path of a request to a server that lets `..` climb. What is above the root is refused so, or
+/// is the root.
+pub fn climbing_path_of(request: &Payload, above: Result<(), Nak>) -> Result<ServedPath, Nak> {
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in request.data().split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
+        if name != b".." {
+            names.push(name);
+        } else if names.pop().is_none() {
+            above?;
+        }
+    }
+    ServedPath::parse(&names.join(&b'/'))
+}
+
+/// A listed file's text as most servers send it: names as they are, tabs and all.
+pub fn file_text(entry: &WireEntry) -> Vec<u8> {
+    [b"F", &entry.name[..], format!("\t{}\0", entry.size).as_bytes()].concat()
+}
+
+/// The same with the time at which it was written; 0: unknown.
+pub fn timed_file_text(entry: &WireEntry) -> Vec<u8> {
+    let fields = format!("\t{}\t{}\0", entry.size, entry.mtime.unwrap_or(0));
+    [b"F", &entry.name[..], fields.as_bytes()].concat()
 }
 
 /// Bytes of a file from the offset of a request, at most `count`.

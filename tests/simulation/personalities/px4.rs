@@ -3,22 +3,20 @@
 
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::server::{
-    Content, Files, MemoryFile, MemoryFiles, ServedFile, ServedPath,
-};
-use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
+use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
+use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
-use super::{FarSide, Outbox, Said, bytes_of, checksum_of, path_of};
+use super::disk::{Disk, Found};
+use super::{FarSide, Outbox, Said, bytes_of, checksum_of, file_text, timed_file_text};
 use crate::network::Random;
 use burst::{BOARD_BYTES, Burst, FRAME_BYTES, TICK};
 
 mod burst;
+mod paths;
 
 const SERVICE: Duration = Duration::from_micros(50);
 /// Without a request for so long, the file is closed.
 const IDLE: Duration = Duration::from_millis(10_100);
-/// A board forgets after this which file it writes to, and protects it.
-const PATH_KEPT: Duration = Duration::from_secs(2);
 /// Answers of at most so many bytes are remembered.
 const REMEMBERED_BYTES: u8 = 4;
 /// What a board's transmit buffer holds between two ticks.
@@ -45,15 +43,17 @@ pub enum Firmware {
 }
 
 pub struct Px4 {
-    files: MemoryFiles,
+    files: Disk,
     firmware: Firmware,
+    /// On a board, without a leading `/`: the only place where files may be changed.
+    pub card: Option<Vec<u8>>,
+    /// The last path of any request: on a board, a write is judged by it.
+    scratch: Option<ServedPath>,
     session: Option<Session>,
     burst: Option<Burst>,
     /// As up to 1.15: blocks are read whole whatever was wanted, and an empty directory has an empty
     /// page for ever.
     pub older: bool,
-    /// The one place where a board can be written to; `None`: everywhere.
-    pub writable: Option<&'static str>,
     errno: u8,
     remembered: Option<(u8, Payload)>,
     /// When it first heard of anybody; its ticks go from there.
@@ -76,14 +76,15 @@ enum Session {
 }
 
 impl Px4 {
-    pub fn new(files: MemoryFiles, firmware: Firmware, seed: u64) -> Px4 {
+    pub fn new(files: impl Into<Disk>, firmware: Firmware, seed: u64) -> Px4 {
         Px4 {
-            files,
+            files: files.into(),
             firmware,
+            card: None,
+            scratch: None,
             session: None,
             burst: None,
             older: false,
-            writable: None,
             errno: 0,
             remembered: None,
             begun: None,
@@ -100,29 +101,6 @@ impl Px4 {
 
     fn is_idle(&self, now: Instant) -> bool {
         self.last_request.is_some_and(|last| now.duration_since(last) > IDLE)
-    }
-
-    /// Whether a board refuses to write: elsewhere than it may, or to a file whose path it has
-    /// forgotten.
-    fn protects(&self, now: Instant, request: &Payload) -> bool {
-        let on_board = matches!(self.firmware, Firmware::Board | Firmware::Serial);
-        let kept = self.last_request.is_some_and(|last| now.duration_since(last) <= PATH_KEPT);
-        let changes = matches!(
-            request.command(),
-            Some(
-                Opcode::CreateFile
-                    | Opcode::OpenFileWo
-                    | Opcode::RemoveFile
-                    | Opcode::CreateDirectory
-                    | Opcode::RemoveDirectory
-                    | Opcode::TruncateFile
-                    | Opcode::Rename
-            )
-        );
-        let elsewhere =
-            self.writable.is_some_and(|place| !request.data().starts_with(place.as_bytes()));
-        let writes = request.command() == Some(Opcode::WriteFile);
-        (changes && elsewhere) || (writes && on_board && !kept)
     }
 
     fn answer(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
@@ -145,7 +123,7 @@ impl Px4 {
             Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile => self.open(request),
             Opcode::ReadFile => self.read(request),
             Opcode::WriteFile => self.write(request),
-            Opcode::CalcFileCrc32 => checksum_of(&self.files, &path_of(request)?),
+            Opcode::CalcFileCrc32 => checksum_of(&self.files, &self.path_of(request)?),
             Opcode::RemoveFile
             | Opcode::CreateDirectory
             | Opcode::RemoveDirectory
@@ -157,19 +135,20 @@ impl Px4 {
     }
 
     fn list(&mut self, request: &Payload, with_time: bool) -> Result<Vec<u8>, Nak> {
-        let listed =
-            self.noting(|files| files.list(&path_of(request)?).or(Err(Nak::FileNotFound)))?;
-        if self.older && listed.is_empty() {
+        let path = self.path_of(request)?;
+        let listed = self.noting(|files| files.read(&path).or(Err(Nak::FileNotFound)))?;
+        if self.older && listed.len() == 2 {
             return Ok(Vec::new());
         }
-        let mut entries = vec![b"S\0".to_vec(), b"S\0".to_vec()];
-        entries.extend(listed.iter().map(|entry| match (entry.directory, with_time) {
-            (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
-            (false, true) => encode_entry(entry, true),
-            (false, false) => {
-                [b"F", &entry.name[..], format!("\t{}\0", entry.size).as_bytes()].concat()
-            }
-        }));
+        let text = |found: &Found| match found {
+            Found::Itself | Found::Parent | Found::Link(_) => b"S\0".to_vec(),
+            Found::Node(entry) => match (entry.directory, with_time) {
+                (true, _) => [b"D", &entry.name[..], b"\0"].concat(),
+                (false, true) => timed_file_text(entry),
+                (false, false) => file_text(entry),
+            },
+        };
+        let entries: Vec<Vec<u8>> = listed.iter().map(text).collect();
         if request.offset as usize >= entries.len() {
             return Err(Nak::Eof);
         }
@@ -184,7 +163,7 @@ impl Px4 {
             return Err(Nak::NoSessionsAvailable);
         }
         let size = |file: &MemoryFile| file.size().map(|size| (size as u32).to_le_bytes().to_vec());
-        let path = path_of(request)?;
+        let path = self.path_of(request)?;
         let before = self.files.open_to_read(&path);
         match request.command() {
             Some(Opcode::OpenFileRo) => {
@@ -198,6 +177,7 @@ impl Px4 {
                 Ok(data)
             }
             opcode => {
+                self.check_place(&path)?;
                 let create = opcode == Some(Opcode::CreateFile);
                 let content = if create { Content::Empty } else { Content::Keep };
                 let data = before.as_ref().map_or(Ok(vec![0; 4]), size)?;
@@ -224,6 +204,10 @@ impl Px4 {
 
     fn write(&mut self, request: &Payload) -> Result<Vec<u8>, Nak> {
         let strict = self.firmware == Firmware::Main;
+        if self.is_board() {
+            let scratch = self.scratch.clone().ok_or(Nak::FileProtected)?;
+            self.check_place(&scratch)?;
+        }
         match &self.session {
             None if strict || request.session != 0 => Err(Nak::InvalidSession),
             Some(_) if strict && request.session != 0 => Err(Nak::InvalidSession),
@@ -238,28 +222,23 @@ impl Px4 {
 
     fn change(&mut self, request: &Payload) -> Result<(), Nak> {
         let Some(opcode) = request.command() else { return Ok(()) };
+        if opcode == Opcode::Rename {
+            return self.rename(request);
+        }
+        let path = self.path_of(request)?;
+        self.check_place(&path)?;
         self.noting(|files| match opcode {
-            Opcode::RemoveFile => files.remove_file(&path_of(request)?),
-            Opcode::CreateDirectory => files.make_directory(&path_of(request)?),
-            Opcode::RemoveDirectory => files.remove_directory(&path_of(request)?),
-            Opcode::TruncateFile => files.truncate(&path_of(request)?, u64::from(request.offset)),
-            _ => {
-                let (from, to) = ServedPath::parse_two(request.data())?;
-                // It counts a NUL that need not be there.
-                if request.data().len()
-                    <= request.data().iter().take_while(|&&b| b != 0).count() + 2
-                {
-                    return Err(Nak::InvalidDataSize);
-                }
-                files.rename(&from, &to)
-            }
+            Opcode::RemoveFile => files.remove_file(&path),
+            Opcode::CreateDirectory => files.make_directory(&path),
+            Opcode::RemoveDirectory => files.remove_directory(&path),
+            _ => files.truncate(&path, u64::from(request.offset)),
         })?;
         self.changes.push(opcode);
         Ok(())
     }
 
     /// Does something to the files and keeps its error number.
-    fn noting<T>(&mut self, act: impl FnOnce(&MemoryFiles) -> Result<T, Nak>) -> Result<T, Nak> {
+    fn noting<T>(&mut self, act: impl FnOnce(&Disk) -> Result<T, Nak>) -> Result<T, Nak> {
         let result = act(&self.files);
         match &result {
             Err(Nak::FailErrno(errno)) => self.errno = *errno,
@@ -317,7 +296,7 @@ impl FarSide for Px4 {
         if self.is_idle(now) {
             (self.session, self.burst) = (None, None);
         }
-        let protects = self.protects(now, request);
+        self.note_path(now, request);
         self.begun.get_or_insert(now);
         self.last_request = Some(now);
         if let Some((to, answer)) = self.remembered(from, request) {
@@ -327,8 +306,7 @@ impl FarSide for Px4 {
             request.command(),
             Some(Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile)
         );
-        let result = if protects { Err(Nak::FileProtected) } else { self.answer(request) };
-        let answer = match result {
+        let answer = match self.answer(request) {
             Ok(_) if request.command() == Some(Opcode::BurstReadFile) => {
                 return self.begin_burst(now, from, request);
             }
@@ -366,8 +344,8 @@ impl FarSide for Px4 {
     }
 
     fn restart(&mut self) {
-        let (writable, older) = (self.writable, self.older);
-        *self = Px4 { writable, older, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
+        let (card, older) = (self.card.take(), self.older);
+        *self = Px4 { card, older, ..Px4::new(self.files.clone(), self.firmware, self.seed) };
     }
 
     fn changes(&self) -> &[Opcode] {

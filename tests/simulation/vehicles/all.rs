@@ -65,7 +65,7 @@ fn a_download_is_whole() {
 fn a_download_is_whole_over_every_link_that_one_meets() {
     for (link, faults) in Faults::NAMED {
         for kind in ALL {
-            for_seeds(0..2, |seed| {
+            for_seeds(0..20, |seed| {
                 let named = Named(kind, link);
                 let mut world = kind.world(seed, faults);
                 let content = Random::new(seed ^ 0xF11E).bytes(10_000);

@@ -9,7 +9,7 @@ use mavftp_mount::mavftp::wire::{Nak, Opcode, Payload};
 use super::Kind;
 use crate::for_seeds;
 use crate::network::{Faults, Random};
-use crate::personalities::ardupilot::{ArduPilot, Disk, Sessions};
+use crate::personalities::ardupilot::{ArduPilot, Sessions};
 use crate::personalities::naive::Naive;
 use crate::personalities::{OTHER, US};
 use crate::world::World;
@@ -144,74 +144,6 @@ fn a_file_whose_closing_was_never_heard_can_be_opened_again() {
 }
 
 #[test]
-fn a_naive_client_that_counts_the_nul_of_a_path_is_refused() {
-    let files = MemoryFiles::new();
-    files.insert("/log", b"content");
-    let refused = naive(ONE, &files).on(Opcode::OpenFileRo, "/log\0");
-    assert_eq!(refused, Some(Err(Nak::InvalidDataSize)));
-    assert!(matches!(naive(FIVE, &files).on(Opcode::OpenFileRo, "/log\0"), Some(Ok(_))));
-    let refused = naive(FIVE, &files).on(Opcode::ListDirectory, "");
-    assert_eq!(refused, Some(Err(Nak::InvalidDataSize)));
-}
-
-#[test]
-fn an_open_file_that_was_left_alone_is_taken_over_by_whoever_reads() {
-    let files = MemoryFiles::new();
-    files.insert("/log", b"content");
-    for kind in [ONE, FIVE] {
-        let mut naive = naive(kind, &files);
-        assert_eq!(naive.on_twice(Opcode::OpenFileRo, "/log"), Some(Err(Nak::Fail)));
-        naive.now += Duration::from_secs(4);
-        assert_eq!(naive.on(Opcode::CreateFile, "/log"), Some(Err(Nak::Fail)));
-        naive.now += Duration::from_secs(4);
-        assert!(matches!(naive.on(Opcode::OpenFileRo, "/log"), Some(Ok(_))));
-    }
-}
-
-#[test]
-fn a_naive_client_that_believes_the_size_of_a_made_up_file_waits_for_more() {
-    let files = MemoryFiles::new();
-    files.insert("/@SYS/tasks.txt", &[7; 500]);
-    files.insert("/@MISSION/mission.dat", &[7; 50]);
-    let sizes = [("@SYS/tasks.txt", 100_000u32), ("@MISSION/mission.dat", 1_048_576)];
-    for (path, size) in sizes {
-        let opened = naive(FIVE, &files).on(Opcode::OpenFileRo, path);
-        assert_eq!(opened, Some(Ok(size.to_le_bytes().to_vec())));
-    }
-    let listed = naive(FIVE, &files).on(Opcode::ListDirectory, "@SYS").expect("an answer");
-    let listed = String::from_utf8(listed.expect("a listing")).expect("text");
-    assert!(listed.contains("Ftasks.txt\t100000\0"), "{listed:?}");
-    assert_eq!(naive(FIVE, &files).download("@SYS/tasks.txt"), Ok(vec![7; 500]));
-}
-
-#[test]
-fn a_naive_client_that_fills_a_gap_in_the_parameters_with_a_short_read_is_refused() {
-    let files = MemoryFiles::new();
-    files.insert("/@PARAM/param.pck", &[7; 500]);
-    let mut naive = naive(FIVE, &files);
-    naive.on(Opcode::OpenFileRo, "@PARAM/param.pck");
-    for (size, expected) in [(239, Ok(239)), (10, Err(Nak::FailErrno(22))), (239, Ok(239))] {
-        let read = Payload { size, ..Payload::request(Opcode::ReadFile) };
-        let result = naive.ask(read).map(|(_, result)| result.map(|data| data.len()));
-        assert_eq!(result, Some(expected));
-    }
-}
-
-#[test]
-fn a_file_of_a_made_up_size_is_read_to_its_end() {
-    for kind in [ONE, FIVE] {
-        for_seeds(0..10, |seed| {
-            let mut world = kind.world(seed, Faults::BAD);
-            world.files.insert("/@SYS/tasks.txt", &[7; 500]);
-            let id = world.read("@SYS/tasks.txt", 0, u32::MAX);
-            assert_eq!(world.finish(id), Ok(Reply::Size(500)));
-            assert_eq!(world.outcomes[&id].joined(0), [7; 500]);
-            world.check_quiet();
-        });
-    }
-}
-
-#[test]
 fn a_naive_client_believes_in_a_write_that_was_cut_short() {
     let files = MemoryFiles::new();
     let mut naive = naive(FIVE, &files);
@@ -230,7 +162,7 @@ fn a_naive_client_meets_a_card() {
     files.insert("/d/log", b"content");
     files.insert("/other", b"x");
     let mut far = ArduPilot::new(files.clone(), Sessions::Five, 1);
-    far.disk = Disk::Fat;
+    far.card = true;
     let mut naive = Naive::new(Box::new(far));
     let listed = naive.on(Opcode::ListDirectory, "/d");
     assert_eq!(listed, Some(Ok(b"Flog\t7\0\0".to_vec())), "neither `.` nor `..`");

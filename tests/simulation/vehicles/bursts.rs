@@ -14,7 +14,6 @@ use crate::personalities::px4::Firmware;
 mod ardupilot;
 mod mavsdk;
 mod px4;
-mod recorded;
 
 /// Longer than any burst.
 const LONG: usize = 600_000;

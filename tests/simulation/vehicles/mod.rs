@@ -1,11 +1,10 @@
 //! Our client against servers that behave like real ones: every byte equal, every change made once,
 //! nothing left open.
 
-use mavftp_mount::mavftp::server::MemoryFiles;
-
 use crate::network::Faults;
 use crate::personalities::FarSide;
 use crate::personalities::ardupilot::{ArduPilot, Sessions};
+use crate::personalities::disk::Disk;
 use crate::personalities::mavsdk::{Mavsdk, Release};
 use crate::personalities::px4::{Firmware, Px4};
 use crate::world::{NO_AUTOPILOT, World};
@@ -14,8 +13,12 @@ mod all;
 mod ardupilot;
 mod bursts;
 mod faults;
+mod listings;
 mod mavsdk;
+mod paths;
 mod px4;
+mod quirks;
+mod refusals;
 mod stations;
 
 /// Which personality.
@@ -24,29 +27,38 @@ pub enum Kind {
     Mavsdk(Release),
     Px4(Firmware),
     ArduPilot(Sessions),
+    /// On a board with a FAT card.
+    ArduPilotOnCard(Sessions),
     /// On a line of so many bytes per second without flow control.
     ArduPilotUart(Sessions, u32),
 }
 
-pub const ALL: [Kind; 10] = [
+pub const ALL: [Kind; 12] = [
     Kind::Mavsdk(Release::Old),
     Kind::Mavsdk(Release::Four),
     Kind::Px4(Firmware::Release),
     Kind::Px4(Firmware::Main),
     Kind::Px4(Firmware::Board),
     Kind::Px4(Firmware::Serial),
+    Kind::ArduPilot(Sessions::Old),
     Kind::ArduPilot(Sessions::One),
     Kind::ArduPilot(Sessions::Five),
-    Kind::ArduPilotUart(Sessions::One, 5_760),
+    Kind::ArduPilotOnCard(Sessions::Five),
+    Kind::ArduPilotUart(Sessions::Old, 5_760),
     Kind::ArduPilotUart(Sessions::Five, 5_760),
 ];
 
 impl Kind {
-    pub fn far(self, files: MemoryFiles, seed: u64) -> Box<dyn FarSide> {
+    pub fn far(self, files: impl Into<Disk>, seed: u64) -> Box<dyn FarSide> {
         match self {
             Kind::Mavsdk(release) => Box::new(Mavsdk::new(files, release)),
             Kind::Px4(firmware) => Box::new(Px4::new(files, firmware, seed)),
             Kind::ArduPilot(sessions) => Box::new(ArduPilot::new(files, sessions, seed)),
+            Kind::ArduPilotOnCard(sessions) => {
+                let mut far = ArduPilot::new(files, sessions, seed);
+                far.card = true;
+                Box::new(far)
+            }
             Kind::ArduPilotUart(sessions, rate) => {
                 Box::new(ArduPilot::on_uart(files, sessions, seed, rate))
             }
@@ -62,7 +74,7 @@ impl Kind {
         match self {
             Kind::Mavsdk(_) => NO_AUTOPILOT,
             Kind::Px4(_) => 12,
-            Kind::ArduPilot(_) | Kind::ArduPilotUart(..) => 3,
+            Kind::ArduPilot(_) | Kind::ArduPilotOnCard(_) | Kind::ArduPilotUart(..) => 3,
         }
     }
 }

@@ -234,32 +234,6 @@ fn a_naive_client_that_pauses_in_writing_to_a_board_is_refused() {
 }
 
 #[test]
-fn a_board_is_written_to_in_one_place_only() {
-    let mut world = World::with(1, Faults::NONE, 12, |files| {
-        let mut far = Px4::new(files, Firmware::Board, 1);
-        far.writable = Some("/fs/microsd/");
-        Box::new(far)
-    });
-    world.files.insert("/fs/microsd/log", b"x");
-    let id = world.upload("/fs/microsd/new", b"content");
-    assert_eq!(world.finish(id), Ok(Reply::Size(7)));
-    let protected = Err(Error::Refused(Nak::FileProtected));
-    let id = world.upload("/etc/new", b"content");
-    assert_eq!(world.finish(id), protected);
-    assert_eq!(world.perform(Op::MakeDirectory { path: b"/d".to_vec() }), protected);
-    world.check_quiet();
-}
-
-#[test]
-fn a_naive_client_cannot_give_a_name_of_one_letter_without_a_nul() {
-    let files = MemoryFiles::new();
-    files.insert("/a", b"x");
-    let mut naive = naive(MAIN, &files);
-    assert_eq!(naive.on(Opcode::Rename, "a\0b"), Some(Err(Nak::InvalidDataSize)));
-    assert_eq!(naive.on(Opcode::Rename, "a\0b\0"), Some(Ok(Vec::new())));
-}
-
-#[test]
 fn whole_blocks_and_empty_pages_of_an_older_server_do_no_harm() {
     for_seeds(0..10, |seed| {
         let mut world = World::with(seed, Faults::BAD, 12, |files| {

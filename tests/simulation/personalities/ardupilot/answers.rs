@@ -1,23 +1,31 @@
 //! What ArduPilot does with a request once its session is found.
 
-use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile, ServedPath};
-use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload, encode_entry};
+use mavftp_mount::mavftp::server::{Content, Files, MemoryFile, ServedFile};
+use mavftp_mount::mavftp::wire::{DATA_BYTES_MAX, Nak, Opcode, Payload};
 
-use super::{ArduPilot, Disk, Sessions};
-use crate::personalities::{bytes_of, checksum_of, page};
+use super::ArduPilot;
+use crate::personalities::places::Places;
+use crate::personalities::{bytes_of, checksum_of};
 
-const EISDIR: u8 = 21;
 const EACCES: u8 = 13;
+const EISDIR: u8 = 21;
 const EINVAL: u8 = 22;
 const ENOSPC: u8 = 28;
-/// The sizes that made-up files pretend to.
-const SYS_BYTES: u32 = 100_000;
-const MISSION_BYTES: u32 = 1_048_576;
-/// What a card holds where nothing was written.
-const STALE: u8 = 0xE5;
+/// What a FAT card holds where nothing was written.
+const UNDEFINED: u8 = 0xA5;
 
 impl ArduPilot {
     pub fn answer(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
+        let result = self.perform(at, request);
+        if let Err(nak @ (Nak::FileNotFound | Nak::FileExists | Nak::FailErrno(_))) = &result
+            && on_a_path(request)
+        {
+            self.left_over = *nak;
+        }
+        result
+    }
+
+    fn perform(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
         let empty = |()| Vec::new();
         let unknown = if self.later { Nak::UnknownCommand } else { Nak::Fail };
         match request.command().ok_or(unknown)? {
@@ -28,12 +36,12 @@ impl ArduPilot {
                 }
                 Ok(Vec::new())
             }
-            Opcode::ListDirectoryWithTime if self.later => self.list_with_time(request),
-            Opcode::ListDirectory => self.list(request),
+            Opcode::ListDirectory => self.list(request, false),
+            Opcode::ListDirectoryWithTime if self.later => self.list(request, true),
             Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile => self.open(at, request),
             Opcode::ReadFile => self.read(at, request),
             Opcode::WriteFile => self.write(at, request).map(empty),
-            Opcode::CalcFileCrc32 => checksum_of(&self.files, &self.path(request)?),
+            Opcode::CalcFileCrc32 => checksum_of(&self.files, &self.path_of(request)?),
             Opcode::RemoveFile
             | Opcode::CreateDirectory
             | Opcode::RemoveDirectory
@@ -46,75 +54,47 @@ impl ArduPilot {
         }
     }
 
-    /// The path of a request. Up to 4.6 the size of one is its length and no more.
-    fn path(&self, request: &Payload) -> Result<ServedPath, Nak> {
-        let data = request.data();
-        let counted = self.sessions == Sessions::One && data.ends_with(&[0]);
-        if data.is_empty() || counted {
-            return Err(Nak::InvalidDataSize);
-        }
-        ServedPath::parse(data)
-    }
-
-    /// Two NULs behind each entry, and the directory itself and its parent among them.
-    fn list(&self, request: &Payload) -> Result<Vec<u8>, Nak> {
-        let mut entries = match self.disk {
-            Disk::Posix => vec![b"D.\0\0".to_vec(), b"D..\0\0".to_vec()],
-            Disk::Fat => Vec::new(),
-        };
-        let path = self.path(request)?;
-        let pretended = pretended_size(&path).map(u64::from);
-        entries.extend(self.files.list(&path)?.iter().map(|entry| {
-            let (name, size) = (&entry.name[..], pretended.unwrap_or(entry.size));
-            match entry.directory {
-                true => [b"D", name, b"\0\0"].concat(),
-                false => [b"F", name, format!("\t{size}\0\0").as_bytes()].concat(),
-            }
-        }));
-        let data = page(&entries, request.offset);
-        if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
-    }
-
-    /// One NUL behind each entry, and times of files and directories.
-    fn list_with_time(&self, request: &Payload) -> Result<Vec<u8>, Nak> {
-        let listed = self.files.list(&self.path(request)?)?;
-        let mut entries = vec![b"D.\0".to_vec(), b"D..\0".to_vec()];
-        entries.extend(listed.iter().map(|entry| encode_entry(entry, true)));
-        let data = page(&entries, request.offset);
-        if data.is_empty() { Err(Nak::Eof) } else { Ok(data) }
-    }
-
     fn open(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
-        let slot = &self.slots[at];
-        let takes_over = slot.alone && request.command() == Some(Opcode::OpenFileRo);
-        if slot.open.is_some() && !takes_over {
+        // Who only wants to read takes over what was left alone.
+        let takes = self.slots[at].alone && request.command() == Some(Opcode::OpenFileRo);
+        if self.slots[at].open.is_some() && !takes {
             return Err(Nak::Fail);
         }
-        let path = self.path(request)?;
-        let before = self.files.open_to_read(&path);
+        let path = self.path_of(request)?;
+        let writes = request.command() != Some(Opcode::OpenFileRo);
+        let files = match Places::holds(&path) {
+            true => self.places.files(&path, writes)?,
+            false => &self.files,
+        };
+        let before = files.open_to_read(&path);
+        if before.as_ref().is_err_and(|nak| *nak == Nak::FailErrno(EISDIR)) {
+            // No system call fails, so whatever failed before is told.
+            return Err(self.left_over);
+        }
         let (file, writes) = match request.command() {
             Some(Opcode::OpenFileRo) => (before?, false),
-            Some(Opcode::CreateFile) => (self.files.open_to_write(&path, Content::Empty)?, true),
-            _ if self.sessions == Sessions::One => {
+            Some(Opcode::CreateFile) => (files.open_to_write(&path, Content::Empty)?, true),
+            _ if self.sessions.is_one() => {
                 before?;
-                (self.files.open_to_write(&path, Content::Keep)?, true)
+                (files.open_to_write(&path, Content::Keep)?, true)
             }
-            _ => (self.files.open_to_write(&path, Content::Keep)?, true),
+            _ => (files.open_to_write(&path, Content::Keep)?, true),
         };
-        let size = pretended_size(&path).unwrap_or(file.size()? as u32);
-        let parameters = path.names().next() == Some(b"@PARAM");
-        self.slots[at].one_size = parameters.then_some(0);
+        let size = Places::told_size(&path, file.size()? as u32);
+        self.packed.remove(&self.slots[at].key);
+        if Places::is_packed(&path) && !writes {
+            self.packed.insert(self.slots[at].key, 0);
+        }
         self.slots[at].open = Some((file, writes));
         Ok(if writes { Vec::new() } else { size.to_le_bytes().to_vec() })
     }
 
     fn read(&mut self, at: usize, request: &Payload) -> Result<Vec<u8>, Nak> {
-        match &mut self.slots[at].one_size {
-            Some(size) if *size != 0 && *size != request.size => {
+        if let Some(block) = self.packed.get_mut(&self.slots[at].key) {
+            if *block != 0 && *block != request.size {
                 return Err(Nak::FailErrno(EINVAL));
             }
-            Some(size) => *size = request.size,
-            None => {}
+            *block = request.size;
         }
         match &self.slots[at].open {
             None => Err(Nak::FileNotFound),
@@ -138,9 +118,9 @@ impl ArduPilot {
     /// Writes as much as there is room for, and finds nothing wrong unless that is nothing at all.
     fn write_to(&self, file: &MemoryFile, request: &Payload) -> Result<(), Nak> {
         let (offset, data) = (u64::from(request.offset), request.data());
-        let before = file.size()?;
-        if self.disk == Disk::Fat && offset > before {
-            file.write_at(before, &vec![STALE; (offset - before) as usize])?;
+        let end = file.size()?;
+        if self.card && offset > end {
+            file.write_at(end, &vec![UNDEFINED; (offset - end) as usize])?;
         }
         let mut written = file.write_at(offset, data);
         let mut count = data.len();
@@ -154,24 +134,27 @@ impl ArduPilot {
     fn change(&mut self, request: &Payload) -> Result<(), Nak> {
         let Some(opcode) = request.command() else { return Ok(()) };
         match opcode {
-            Opcode::CreateDirectory => self.files.make_directory(&self.path(request)?)?,
             Opcode::Rename => {
-                let (from, to) = ServedPath::parse_two(request.data())?;
-                if self.disk == Disk::Fat && from != to && self.files.open_to_read(&to).is_ok() {
+                let (from, to) = self.two_paths_of(request)?;
+                let there = !matches!(self.files.open_to_read(&to), Err(Nak::FileNotFound));
+                // FAT replaces nothing.
+                if self.card && there {
                     return Err(Nak::FileExists);
                 }
                 self.files.rename(&from, &to)?;
             }
+            _ if Places::holds(&self.path_of(request)?) => return Err(self.left_over),
+            Opcode::CreateDirectory => self.files.make_directory(&self.path_of(request)?)?,
             // One call removes files and empty directories alike.
             _ => {
-                let path = self.path(request)?;
+                let path = self.path_of(request)?;
+                let refused = if self.card { EACCES } else { EISDIR };
                 let removed = self.files.remove_file(&path).or_else(|nak| match nak {
                     Nak::FailErrno(_) => self.files.remove_directory(&path),
                     other => Err(other),
                 });
-                let errno = if self.disk == Disk::Fat { EACCES } else { EISDIR };
                 removed.map_err(|nak| match nak {
-                    Nak::FailErrno(_) => Nak::FailErrno(errno),
+                    Nak::FailErrno(_) => Nak::FailErrno(refused),
                     other => other,
                 })?;
             }
@@ -181,11 +164,8 @@ impl ArduPilot {
     }
 }
 
-/// The size that a file has which is made when it is read.
-fn pretended_size(path: &ServedPath) -> Option<u32> {
-    match path.names().next() {
-        Some(b"@SYS") => Some(SYS_BYTES),
-        Some(b"@MISSION") => Some(MISSION_BYTES),
-        Some(_) | None => None,
-    }
+/// Whether what fails is the file system.
+fn on_a_path(request: &Payload) -> bool {
+    let sessions = [Opcode::ReadFile as u8, Opcode::WriteFile as u8, Opcode::BurstReadFile as u8];
+    !sessions.contains(&request.opcode)
 }

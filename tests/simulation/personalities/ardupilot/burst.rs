@@ -51,7 +51,7 @@ impl ArduPilot {
             size if size > DATA_BYTES_MAX => return Err(Nak::InvalidDataSize),
             size => size,
         };
-        let left = if self.sessions == Sessions::One { PACKETS_ONE } else { PACKETS_FIVE };
+        let left = if self.sessions.is_one() { PACKETS_ONE } else { PACKETS_FIVE };
         self.burst = Some(Burst {
             to,
             at,
@@ -83,15 +83,16 @@ impl ArduPilot {
         }
         burst.left -= 1;
         let short = data.len() < burst.chunk;
-        let marked = short && self.sessions == Sessions::Five && !self.later;
+        let marked = short && self.sessions != Sessions::Old && !self.later;
         let burst_complete = u8::from(burst.left == 0 || marked);
         self.say(burst.to, Payload { burst_complete, ..burst.next.with_data(&data) });
         if burst.left == 0 {
             return self.leave_burst(now);
         }
         let end = burst.next.offset + data.len() as u32;
-        // The refusal has what is left of the packet before.
-        burst.end_offset = if short || self.later { end } else { burst.next.offset };
+        // The later servers refuse with what is left of the packet before.
+        let exact = !short && !self.later && self.sessions != Sessions::Old;
+        burst.end_offset = if exact { burst.next.offset } else { end };
         burst.end_complete = if self.later { 1 } else { burst_complete };
         burst.next.offset = end;
         burst.next.sequence = burst.next.sequence.wrapping_add(1);
@@ -100,7 +101,7 @@ impl ArduPilot {
     }
 
     fn pace(&self, chunk: usize) -> Duration {
-        let own = if self.sessions == Sessions::One { PACE_ONE } else { PACE_FIVE };
+        let own = if self.sessions.is_one() { PACE_ONE } else { PACE_FIVE };
         let Some(rate) = self.uart_rate else { return own };
         let bytes = FRAME_BYTES - DATA_BYTES_MAX as u32 + chunk as u32;
         let share = Duration::from_secs_f64(f64::from(SHARE_OF_LINE * bytes) / f64::from(rate));

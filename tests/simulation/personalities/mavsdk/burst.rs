@@ -37,7 +37,7 @@ impl Mavsdk {
         request: &Payload,
     ) -> Option<Result<Vec<u8>, Nak>> {
         let Some(reader) = self.reader.as_mut() else { return Some(Err(Nak::Fail)) };
-        if u64::from(request.offset) >= reader.size {
+        if u64::from(request.offset) >= self.size {
             return Some(Err(Nak::Eof));
         }
         reader.position = u64::from(request.offset);
@@ -66,7 +66,7 @@ impl Mavsdk {
             burst.vain += 1;
             return refusal;
         };
-        let left = reader.size.saturating_sub(u64::from(burst.next.offset));
+        let left = self.size.saturating_sub(u64::from(burst.next.offset));
         let count = left.min(burst.chunk);
         let from = match self.release {
             Release::Old => reader.position,

@@ -3,6 +3,7 @@
 use super::*;
 use crate::personalities::ardupilot::ArduPilot;
 
+const OLD: Kind = Kind::ArduPilot(Sessions::Old);
 const ONE: Kind = Kind::ArduPilot(Sessions::One);
 const FIVE: Kind = Kind::ArduPilot(Sessions::Five);
 const KIB: f64 = 1024.0;
@@ -38,7 +39,7 @@ fn the_size_of_packets_is_honoured() {
 #[test]
 fn a_naive_client_that_waits_for_the_flag_at_the_end_waits_for_ever() {
     for (kind, size, complete) in
-        [(ONE, 500, vec![0, 0, 0]), (ONE, 478, vec![0, 0]), (FIVE, 478, vec![0, 0])]
+        [(OLD, 500, vec![0, 0, 0]), (OLD, 478, vec![0, 0]), (FIVE, 478, vec![0, 0])]
     {
         let (mut naive, _) = with_open_file(kind, size);
         let heard = naive.burst(0, 239);
@@ -49,10 +50,12 @@ fn a_naive_client_that_waits_for_the_flag_at_the_end_waits_for_ever() {
 
 #[test]
 fn a_naive_client_that_stops_at_the_flag_meets_a_refusal_later() {
-    let (mut naive, _) = with_open_file(FIVE, 500);
-    let heard = naive.burst(0, 239);
-    assert_eq!(flags(&heard), [0, 0, 1, 1]);
-    assert_eq!(end_of_file(&heard), Some((1, 500)));
+    for kind in [ONE, FIVE] {
+        let (mut naive, _) = with_open_file(kind, 500);
+        let heard = naive.burst(0, 239);
+        assert_eq!(flags(&heard), [0, 0, 1, 1]);
+        assert_eq!(end_of_file(&heard), Some((1, 500)));
+    }
 }
 
 #[test]
@@ -72,12 +75,12 @@ fn a_later_server_ends_a_file_with_a_refusal_that_is_marked() {
 
 #[test]
 fn a_naive_client_that_takes_the_refusals_offset_for_the_size_cuts_the_file() {
-    for kind in [ONE, FIVE] {
-        for (size, offset) in [(478, 239), (500, 500)] {
-            let (mut naive, _) = with_open_file(kind, size);
-            let heard = naive.burst(0, 239);
-            assert_eq!(end_of_file(&heard).map(|(_, offset)| offset), Some(offset), "{kind:?}");
-        }
+    for (kind, size, offset) in
+        [(ONE, 478, 239), (FIVE, 478, 239), (OLD, 478, 478), (ONE, 500, 500), (FIVE, 500, 500)]
+    {
+        let (mut naive, _) = with_open_file(kind, size);
+        let heard = naive.burst(0, 239);
+        assert_eq!(end_of_file(&heard).map(|(_, offset)| offset), Some(offset), "{kind:?}");
     }
 }
 
