@@ -1,8 +1,11 @@
 //! Client and server against each other in virtual time, over a damaged network, from seeds.
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
+mod bad_input;
 mod compared;
+mod fairness;
 mod hostile;
+mod largest_frame;
 mod listings;
 mod network;
 mod personalities;

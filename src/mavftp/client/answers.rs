@@ -117,6 +117,7 @@ impl Client {
         let outdated = self.slot.open().is_some_and(|holding| holding.session != carried);
         let pause = match answer.result {
             Err(Nak::NoSessionsAvailable) => CROWDED,
+            Err(Nak::InvalidSession) if !answer.request.block && outdated => Duration::ZERO,
             Err(Nak::InvalidSession) if !answer.request.block => LEFT_ALONE,
             Ok(()) | Err(_) => return false,
         };
@@ -128,9 +129,7 @@ impl Client {
             Kind::Confirm(confirm) => confirm.list.unask(mark),
             Kind::Read(_) | Kind::Write(_) => return false,
         }
-        if !outdated {
-            self.hold_until = Some(now + pause);
-        }
+        self.hold_until = Some(now + pause);
         true
     }
 

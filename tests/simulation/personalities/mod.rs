@@ -8,6 +8,7 @@ use mavftp_mount::mavftp::server::{MemoryFiles, ServedFile, ServedPath, Server, 
 use mavftp_mount::mavftp::wire::{Checksum, DATA_BYTES_MAX, Nak, Opcode, Payload, WireEntry};
 
 pub mod ardupilot;
+pub mod bent;
 pub mod disk;
 pub mod mavsdk;
 pub mod naive;
