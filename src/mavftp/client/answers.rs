@@ -105,7 +105,7 @@ impl Client {
             Kind::Write(upload) => {
                 let size = answer.request.payload.size;
                 let step = upload.job.answered((mark, size), result, payload);
-                self.write_step(now, id, step, result);
+                self.write_step(now, id, step, answer);
             }
         }
     }
@@ -192,7 +192,7 @@ impl Client {
     fn read_step(&mut self, now: Instant, id: RequestId, at: u32, step: ReadStep, answer: &Answer) {
         match step {
             ReadStep::Data(range) => {
-                self.moved(now, id);
+                self.moved(now, id, answer.request.payload.size);
                 self.events.push_back(Event::Data(id, at, answer.payload, range));
                 self.end_if_read(id);
             }
@@ -211,29 +211,21 @@ impl Client {
         }
     }
 
-    fn write_step(
-        &mut self,
-        now: Instant,
-        id: RequestId,
-        step: WriteStep,
-        result: Result<(), Nak>,
-    ) {
+    fn write_step(&mut self, now: Instant, id: RequestId, step: WriteStep, answer: &Answer) {
         match step {
             WriteStep::Acknowledged(offset) => {
-                self.moved(now, id);
+                self.moved(now, id, answer.request.payload.size);
                 self.events.push_back(Event::Acknowledged(id, offset));
             }
-            WriteStep::SessionLost => self.session_refused(result),
+            WriteStep::SessionLost => self.session_refused(answer.result),
             WriteStep::Failed(error) => self.end(id, Err(error)),
         }
     }
 
     /// Bytes of a file moved; whoever waits for the session sees that it is put to use.
-    pub(super) fn moved(&mut self, now: Instant, id: RequestId) {
+    pub(super) fn moved(&mut self, now: Instant, id: RequestId, bytes: u8) {
         self.progress = now;
-        if self.exchange.is_steady()
-            && let Some(factor) = self.block_size.deliver(now)
-        {
+        if let Some(factor) = self.block_size.deliver(now, bytes) {
             self.exchange.rescale(factor);
         }
         self.slot.touch(now);

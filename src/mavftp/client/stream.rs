@@ -248,7 +248,7 @@ impl Client {
         self.progress = now;
         self.slot.touch(now);
         if let Some(id) = moved {
-            self.moved(now, id);
+            self.moved(now, id, count.min(usize::from(u8::MAX)) as u8);
             self.end_complete_reads();
         }
     }

@@ -11,14 +11,19 @@ const SIZES: [u8; 3] = [DATA_BYTES_MAX as u8, 110, 80];
 const FRAME_BYTES: f64 = 27.0;
 /// Blocks by which a size is judged.
 const STRETCH: u32 = 128;
-/// Lost in a row while nothing at all is heard, a size seems not to get through.
-const NEVER: u32 = 5;
+/// Lost in a row while nothing at all is heard, a size seems not to get through: so many of one of
+/// which no block ever came …
+const NEVER: u32 = 3;
+/// … and so many of one that did get through, for that may be chance.
+const NO_MORE: u32 = 7;
 /// A smaller size is tried when this share is lost.
 const LOSS_HIGH: f64 = 0.6;
 /// By so much more has a smaller size to bring, for chance favours one or the other.
 const GAIN: f64 = 1.15;
 /// A size that was found worse, or a larger one, is tried again after this; then after twice as long.
-const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(30);
+/// One that did get through and was given up in a silence is tried again sooner.
+const PAUSE_SHORT: Duration = Duration::from_secs(5);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// The size of blocks, adapted.
@@ -27,6 +32,8 @@ pub struct BlockSize {
     index: usize,
     delivered: u32,
     lost: u32,
+    /// Whether a block of this size has come, for each.
+    proven: [bool; SIZES.len()],
     /// What the size before brought, while this one is on trial: its index and yield.
     before: Option<(usize, f64)>,
     pause: Duration,
@@ -36,7 +43,9 @@ pub struct BlockSize {
 
 impl Default for BlockSize {
     fn default() -> BlockSize {
-        BlockSize { index: 0, delivered: 0, lost: 0, before: None, pause: PAUSE, quiet_until: None }
+        let proven = [false; SIZES.len()];
+        let (before, quiet_until) = (None, None);
+        BlockSize { index: 0, delivered: 0, lost: 0, proven, before, pause: PAUSE, quiet_until }
     }
 }
 
@@ -55,10 +64,15 @@ impl BlockSize {
         }
     }
 
-    /// Notes that a block arrived; answers by how much smaller blocks are from now on, if they are.
-    pub fn deliver(&mut self, now: Instant) -> Option<f64> {
+    /// Notes that a block of so many bytes arrived; answers by how much smaller blocks are from now
+    /// on, if they are.
+    pub fn deliver(&mut self, now: Instant, bytes: u8) -> Option<f64> {
+        if !self.splits(bytes) {
+            return None;
+        }
         let before = self.bytes();
         self.delivered += 1;
+        self.proven[self.index] = true;
         self.judge(now);
         self.change_from(before)
     }
@@ -68,7 +82,8 @@ impl BlockSize {
     pub fn lose(&mut self, now: Instant, unheard: u32) -> Option<f64> {
         let before = self.bytes();
         self.lost += 1;
-        match unheard >= NEVER {
+        let most = if self.proven[self.index] { NO_MORE } else { NEVER };
+        match unheard >= most {
             true => self.give_up(now),
             false => self.judge(now),
         }
@@ -83,6 +98,9 @@ impl BlockSize {
     /// Nothing comes: the next size, or the first again if none does.
     fn give_up(&mut self, now: Instant) {
         self.before = None;
+        if std::mem::take(&mut self.proven[self.index]) {
+            self.pause = PAUSE_SHORT;
+        }
         self.back_off(now);
         self.turn_to((self.index + 1) % SIZES.len());
     }
@@ -149,7 +167,7 @@ mod tests {
                 owed += carries(size.bytes());
                 if owed >= 1.0 {
                     (owed, unheard) = (owed - 1.0, 0);
-                    size.deliver(now);
+                    size.deliver(now, size.bytes());
                 } else {
                     unheard += 1;
                     size.lose(now, if carries(size.bytes()) > 0.0 { 0 } else { unheard });
@@ -196,11 +214,11 @@ mod tests {
     #[test]
     fn full_blocks_come_back_when_the_link_has_mended() {
         let (mut size, start) = (BlockSize::default(), Instant::now());
-        let changed = [3, 4, 5].map(|unheard| size.lose(start, unheard));
+        let changed = [1, 2, 3].map(|unheard| size.lose(start, unheard));
         assert_eq!(changed, [None, None, Some(239.0 / 110.0)]);
         assert_eq!(size.bytes(), 110);
         for n in 0..3000 {
-            size.deliver(start + Duration::from_millis(n * 50));
+            size.deliver(start + Duration::from_millis(n * 50), size.bytes());
         }
         assert_eq!(size.bytes(), 239);
     }
