@@ -16,7 +16,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(2);
 const QUEUEING_FACTOR: u32 = 2;
 const QUEUEING_LEAST: Duration = Duration::from_millis(50);
 /// Waits of one length before they double: a link that loses much is not one that is overrun.
-const WAITS_ALIKE: u32 = 2;
+const WAITS_ALIKE: u32 = 4;
 /// Waits of one length where one block in all is asked for again.
 const BLOCK_WAITS_ALIKE: u32 = 4;
 /// Doublings after which the wait grows no more.
@@ -110,7 +110,7 @@ mod tests {
         let first = round_trip.timeout(1, Duration::ZERO);
         assert!((480..600).contains(&first.as_millis()), "{first:?}");
         assert_eq!(round_trip.timeout(2, Duration::ZERO), first);
-        assert_eq!(round_trip.timeout(3, Duration::ZERO), first * 2);
+        assert_eq!(round_trip.timeout(WAITS_ALIKE + 1, Duration::ZERO), first * 2);
         assert_eq!(round_trip.timeout(99, Duration::ZERO), TIMEOUT_MAX);
     }
 

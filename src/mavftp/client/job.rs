@@ -100,6 +100,14 @@ impl Kind {
         }
     }
 
+    /// Where the first byte is that a read still wants.
+    pub fn first_missing(&self) -> Option<u32> {
+        match self {
+            Kind::Read(read) => read.missing_from(0).map(|range| range.start),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) | Kind::Write(_) => None,
+        }
+    }
+
     /// Whether this still needs its file open.
     pub fn unfinished(&self) -> bool {
         match self {

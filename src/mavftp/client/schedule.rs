@@ -195,7 +195,8 @@ impl Client {
             return None;
         }
         let session = holding.session;
-        let (block, before) = (self.block_size.bytes(), self.stream.reads_before());
+        let first = job.kind.first_missing().unwrap_or(0);
+        let (block, before) = (self.block_size.bytes(), self.stream.reads_before(first));
         let (waited, progress) = (self.exchange.of_job(id) == 0, self.progress);
         let job = self.jobs.get_mut(&id)?;
         let (offset, request) = match &mut job.kind {

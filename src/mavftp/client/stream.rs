@@ -18,6 +18,8 @@ const NUMBERS_MAX: u32 = 2100;
 const REPAIRS_MAX: usize = 4;
 /// PX4 closes a file that is asked for nothing for 10 s, though a burst runs.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// Packets of one burst of a server that answers others beside it (PX4: 35 kB), and some.
+const PACKETS_REPLACED: u32 = 180;
 /// Bursts in a row of which nothing came before reads are the better choice.
 const MUTE_MAX: u32 = 5;
 /// Bursts of which packets are taken, the oldest gives way.
@@ -92,9 +94,13 @@ impl Stream {
         self.renewing
     }
 
-    /// Blocks before this offset may be asked for one by one.
-    pub fn reads_before(&self) -> u32 {
+    /// Blocks before this offset may be asked for one by one, by who wants the first at `first`.
+    pub fn reads_before(&self, first: u32) -> u32 {
         match self.running() {
+            // What the burst will not bring is asked for beside it.
+            Some(burst) if self.choice.repairs() && first >= burst.reaches(PACKETS_REPLACED) => {
+                u32::MAX
+            }
             Some(burst) if self.renewing || self.choice.repairs() => burst.settled(),
             Some(_) => 0,
             None => self.next_from.unwrap_or(u32::MAX),

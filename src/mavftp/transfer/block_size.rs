@@ -11,11 +11,12 @@ const SIZES: [u8; 3] = [DATA_BYTES_MAX as u8, 110, 80];
 const FRAME_BYTES: f64 = 27.0;
 /// Blocks by which a size is judged.
 const STRETCH: u32 = 128;
-/// Lost in a row while nothing at all is heard, a size seems not to get through: so many of one of
-/// which no block ever came …
-const NEVER: u32 = 3;
-/// … and so many of one that did get through, for that may be chance.
-const NO_MORE: u32 = 7;
+/// Lost in a row while nothing at all is heard, a size seems not to get through …
+const NEVER: u32 = 5;
+/// … or so many, when none of that size ever did: what is asked for waits while sizes are tried.
+const NEVER_YET: u32 = 2;
+/// A trial is over sooner: a longer silence would cast doubt on the open file.
+const NEVER_ON_TRIAL: u32 = 2;
 /// A smaller size is tried when this share is lost.
 const LOSS_HIGH: f64 = 0.6;
 /// By so much more has a smaller size to bring, for chance favours one or the other.
@@ -32,20 +33,29 @@ pub struct BlockSize {
     index: usize,
     delivered: u32,
     lost: u32,
-    /// Whether a block of this size has come, for each.
-    proven: [bool; SIZES.len()],
     /// What the size before brought, while this one is on trial: its index and yield.
     before: Option<(usize, f64)>,
     pause: Duration,
+    /// How many were lost in a row with nothing heard when this size was turned to.
+    silent_from: u32,
+    /// The sizes of which a block has arrived.
+    proven: [bool; SIZES.len()],
     /// No trial before this.
     quiet_until: Option<Instant>,
 }
 
 impl Default for BlockSize {
     fn default() -> BlockSize {
-        let proven = [false; SIZES.len()];
-        let (before, quiet_until) = (None, None);
-        BlockSize { index: 0, delivered: 0, lost: 0, proven, before, pause: PAUSE, quiet_until }
+        BlockSize {
+            index: 0,
+            delivered: 0,
+            lost: 0,
+            before: None,
+            pause: PAUSE,
+            silent_from: 0,
+            proven: [false; SIZES.len()],
+            quiet_until: None,
+        }
     }
 }
 
@@ -82,8 +92,19 @@ impl BlockSize {
     pub fn lose(&mut self, now: Instant, unheard: u32) -> Option<f64> {
         let before = self.bytes();
         self.lost += 1;
-        let most = if self.proven[self.index] { NO_MORE } else { NEVER };
-        match unheard >= most {
+        let never = match (self.before, self.proven[self.index]) {
+            (Some(_), _) => NEVER_ON_TRIAL,
+            (None, true) => NEVER,
+            (None, false) => NEVER_YET,
+        };
+        if unheard < self.silent_from {
+            self.silent_from = 0;
+        }
+        let silent = unheard >= self.silent_from + never;
+        if silent {
+            self.silent_from = unheard;
+        }
+        match silent {
             true => self.give_up(now),
             false => self.judge(now),
         }
@@ -95,14 +116,15 @@ impl BlockSize {
         (now != before).then(|| f64::from(before) / f64::from(now))
     }
 
-    /// Nothing comes: the next size, or the first again if none does.
+    /// Nothing comes: the size before that was on trial, the next size, or the first again if none does.
     fn give_up(&mut self, now: Instant) {
-        self.before = None;
+        let next = (self.index + 1) % SIZES.len();
+        let next = self.before.take().map_or(next, |(before, _)| before);
         if std::mem::take(&mut self.proven[self.index]) {
             self.pause = PAUSE_SHORT;
         }
         self.back_off(now);
-        self.turn_to((self.index + 1) % SIZES.len());
+        self.turn_to(next);
     }
 
     fn judge(&mut self, now: Instant) {
@@ -205,7 +227,7 @@ mod tests {
         for (bytes, splits) in [(239, true), (111, true), (110, false), (20, false)] {
             assert_eq!(size.splits(bytes), splits);
         }
-        for unheard in [NEVER, NEVER] {
+        for unheard in [NEVER_YET, 2 * NEVER_YET] {
             assert!(size.lose(now, unheard).is_some());
         }
         assert_eq!((size.bytes(), size.splits(80), size.splits(79)), (80, true, false));
@@ -214,7 +236,7 @@ mod tests {
     #[test]
     fn full_blocks_come_back_when_the_link_has_mended() {
         let (mut size, start) = (BlockSize::default(), Instant::now());
-        let changed = [1, 2, 3].map(|unheard| size.lose(start, unheard));
+        let changed = [0, 1, 2].map(|unheard| size.lose(start, unheard));
         assert_eq!(changed, [None, None, Some(239.0 / 110.0)]);
         assert_eq!(size.bytes(), 110);
         for n in 0..3000 {

@@ -158,6 +158,11 @@ impl Burst {
         if self.is_over() { self.high } else { self.highs[SWAPPED_MAX - 1] }
     }
 
+    /// Behind the last byte of so many packets.
+    pub fn reaches(&self, packets: u32) -> u32 {
+        self.start.saturating_add(packets.saturating_mul(self.chunk)).min(self.end)
+    }
+
     /// Packets that came.
     pub fn packets(&self) -> u32 {
         self.packets

@@ -40,8 +40,6 @@ const ROUND_BLOCKS: u64 = 8;
 const TRIP_MEMORY: Duration = Duration::from_secs(30);
 /// A round trip longer by one part in so many is near the shortest.
 const NEAR: u32 = 10;
-/// Blocks over which loss is judged.
-const STRETCH: u32 = 32;
 /// Losses beyond this share are not made up for by asking for more.
 const LOSS_MAX: f64 = 0.5;
 /// Requests may leave so much earlier than evenly, so that a sleepy timer costs nothing.
@@ -59,10 +57,10 @@ pub struct Flow {
     trip: Option<(Duration, Instant)>,
     /// The shortest round trip since the last one was taken.
     trip_next: Option<Duration>,
-    /// Share of requests that stay unanswered.
-    loss: f64,
-    stretch_delivered: u32,
-    stretch_lost: u32,
+    /// Share of requests that stay unanswered, whatever is asked for; not what asking for too much costs.
+    loss: Option<f64>,
+    /// Of the current round.
+    round_lost: u32,
     /// When the next request leaves.
     next_at: Option<Instant>,
     /// There was nothing to ask for; what comes back until then says little of the link.
@@ -109,9 +107,8 @@ impl Flow {
             rounds: 0,
             trip: None,
             trip_next: None,
-            loss: 0.0,
-            stretch_delivered: 0,
-            stretch_lost: 0,
+            loss: None,
+            round_lost: 0,
             next_at: None,
             starved: false,
         }
@@ -164,8 +161,6 @@ impl Flow {
     /// Notes an answer; `trip` is its round trip, where that is certain.
     pub fn arrive(&mut self, now: Instant, trip: Option<Duration>) {
         self.delivered += 1;
-        self.stretch_delivered += 1;
-        self.judge_loss();
         if let Some(trip) = trip {
             self.note_trip(now, trip.max(Duration::from_micros(1)));
         }
@@ -177,13 +172,12 @@ impl Flow {
 
     /// Notes that a request went unanswered.
     pub fn lose(&mut self) {
-        self.stretch_lost += 1;
-        self.judge_loss();
+        self.round_lost += 1;
     }
 
     /// Takes a loss back: the answer was only late.
     pub fn lose_less(&mut self) {
-        self.stretch_lost = self.stretch_lost.saturating_sub(1);
+        self.round_lost = self.round_lost.saturating_sub(1);
     }
 
     /// Notes that there is nothing to ask for, though more could be on its way.
@@ -211,8 +205,8 @@ impl Flow {
     }
 
     /// Share of requests that stay unanswered, 0 to 1.
-    pub fn loss(&self) -> f64 {
-        self.loss
+    fn loss(&self) -> f64 {
+        self.loss.unwrap_or_default()
     }
 
     /// Blocks have another size from now on: so many times as many make the same bytes.
@@ -232,7 +226,7 @@ impl Flow {
 
     /// How many requests bring one answer.
     fn surplus(&self) -> f64 {
-        1.0 / (1.0 - self.loss.min(LOSS_MAX))
+        1.0 / (1.0 - self.loss().min(LOSS_MAX))
     }
 
     fn note_trip(&mut self, now: Instant, trip: Duration) {
@@ -272,6 +266,7 @@ impl Flow {
             return;
         }
         let rate = count as f64 / took.as_secs_f64();
+        self.judge_loss(count);
         if !round.starved || rate > self.rate() {
             self.rounds += 1;
             self.rates[self.rounds % RATES] = rate;
@@ -280,6 +275,22 @@ impl Flow {
             self.advance(now);
         }
         self.begin_round(now);
+    }
+
+    /// What is asked for in the round of less is found lost in the one behind it: a server that drops
+    /// what is too much for it has answered all of that.
+    fn judge_loss(&mut self, count: u64) {
+        let lost = f64::from(std::mem::take(&mut self.round_lost));
+        let share = lost / (lost + count as f64);
+        match self.phase {
+            Phase::Steady(step)
+                if STEADY_GAINS[(step + STEADY_GAINS.len() - 1) % STEADY_GAINS.len()] < 1.0 =>
+            {
+                let before = self.loss.unwrap_or(share);
+                self.loss = Some(before + (share - before) / 4.0);
+            }
+            Phase::Startup(_) | Phase::Steady(_) | Phase::Drain | Phase::Settle(_) => {}
+        }
     }
 
     fn advance(&mut self, now: Instant) {
@@ -293,7 +304,8 @@ impl Flow {
                 Phase::Startup(Growth { rounds: growth.rounds + 1, ..growth })
             }
             Phase::Startup(_) => Phase::Drain,
-            Phase::Drain => Phase::Steady(2),
+            // With a round of less, to see what is lost of it.
+            Phase::Drain => Phase::Steady(1),
             Phase::Settle(true) => {
                 self.renew_trip(now);
                 Phase::Steady(2)
@@ -305,16 +317,6 @@ impl Flow {
             Phase::Steady(_) if stale => Phase::Settle(false),
             Phase::Steady(step) => Phase::Steady((step + 1) % STEADY_GAINS.len()),
         };
-    }
-
-    fn judge_loss(&mut self) {
-        let count = self.stretch_delivered + self.stretch_lost;
-        if count < STRETCH {
-            return;
-        }
-        let share = f64::from(self.stretch_lost) / f64::from(count);
-        self.loss += (share - self.loss) / 4.0;
-        (self.stretch_delivered, self.stretch_lost) = (0, 0);
     }
 }
 
@@ -362,7 +364,7 @@ mod tests {
         for (gap, trip) in [(133, 20_000), (532, 80_000), (46_000, 400_000), (2660, 600_000)] {
             let (gap, trip) = (Duration::from_micros(gap), Duration::from_micros(trip));
             let (flow, share) = run(1000, gap, trip, 0);
-            assert!(share > 0.97, "{share} of {gap:?}, {trip:?}: {flow:?}");
+            assert!(share > 0.95, "{share} of {gap:?}, {trip:?}: {flow:?}");
             let product = trip.as_secs_f64() / gap.as_secs_f64();
             assert!(flow.limit() as f64 <= product * 2.6 + 6.0, "{flow:?}");
         }
