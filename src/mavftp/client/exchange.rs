@@ -121,6 +121,7 @@ impl Exchange {
             }
             false => {
                 self.others.insert(number);
+                self.give_place(now);
                 0
             }
         };
@@ -190,6 +191,7 @@ impl Exchange {
             let tries = self.outstanding.get(&number).map_or(1, |request| request.tries + 1);
             let floor = self.outstanding.get(&number).map_or(Duration::ZERO, |late| late.floor);
             let deadline = now + self.timeout(tries, floor);
+            self.give_place(now);
             let request = self.outstanding.get_mut(&number)?;
             (request.tries, request.sent, request.deadline) = (tries, now, deadline);
             return Some(request.payload);
@@ -367,6 +369,14 @@ impl Exchange {
         match opcode == Opcode::WriteFile as u8 {
             true => &mut self.writing,
             false => &mut self.reading,
+        }
+    }
+
+    /// What moves no block takes the place of one that does: its answer finds room then.
+    fn give_place(&mut self, now: Instant) {
+        if self.recovery.len() > 0 {
+            self.reading.depart(now);
+            self.writing.depart(now);
         }
     }
 

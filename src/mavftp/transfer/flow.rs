@@ -18,6 +18,12 @@ const EASY_TRIP: Duration = Duration::from_millis(2);
 const WINDOW_GAIN: f64 = 2.0;
 /// The same where much is lost, for each request that brings an answer.
 const LOSSY_GAIN: f64 = 1.5;
+/// Of so many rounds …
+const STEPS: usize = 4 * STEADY_GAINS.len();
+/// … the one of less and the one behind it ask for no more because of what is lost, to see what is lost
+/// then: it shows in the round after those.
+const PLAIN_STEP: usize = 1;
+const JUDGED_STEP: usize = PLAIN_STEP + 2;
 /// The start doubles what is on its way each round trip. It ends when so many answers in a row took
 /// half as long again as the shortest, and this …
 const LATE_ANSWERS: u32 = 4;
@@ -221,7 +227,8 @@ impl Flow {
             Phase::Drain | Phase::Settle(_) => DRAIN_GAIN,
             Phase::Steady(step) => STEADY_GAINS[step % STEADY_GAINS.len()],
         };
-        self.rate() * gain * self.surplus()
+        let plain = matches!(self.phase, Phase::Drain | Phase::Steady(PLAIN_STEP..JUDGED_STEP));
+        self.rate() * gain * if plain { 1.0 } else { self.surplus() }
     }
 
     /// How many requests bring one answer.
@@ -283,11 +290,13 @@ impl Flow {
         let lost = f64::from(std::mem::take(&mut self.round_lost));
         let share = lost / (lost + count as f64);
         match self.phase {
-            Phase::Steady(step)
-                if STEADY_GAINS[(step + STEADY_GAINS.len() - 1) % STEADY_GAINS.len()] < 1.0 =>
-            {
+            Phase::Steady(JUDGED_STEP) => {
                 let before = self.loss.unwrap_or(share);
                 self.loss = Some(before + (share - before) / 4.0);
+            }
+            // More than the server or the line can hold is asked for.
+            Phase::Startup(_) if share >= LOSS_MAX && lost >= ROUND_BLOCKS as f64 => {
+                self.phase = Phase::Drain;
             }
             Phase::Startup(_) | Phase::Steady(_) | Phase::Drain | Phase::Settle(_) => {}
         }
@@ -305,7 +314,7 @@ impl Flow {
             }
             Phase::Startup(_) => Phase::Drain,
             // With a round of less, to see what is lost of it.
-            Phase::Drain => Phase::Steady(1),
+            Phase::Drain => Phase::Steady(PLAIN_STEP),
             Phase::Settle(true) => {
                 self.renew_trip(now);
                 Phase::Steady(2)
@@ -315,7 +324,7 @@ impl Flow {
                 Phase::Settle(true)
             }
             Phase::Steady(_) if stale => Phase::Settle(false),
-            Phase::Steady(step) => Phase::Steady((step + 1) % STEADY_GAINS.len()),
+            Phase::Steady(step) => Phase::Steady((step + 1) % STEPS),
         };
     }
 }
