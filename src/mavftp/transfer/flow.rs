@@ -24,6 +24,13 @@ const STEPS: usize = 4 * STEADY_GAINS.len();
 /// then: it shows in the round after those.
 const PLAIN_STEP: usize = 1;
 const JUDGED_STEP: usize = PLAIN_STEP + 2;
+/// The round after that shows what asking for more has brought; from this growth on, it is done again.
+const PROBED_STEP: usize = 2;
+const ROOM: f64 = 1.1;
+/// A server or line drops what is too much for it when by this share more is lost of more.
+const POLICED: f64 = 0.08;
+/// It is asked for a little too much then.
+const POLICED_GAIN: f64 = 1.2;
 /// The start doubles what is on its way each round trip. It ends when so many answers in a row took
 /// half as long again as the shortest, and this …
 const LATE_ANSWERS: u32 = 4;
@@ -65,8 +72,12 @@ pub struct Flow {
     trip_next: Option<Duration>,
     /// Share of requests that stay unanswered, whatever is asked for; not what asking for too much costs.
     loss: Option<f64>,
+    /// The same where more is asked for than comes back.
+    loss_high: Option<f64>,
     /// Of the current round.
     round_lost: u32,
+    /// The rate before more was asked for.
+    probed_from: f64,
     /// When the next request leaves.
     next_at: Option<Instant>,
     /// There was nothing to ask for; what comes back until then says little of the link.
@@ -114,7 +125,9 @@ impl Flow {
             trip: None,
             trip_next: None,
             loss: None,
+            loss_high: None,
             round_lost: 0,
+            probed_from: f64::INFINITY,
             next_at: None,
             starved: false,
         }
@@ -225,6 +238,7 @@ impl Flow {
         let gain = match self.phase {
             Phase::Startup(_) => return 0.0,
             Phase::Drain | Phase::Settle(_) => DRAIN_GAIN,
+            Phase::Steady(step) if step > JUDGED_STEP && self.is_policed() => POLICED_GAIN,
             Phase::Steady(step) => STEADY_GAINS[step % STEADY_GAINS.len()],
         };
         let plain = matches!(self.phase, Phase::Drain | Phase::Steady(PLAIN_STEP..JUDGED_STEP));
@@ -284,19 +298,24 @@ impl Flow {
         self.begin_round(now);
     }
 
+    /// Whether what is too much is dropped, and does not wait: then less in one round is not made up for
+    /// by what more in another has left in a queue.
+    fn is_policed(&self) -> bool {
+        match (self.loss, self.loss_high) {
+            (Some(low), Some(high)) => high > low + POLICED,
+            (Some(_) | None, _) => false,
+        }
+    }
+
     /// What is asked for in the round of less is found lost in the one behind it: a server that drops
     /// what is too much for it has answered all of that.
     fn judge_loss(&mut self, count: u64) {
         let lost = f64::from(std::mem::take(&mut self.round_lost));
         let share = lost / (lost + count as f64);
         match self.phase {
-            Phase::Steady(JUDGED_STEP) => {
-                let before = self.loss.unwrap_or(share);
-                self.loss = Some(before + (share - before) / 4.0);
-            }
-            // More than the server or the line can hold is asked for.
-            Phase::Startup(_) if share >= LOSS_MAX && lost >= ROUND_BLOCKS as f64 => {
-                self.phase = Phase::Drain;
+            Phase::Steady(JUDGED_STEP) => average(&mut self.loss, share),
+            Phase::Steady(step) if step % STEADY_GAINS.len() == 1 => {
+                average(&mut self.loss_high, share);
             }
             Phase::Startup(_) | Phase::Steady(_) | Phase::Drain | Phase::Settle(_) => {}
         }
@@ -323,10 +342,23 @@ impl Flow {
                 self.trip_next = None;
                 Phase::Settle(true)
             }
+            // More brought more: there is room yet.
+            Phase::Steady(PROBED_STEP) if self.rate() >= self.probed_from * ROOM => {
+                Phase::Steady(0)
+            }
             Phase::Steady(_) if stale => Phase::Settle(false),
             Phase::Steady(step) => Phase::Steady((step + 1) % STEPS),
         };
+        if self.phase == Phase::Steady(0) {
+            self.probed_from = self.rate();
+        }
     }
+}
+
+/// Takes a new value into an average that remembers some four of them.
+fn average(known: &mut Option<f64>, new: f64) {
+    let before = known.unwrap_or(new);
+    *known = Some(before + (new - before) / 4.0);
 }
 
 #[cfg(test)]
