@@ -317,7 +317,8 @@ impl Client {
         // Go on where the last one ended, if something is wanted there; else where anything is.
         let wanted = self.wanted(high).or_else(|| self.wanted(0))?;
         let flow = self.exchange.reading();
-        self.stream.choice.burst_from(flow, &wanted).or_else(|| self.sweep_from(wanted))
+        let from = self.stream.choice.burst_from(flow, &wanted);
+        from.or_else(|| self.sweep_from(&wanted, high)).or_else(|| self.sweep_from(&wanted, 0))
     }
 
     /// What is wanted in one piece of the open file from `after` on, if it can be streamed.
@@ -334,11 +335,12 @@ impl Client {
         Some(Wanted { bytes, size: holding.size, block, allowed: patience / 2, alone })
     }
 
-    /// Where a burst should begin that brings what those before have lost.
-    fn sweep_from(&self, mut wanted: Wanted) -> Option<u32> {
+    /// Where a burst should begin, from `after` on, that brings what those before have lost.
+    fn sweep_from(&self, wanted: &Wanted, after: u32) -> Option<u32> {
         let limit = self.stream.choice.limit()?;
-        let start =
-            self.reads().filter_map(|read| read.missing_from(0)).map(|at| at.start).min()?;
+        let missing = self.reads().filter_map(|read| read.missing_from(after));
+        let start = missing.map(|bytes| bytes.start).min()?;
+        let mut wanted = wanted.clone();
         let span = limit.saturating_mul(u32::from(wanted.block));
         wanted.bytes = start..start.saturating_add(span).min(wanted.size);
         let missing: u64 = self.reads().map(|read| read.missing_within(&wanted.bytes)).sum();
