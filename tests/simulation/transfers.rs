@@ -6,6 +6,9 @@ use mavftp_mount::mavftp::client::{Class, Error, Op, Reply};
 
 use crate::for_seeds;
 use crate::network::{Faults, Random};
+use crate::personalities::ardupilot::Sessions;
+use crate::personalities::px4::Firmware;
+use crate::vehicles::Kind;
 use crate::world::World;
 
 const SIZE: usize = 100_000;
@@ -66,6 +69,30 @@ fn the_window_is_not_lock_step() {
     let trips = (world.elapsed() - start).as_secs_f64() / 0.020;
     let blocks = SIZE.div_ceil(239) as f64;
     assert!(trips < blocks / 4.0, "{trips} round trips for {blocks} blocks");
+}
+
+#[test]
+fn a_limit_to_the_rate_is_kept_and_nearly_used() {
+    let limit = 20_000;
+    for kind in [Kind::Px4(Firmware::Main), Kind::ArduPilot(Sessions::Five)] {
+        for (up, faults) in [(false, Faults::WIFI), (true, Faults::WIFI)] {
+            let mut world = kind.world(5, faults);
+            world.limit_rate(limit);
+            let content = Random::new(5).bytes(SIZE);
+            let start = world.elapsed();
+            let id = match up {
+                true => world.upload("/log", &content),
+                false => {
+                    world.files.insert("/log", &content);
+                    world.read("/log", 0, u32::MAX)
+                }
+            };
+            world.finish(id).unwrap();
+            let rate = SIZE as f64 / (world.elapsed() - start).as_secs_f64() / f64::from(limit);
+            assert!((0.85..1.03).contains(&rate), "{kind:?} up {up}: {rate}");
+            world.check_quiet();
+        }
+    }
 }
 
 #[test]

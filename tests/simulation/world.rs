@@ -123,6 +123,16 @@ pub struct World {
     ids: u64,
 }
 
+fn options(seed: u64) -> Options {
+    Options {
+        own_system: 245,
+        own_component: 191,
+        link_timeout: Duration::from_secs(5),
+        seed,
+        rate_limit: None,
+    }
+}
+
 impl World {
     /// A world with our own server in it.
     pub fn new(seed: u64, faults: Faults) -> World {
@@ -137,13 +147,7 @@ impl World {
         far: impl FnOnce(MemoryFiles) -> Box<dyn FarSide>,
     ) -> World {
         let now = Instant::now();
-        let options = Options {
-            own_system: 245,
-            own_component: 191,
-            link_timeout: Duration::from_secs(5),
-            seed,
-            rate_limit: None,
-        };
+        let options = options(seed);
         let files = MemoryFiles::new();
         let mut world = World {
             now,
@@ -168,6 +172,13 @@ impl World {
         };
         world.run_until(|world| world.hub.look(world.now, TARGET).is_some());
         world
+    }
+
+    /// A hub that keeps to so many bytes per second, in place of the one that is there.
+    pub fn limit_rate(&mut self, rate: u32) {
+        let options = Options { rate_limit: Some(rate), ..options(0) };
+        self.hub = Hub::new(self.now, options);
+        self.run_until(|world| world.hub.look(world.now, TARGET).is_some());
     }
 
     /// Begins a request.

@@ -14,6 +14,9 @@ use super::recovery::Recovery;
 /// An answer that a later one overtook is late after a round trip and this part of one.
 const OVERTAKEN_DIVISOR: u32 = 2;
 
+/// Blocks on their way at once while the radio's buffer is nearly full.
+const CROWDED_BLOCKS: usize = 2;
+
 /// Whom an answer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
@@ -81,6 +84,10 @@ pub struct Exchange {
     reading: Flow,
     writing: Flow,
     cap: usize,
+    /// No block leaves before this: the user's limit.
+    held: Option<Instant>,
+    /// The radio has no room for many blocks.
+    crowded: bool,
     unmatched: u64,
 }
 
@@ -99,6 +106,8 @@ impl Exchange {
             reading: Flow::new(cap),
             writing: Flow::new(cap),
             cap,
+            held: None,
+            crowded: false,
             unmatched: 0,
         }
     }
@@ -204,7 +213,7 @@ impl Exchange {
         let others = self.others.iter().filter_map(|number| self.outstanding.get(number));
         let others = others.map(|request| request.deadline).min();
         let block = self.recovery.due(&self.block_trips).map(|due| {
-            let paced = [&self.reading, &self.writing].map(|flow| flow.next_at(now));
+            let paced = [self.reading.next_at(now), self.writing.next_at(now), self.held];
             paced.into_iter().flatten().fold(due, Instant::max)
         });
         [others, block].into_iter().flatten().min()
@@ -290,13 +299,19 @@ impl Exchange {
     /// Whether another block may be on its way: how many are is not counted against the others.
     pub fn has_room_for_block(&self, writes: bool) -> bool {
         let flow = if writes { &self.writing } else { &self.reading };
-        self.recovery.len() < flow.limit() && self.outstanding.len() < self.cap
+        let limit = if self.crowded { flow.limit().min(CROWDED_BLOCKS) } else { flow.limit() };
+        self.recovery.len() < limit && self.outstanding.len() < self.cap
     }
 
     /// Until when the next block has to wait so that they leave evenly.
     pub fn block_waits(&self, now: Instant, writes: bool) -> Option<Instant> {
         let flow = if writes { &self.writing } else { &self.reading };
-        flow.next_at(now)
+        flow.next_at(now).max(self.held.filter(|until| *until > now))
+    }
+
+    /// Bounds from outside: when the next block may leave, and whether few may be on their way.
+    pub fn set_bounds(&mut self, held: Option<Instant>, crowded: bool) {
+        (self.held, self.crowded) = (held, crowded);
     }
 
     /// What is on its way has to wait for something else than the link.
@@ -395,7 +410,7 @@ impl Exchange {
     fn resend_block(&mut self, now: Instant) -> Option<Payload> {
         let (place, number) = self.recovery.lost(now, &self.block_trips)?;
         let payload = self.outstanding.get(&number)?.payload;
-        if self.flow(payload.opcode).next_at(now).is_some() {
+        if self.block_waits(now, payload.opcode == Opcode::WriteFile as u8).is_some() {
             return None;
         }
         let place = self.recovery.repeat(now, place);

@@ -186,6 +186,17 @@ pub struct Traits {
     pub bursts: Bursts,
 }
 
+/// What others ask of a client.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Manners {
+    /// The vehicle is in use: listings ask for one page after another.
+    pub gentle: bool,
+    /// The radio's buffer is nearly full: few blocks are on their way at once.
+    pub crowded: bool,
+    /// There is a limit to the rate: no block leaves before this, and no burst, which knows no limit.
+    pub limit: Option<Instant>,
+}
+
 /// What a request brings about on its way to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -253,6 +264,8 @@ pub struct Client {
     doubtful: bool,
     /// The vehicle has more to do than to list.
     gentle: bool,
+    /// The user has set a limit to the rate.
+    limited: bool,
     /// Nobody will ask for anything more.
     leaving: bool,
 }
@@ -288,6 +301,7 @@ impl Client {
             never_sums: false,
             doubtful: false,
             gentle: false,
+            limited: false,
             leaving: false,
         }
     }
@@ -370,9 +384,11 @@ impl Client {
         self.doubtful = true;
     }
 
-    /// Says whether the vehicle is in use, so that listings ask for one page after another.
-    pub fn set_gentle(&mut self, gentle: bool) {
-        self.gentle = gentle;
+    /// Says what the vehicle, the radio and the user ask of this client, from now on.
+    pub fn set_manners(&mut self, manners: Manners) {
+        self.gentle = manners.gentle;
+        self.limited = manners.limit.is_some();
+        self.exchange.set_bounds(manners.limit, manners.crowded);
     }
 
     /// Says that no request will follow: a file that is open is closed without waiting for one.

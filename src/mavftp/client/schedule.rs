@@ -14,7 +14,7 @@ use super::slot::Slot;
 use super::{Class, Client, RequestId};
 
 /// Servers read on while they list; the next page takes its time on a full card.
-const LIST_FLOOR: Duration = Duration::from_millis(500);
+const LIST_FLOOR: Duration = Duration::from_millis(300);
 
 /// A job's place in the line.
 pub type Place = (Class, u64, RequestId);
@@ -196,7 +196,8 @@ impl Client {
         }
         let session = holding.session;
         let first = job.kind.first_missing().unwrap_or(0);
-        let (block, before) = (self.block_size.bytes(), self.stream.reads_before(first));
+        let hurried = job.class <= Class::Demand && self.line.last().is_some_and(is_ahead);
+        let (block, before) = (self.block_size.bytes(), self.stream.reads_before(first, hurried));
         let (waited, progress) = (self.exchange.of_job(id) == 0, self.progress);
         let job = self.jobs.get_mut(&id)?;
         let (offset, request) = match &mut job.kind {
@@ -242,6 +243,10 @@ impl Client {
         let session = self.slot.open().map_or(self.own_session, |holding| holding.session);
         self.exchange.send(now, owner, Payload { session, ..request }, floor)
     }
+}
+
+fn is_ahead((class, _, _): &Place) -> bool {
+    *class == Class::ReadAhead
 }
 
 #[cfg(test)]

@@ -95,10 +95,14 @@ impl Stream {
     }
 
     /// Blocks before this offset may be asked for one by one, by who wants the first at `first`.
-    pub fn reads_before(&self, first: u32) -> u32 {
+    /// `hurried`: the burst runs for others too, who can wait.
+    pub fn reads_before(&self, first: u32, hurried: bool) -> u32 {
         match self.running() {
-            // What the burst will not bring is asked for beside it.
-            Some(burst) if self.choice.repairs() && first >= burst.reaches(PACKETS_REPLACED) => {
+            // What the burst will not bring, or not at once, is asked for beside it.
+            Some(burst)
+                if self.choice.repairs()
+                    && (hurried || first >= burst.reaches(PACKETS_REPLACED)) =>
+            {
                 u32::MAX
             }
             Some(burst) if self.renewing || self.choice.repairs() => burst.settled(),
@@ -301,6 +305,7 @@ impl Client {
             return self.stream.choice.finished(now, burst);
         }
         self.stream.mute += 1;
+        self.block_lost(now, self.stream.mute);
         if self.stream.mute >= MUTE_MAX {
             self.stream.mute = 0;
             self.stream.choice.give_up(now);
@@ -310,7 +315,7 @@ impl Client {
     /// Where a burst should begin now.
     fn burst_from(&mut self, now: Instant) -> Option<u32> {
         let block = self.block_size.bytes();
-        if !self.stream.choice.is_due(now, self.exchange.reading(), block) {
+        if self.limited || !self.stream.choice.is_due(now, self.exchange.reading(), block) {
             return None;
         }
         let high = self.stream.bursts.back().map_or(0, Burst::high);
@@ -331,7 +336,7 @@ impl Client {
         }
         let alone = self.jobs.len() == self.reads().count();
         let patience = self.jobs.values().map(|job| job.patience).min()?;
-        let block = self.block_size.bytes();
+        let block = self.block_size.bytes_of_burst();
         Some(Wanted { bytes, size: holding.size, block, allowed: patience / 2, alone })
     }
 
@@ -369,7 +374,7 @@ impl Client {
 
     fn ask_burst(&mut self, now: Instant, from: u32, session: u8) -> Option<Payload> {
         let size = self.slot.open()?.size;
-        let block = self.block_size.bytes();
+        let block = self.block_size.bytes_of_burst();
         let rest = size.saturating_sub(from).div_ceil(u32::from(block.max(1)));
         let number = self.exchange.reserve((rest + 2).min(NUMBERS_MAX) as u16);
         self.stream.push(Burst::new(now, number, from, block, size));

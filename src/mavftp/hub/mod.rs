@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::client::{Class, Client, Error, Event, Op, Output, RequestId};
+use super::client::{Class, Client, Error, Event, Manners, Op, Output, RequestId};
 use super::wire::{PAYLOAD_BYTES, Payload};
 
+mod limit;
 mod radio;
 mod vehicle;
 
+use limit::RateLimit;
 use radio::Radio;
 pub use radio::RadioStatus;
 pub use vehicle::Family;
@@ -18,6 +20,8 @@ use vehicle::Vehicle;
 
 /// Between two of our heartbeats.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
+/// A radio whose buffer has less room than this, in percent, is not given more than it must.
+const TXBUF_LEAST: u8 = 25;
 /// More components than any fleet has; beyond, who came first gives way.
 const VEHICLES_MAX: usize = 4096;
 
@@ -160,12 +164,14 @@ pub struct Hub<P> {
     beats: Vec<Option<P>>,
     strangers: u64,
     radio: Radio,
+    limit: RateLimit,
 }
 
 impl<P: Copy + Ord + fmt::Debug> Hub<P> {
     /// A hub that knows nobody yet.
     pub fn new(now: Instant, options: Options) -> Hub<P> {
         Hub {
+            limit: RateLimit::new(options.rate_limit),
             options,
             vehicles: BTreeMap::new(),
             arrivals: Vec::new(),
@@ -324,11 +330,18 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 return HubOutput::Send(Some(vehicle.address), Frame::AskIdentity(*target));
             }
             wake = vehicle.identity_due().map_or(wake, |due| wake.min(due));
-            let armed = vehicle.is_armed();
+            let manners = Manners {
+                gentle: vehicle.is_armed(),
+                crowded: self.radio.status(now).is_some_and(|radio| radio.txbuf < TXBUF_LEAST),
+                limit: self.limit.next_at(now),
+            };
             let Some(client) = &mut vehicle.client else { continue };
-            client.set_gentle(armed);
+            client.set_manners(manners);
             match client.poll(now) {
                 Output::Send(payload) => {
+                    if payload.moves_block() {
+                        self.limit.charge(now, payload.size);
+                    }
                     return HubOutput::Send(Some(vehicle.address), Frame::Ftp(*target, payload));
                 }
                 Output::Event(event) => {

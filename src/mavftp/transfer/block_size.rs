@@ -65,6 +65,12 @@ impl BlockSize {
         SIZES[self.index.min(SIZES.len() - 1)]
     }
 
+    /// Data bytes of a burst's packets: a size on trial is tried with single blocks, for a burst that
+    /// does not come through keeps some servers from hearing anything else.
+    pub fn bytes_of_burst(&self) -> u8 {
+        self.before.map_or(self.bytes(), |(before, _)| SIZES[before.min(SIZES.len() - 1)])
+    }
+
     /// Whether a block of so many bytes would be another with the next size: in several parts, or
     /// full again where there is no smaller one.
     pub fn splits(&self, bytes: u8) -> bool {

@@ -35,6 +35,8 @@ pub struct Choice {
     packet: Option<Duration>,
     /// Packets after which the server ends a burst, once seen.
     limit: Option<u32>,
+    /// Whether a burst was begun to see that.
+    limit_asked: bool,
     /// Bursts deliver more.
     bursts: bool,
     probing: bool,
@@ -67,6 +69,7 @@ impl Choice {
             reads: 0.0,
             packet: None,
             limit: None,
+            limit_asked: false,
             bursts: false,
             probing: false,
             quiet_until: None,
@@ -93,10 +96,12 @@ impl Choice {
         if (wanted.bytes.len() as u32) < worth {
             return None;
         }
-        if self.bursts {
-            return self
-                .permitted(wanted.bytes.start, wanted, self.packet)
-                .then_some(wanted.bytes.start);
+        let start = wanted.bytes.start;
+        if self.bursts && self.permitted(start, wanted, self.packet) {
+            return Some(start);
+        }
+        if self.bursts && (self.limit.is_some() || self.limit_asked) {
+            return None;
         }
         self.reads = flow.rate() * f64::from(wanted.block);
         self.trial(flow, wanted)
@@ -188,7 +193,7 @@ impl Choice {
             return Some(start);
         }
         let from = self.probe_from(flow, wanted)?;
-        self.probing = true;
+        (self.probing, self.limit_asked) = (true, self.packet.is_some());
         Some(from)
     }
 

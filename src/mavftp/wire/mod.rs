@@ -203,6 +203,11 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// Whether this is a request that moves bytes of a file.
+    pub fn moves_block(&self) -> bool {
+        self.opcode == Opcode::ReadFile as u8 || self.opcode == Opcode::WriteFile as u8
+    }
+
     /// A request without data.
     pub fn request(opcode: Opcode) -> Payload {
         Payload {
