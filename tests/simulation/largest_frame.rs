@@ -47,7 +47,6 @@ fn a_download_by_small_frames_is_whole_and_uses_the_link() {
 }
 
 #[test]
-#[ignore = "bursts of packets that never arrive are waited for until patience ends"]
 fn a_download_from_a_server_with_bursts_of_large_packets_only_is_whole_too() {
     check_downloads(&LINKS, ALL.into_iter());
 }
@@ -92,7 +91,6 @@ fn an_upload_by_small_frames_is_whole_and_uses_the_link() {
 }
 
 #[test]
-#[ignore = "bursts of packets that never arrive are waited for until patience ends"]
 fn transfers_by_small_frames_are_whole_over_every_link_that_one_meets() {
     for (link, faults) in Faults::NAMED {
         for (largest, _) in LINKS {

@@ -21,8 +21,7 @@ mod scenario;
 const FEW: u64 = 1_000;
 const MANY: u64 = 20_000;
 /// Seeds that wait for their own test to hold.
-const WAITING: [u64; 10] =
-    [1_179, 2_329, 4_369, 4_954, 5_522, 6_213, 8_223, 10_406, 10_408, 13_550];
+const WAITING: [u64; 1] = [8_223];
 /// Seeds that found a start which drowned a board's small buffer.
 const DROWNED: [u64; 2] = [6_351, 17_228];
 /// Between two looks at how far everything is.
@@ -288,7 +287,7 @@ fn readers_at_a_board_far_away_get_every_block_in_the_end() {
 }
 
 #[test]
-#[ignore = "bursts of packets that never arrive are waited for until patience ends"]
-fn downloads_by_small_frames_are_whole_where_bursts_are_tried_first() {
+#[ignore = "an old ArduPilot falls silent after a burst, and why is not known"]
+fn seeds_that_wait_are_whole_too() {
     WAITING.into_iter().for_each(|seed| _ = Scenario::new(seed).run());
 }

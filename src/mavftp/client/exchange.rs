@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::mavftp::timers::RoundTrip;
 use crate::mavftp::transfer::{Flow, Traffic};
-use crate::mavftp::wire::{Nak, Opcode, Payload};
+use crate::mavftp::wire::{Opcode, Payload};
 
 use super::RequestId;
+use super::outstanding::answers;
+pub use super::outstanding::{Answer, Outstanding, Owner};
 use super::recovery::Recovery;
 
 /// An answer that a later one overtook is late after a round trip and this part of one.
@@ -16,58 +18,6 @@ const OVERTAKEN_DIVISOR: u32 = 2;
 
 /// Blocks on their way at once while the radio's buffer is nearly full.
 const CROWDED_BLOCKS: usize = 2;
-
-/// Whom an answer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// A job, with a mark of its own: a byte offset for blocks.
-    Job(RequestId, u32),
-    /// The opening of the file that holds the session.
-    Open,
-    /// The closing of that file.
-    Close,
-    /// Nobody: it keeps the session from ending.
-    KeepAlive,
-}
-
-/// A request on its way.
-#[derive(Debug, Clone)]
-pub struct Outstanding {
-    /// Whom its answer is for.
-    pub owner: Owner,
-    /// How often it has been sent.
-    pub tries: u32,
-    /// What was sent.
-    pub payload: Payload,
-    /// Whether it moves a block and so counts in the window.
-    pub block: bool,
-    floor: Duration,
-    /// Its round trip is that of the link, not of a queue behind a burst.
-    timed: bool,
-    /// When it is sent again; of blocks, `Recovery` knows.
-    deadline: Instant,
-    sent: Instant,
-    /// Its place among the blocks.
-    place: u64,
-}
-
-impl Outstanding {
-    /// Whether its answer has not come in time, of one that moves no block.
-    pub fn is_late(&self, now: Instant) -> bool {
-        self.deadline <= now
-    }
-}
-
-/// An answer that matched.
-#[derive(Debug)]
-pub struct Answer {
-    /// The request it answers.
-    pub request: Outstanding,
-    /// ACK, or the NAK's code.
-    pub result: Result<(), Nak>,
-    /// The answer itself.
-    pub payload: Payload,
-}
 
 /// All requests towards one server.
 #[derive(Debug)]
@@ -122,7 +72,7 @@ impl Exchange {
     ) -> Payload {
         let number = self.number();
         payload.sequence = number;
-        let block = is_block(&payload);
+        let block = payload.moves_block();
         let place = match block {
             true => {
                 self.flow(payload.opcode).depart(now);
@@ -473,27 +423,11 @@ impl Exchange {
     }
 }
 
-fn is_block(payload: &Payload) -> bool {
-    match payload.command() {
-        Some(Opcode::ReadFile | Opcode::WriteFile) => true,
-        Some(_) | None => false,
-    }
-}
-
 fn is_page(payload: &Payload) -> bool {
     match payload.command() {
         Some(Opcode::ListDirectory | Opcode::ListDirectoryWithTime) => true,
         Some(_) | None => false,
     }
-}
-
-/// Whether `payload` can be the answer to `request`. The offset is compared where all servers echo
-/// it (reads, not writes), and never in a NAK.
-fn answers(request: &Payload, payload: &Payload, result: Result<(), Nak>) -> bool {
-    let read = request.opcode == Opcode::ReadFile as u8;
-    payload.req_opcode == request.opcode
-        && (!read || result.is_err() || payload.offset == request.offset)
-        && (!read || result.is_err() || payload.session == request.session)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub use stream::Bursts;
 mod answers;
 mod exchange;
 mod job;
+mod outstanding;
 mod patience;
 mod recovery;
 mod schedule;

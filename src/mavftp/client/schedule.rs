@@ -92,7 +92,7 @@ impl Client {
     /// on their way are asked for again, smaller.
     fn resend(&mut self, now: Instant) -> Option<Payload> {
         let payload = self.exchange.resend(now)?;
-        let block = matches!(payload.command(), Some(Opcode::ReadFile | Opcode::WriteFile));
+        let block = payload.moves_block();
         // What waits behind a burst is late, not lost.
         if block
             && !self.stream.is_used()

@@ -20,8 +20,11 @@ const REPAIRS_MAX: usize = 4;
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// Packets of one burst of a server that answers others beside it (PX4: 35 kB), and some.
 const PACKETS_REPLACED: u32 = 180;
-/// Bursts in a row of which nothing came before reads are the better choice.
-const MUTE_MAX: u32 = 5;
+/// Bursts in a row of which nothing came before reads are the better choice; one after which the server
+/// is known to listen needs no second …
+const MUTE_MAX: u32 = 1;
+/// … and of one that holds others up it is the request that was lost, most likely.
+const MUTE_QUEUED_MAX: u32 = 5;
 /// Bursts of which packets are taken, the oldest gives way.
 const BURSTS_MAX: usize = 4;
 /// The next burst is asked for so many round trips before the one under way ends …
@@ -306,7 +309,8 @@ impl Client {
         }
         self.stream.mute += 1;
         self.block_lost(now, self.stream.mute);
-        if self.stream.mute >= MUTE_MAX {
+        let most = if self.stream.choice.holds_others() { MUTE_QUEUED_MAX } else { MUTE_MAX };
+        if self.stream.mute >= most {
             self.stream.mute = 0;
             self.stream.choice.give_up(now);
         }
@@ -379,6 +383,8 @@ impl Client {
         let number = self.exchange.reserve((rest + 2).min(NUMBERS_MAX) as u16);
         self.stream.push(Burst::new(now, number, from, block, size));
         (self.stream.alive, self.stream.renewing) = (Some(now), false);
+        // What comes back meanwhile tells nothing of what reads would bring.
+        self.exchange.reading().rest();
         if self.stream.choice.holds_others() {
             self.exchange.stop_timing();
         }

@@ -174,7 +174,9 @@ impl Flow {
             return;
         }
         let from = self.next_at.map_or(now, |at| at.max(now - SLACK));
-        self.next_at = Some(from + Duration::from_secs_f64(1.0 / rate));
+        // Whatever was measured, one in a round trip is never too much.
+        let slowest = self.trip().unwrap_or(ROUND_LEAST).as_secs_f64();
+        self.next_at = Some(from + Duration::from_secs_f64((1.0 / rate).min(slowest)));
     }
 
     /// Notes an answer; `trip` is its round trip, where that is certain.
@@ -287,13 +289,13 @@ impl Flow {
             return;
         }
         let rate = count as f64 / took.as_secs_f64();
-        self.judge_loss(count);
+        let lost = self.judge_loss(count);
         if !round.starved || rate > self.rate() {
             self.rounds += 1;
             self.rates[self.rounds % RATES] = rate;
         }
         if !round.starved {
-            self.advance(now);
+            self.advance(now, lost);
         }
         self.begin_round(now);
     }
@@ -309,7 +311,7 @@ impl Flow {
 
     /// What is asked for in the round of less is found lost in the one behind it: a server that drops
     /// what is too much for it has answered all of that.
-    fn judge_loss(&mut self, count: u64) {
+    fn judge_loss(&mut self, count: u64) -> f64 {
         let lost = f64::from(std::mem::take(&mut self.round_lost));
         let share = lost / (lost + count as f64);
         match self.phase {
@@ -319,16 +321,17 @@ impl Flow {
             }
             Phase::Startup(_) | Phase::Steady(_) | Phase::Drain | Phase::Settle(_) => {}
         }
+        share
     }
 
-    fn advance(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant, lost: f64) {
         let stale =
             self.trip.is_some_and(|(_, since)| now.saturating_duration_since(since) > TRIP_MEMORY);
         self.phase = match self.phase {
             Phase::Startup(growth) if self.rate() >= growth.best * GROWTH => {
                 Phase::Startup(Growth { best: self.rate(), rounds: 0, ..growth })
             }
-            Phase::Startup(growth) if growth.rounds + 1 < GROWTH_ROUNDS => {
+            Phase::Startup(growth) if growth.rounds + 1 < GROWTH_ROUNDS && lost < LOSS_MAX => {
                 Phase::Startup(Growth { rounds: growth.rounds + 1, ..growth })
             }
             Phase::Startup(_) => Phase::Drain,
