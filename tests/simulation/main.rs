@@ -2,6 +2,7 @@
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
 mod bad_input;
+mod bursts;
 mod compared;
 mod fairness;
 mod hostile;

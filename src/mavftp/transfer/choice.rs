@@ -225,3 +225,105 @@ impl Choice {
         worst <= wanted.allowed || (wanted.alone && whole)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mavftp::wire::{Opcode, Payload};
+
+    const SIZE: u32 = 8 << 20;
+    const BLOCK: u32 = 239;
+
+    /// A flow that five requests at a time hold back, with so many blocks per second.
+    fn capped(rate: u64) -> Flow {
+        let (mut flow, start) = (Flow::new(5), Instant::now());
+        for n in 0..2000 {
+            let now = start + Duration::from_micros(n * 1_000_000 / rate);
+            flow.depart(now);
+            flow.arrive(now, Some(Duration::from_micros(5_000_000 / rate)));
+        }
+        assert!(flow.is_capped(), "{flow:?}");
+        flow
+    }
+
+    fn wanted(start: u32, alone: bool) -> Wanted {
+        Wanted {
+            bytes: start..SIZE,
+            size: SIZE,
+            block: BLOCK as u8,
+            allowed: Duration::from_secs(5),
+            alone,
+        }
+    }
+
+    /// A burst of so many packets, one each `gap`, that ends with the file or with the mark.
+    fn burst(from: u32, packets: u32, gap: Duration) -> (Burst, Instant) {
+        let start = Instant::now();
+        let mut burst = Burst::new(start, 0, from, BLOCK as u8, SIZE);
+        let mut now = start;
+        for n in 0..packets {
+            now += gap;
+            let offset = from + n * BLOCK;
+            let count = BLOCK.min(SIZE - offset) as usize;
+            let packet = Payload {
+                sequence: n as u16 + 1,
+                offset,
+                req_opcode: Opcode::BurstReadFile as u8,
+                burst_complete: u8::from(n + 1 == packets),
+                ..Payload::request(Opcode::Ack).with_data(&vec![0; count])
+            };
+            burst.take(now, &packet);
+        }
+        (burst, now)
+    }
+
+    #[test]
+    fn a_server_whose_bursts_cannot_be_stopped_is_tried_near_the_end_of_the_file() {
+        let mut choice = Choice::new(Bursts::Queued);
+        let flow = capped(60);
+        assert!(choice.is_due(Instant::now(), &flow, BLOCK as u8));
+        let from = choice.burst_from(&flow, &wanted(0, true)).unwrap();
+        assert_eq!(from, SIZE - PROBE_PACKETS * BLOCK);
+    }
+
+    #[test]
+    fn what_is_faster_than_reads_is_used_and_what_is_slower_rests() {
+        for (gap, faster) in [(1, true), (100, false)] {
+            let mut choice = Choice::new(Bursts::Queued);
+            let flow = capped(60);
+            let from = choice.burst_from(&flow, &wanted(0, false)).unwrap();
+            let (probe, now) = burst(from, PROBE_PACKETS, Duration::from_millis(gap));
+            choice.finished(now, &probe);
+            assert_eq!(choice.prefers_bursts(), faster);
+            assert_eq!(choice.is_due(now, &flow, BLOCK as u8), faster);
+            assert!(choice.is_due(now + PAUSE, &flow, BLOCK as u8), "it is tried again");
+        }
+    }
+
+    #[test]
+    fn an_unstoppable_burst_is_begun_only_when_nobody_waits_long_for_its_end() {
+        let mut choice = Choice::new(Bursts::Queued);
+        let flow = capped(60);
+        let from = choice.burst_from(&flow, &wanted(0, false)).unwrap();
+        let (probe, now) = burst(from, PROBE_PACKETS, Duration::from_millis(8));
+        choice.finished(now, &probe);
+        // 2,000 packets of 8 ms take 16 s: too long for others, unless all of it is wanted and there
+        // are none.
+        assert_eq!(choice.burst_from(&flow, &wanted(0, true)), Some(0));
+        let shown = choice.burst_from(&flow, &wanted(0, false));
+        assert_eq!(shown, Some(SIZE - LIMIT_PROBE_PACKETS * BLOCK), "where does it end bursts?");
+        let (limited, now) =
+            burst(SIZE - LIMIT_PROBE_PACKETS * BLOCK, 500, Duration::from_millis(8));
+        choice.finished(now, &limited);
+        assert_eq!(choice.limit(), Some(500));
+        assert_eq!(choice.burst_from(&flow, &wanted(0, false)), Some(0), "4 s are not too long");
+    }
+
+    #[test]
+    fn reads_that_nothing_holds_back_are_left_alone() {
+        let flow = Flow::new(768);
+        for kind in [Bursts::Unused, Bursts::Replaced, Bursts::Queued] {
+            assert!(!Choice::new(kind).is_due(Instant::now(), &flow, BLOCK as u8));
+        }
+    }
+}
