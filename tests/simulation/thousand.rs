@@ -20,8 +20,6 @@ mod scenario;
 /// Seeds of an ordinary run, and of a long one.
 const FEW: u64 = 1_000;
 const MANY: u64 = 20_000;
-/// Seeds that wait for their own test to hold.
-const WAITING: [u64; 1] = [8_223];
 /// Seeds that found a start which drowned a board's small buffer.
 const DROWNED: [u64; 2] = [6_351, 17_228];
 /// Between two looks at how far everything is.
@@ -205,9 +203,6 @@ impl Watch {
 fn run(seeds: std::ops::Range<u64>) {
     let (asked, failed) = (Cell::new(0), Cell::new(0));
     for_seeds(seeds, |seed| {
-        if WAITING.contains(&seed) {
-            return;
-        }
         let tally = Scenario::new(seed).run();
         asked.set(asked.get() + tally.0);
         failed.set(failed.get() + tally.1);
@@ -284,10 +279,4 @@ fn a_refusal_of_a_file_that_a_repeated_opening_left_open_is_not_believed() {
 #[test]
 fn readers_at_a_board_far_away_get_every_block_in_the_end() {
     DROWNED.into_iter().for_each(|seed| _ = Scenario::new(seed).run());
-}
-
-#[test]
-#[ignore = "an old ArduPilot falls silent after a burst, and why is not known"]
-fn seeds_that_wait_are_whole_too() {
-    WAITING.into_iter().for_each(|seed| _ = Scenario::new(seed).run());
 }

@@ -170,7 +170,8 @@ impl Scenario {
 
     /// What leaves too little of ten seconds for an answer: a silence of some seconds, for requests
     /// are repeated two seconds apart by then; anything that takes a second where the size of blocks
-    /// is still to be found; or so much loss that it takes, now and then, each of a few repetitions.
+    /// is still to be found; or so much loss that it takes, now and then, each of a few repetitions, or
+    /// all that a slow line carries in ten seconds in one run.
     pub fn may_time_out(&self) -> bool {
         let Faults { loss, loss_run, largest_frame, .. } = self.faults;
         let small = largest_frame.is_some();
@@ -180,7 +181,7 @@ impl Scenario {
             Mishap::Open | Mishap::Reboot | Mishap::Reset => small,
             Mishap::Armed | Mishap::Cancel(_) => false,
         };
-        self.has(long) || loss >= 0.05 || loss_run > 3.0
+        self.has(long) || loss >= 0.05 || loss_run >= 3.0
     }
 
     /// Whether PX4 may have forgotten how it answered an opening: a size that begins with a five is
