@@ -33,6 +33,21 @@ fn opening_for_reading_sends_nothing() {
 }
 
 #[test]
+fn listing_a_directory_again_with_all_attributes_sends_nothing() {
+    let world = World::with([("/log/a", &b"1"[..]), ("/log/b", &b"22"[..])]);
+    let look = || {
+        for name in world.names("/log") {
+            world.run(world.fs.getattr(world.ino(&format!("/log/{name}")), None)).unwrap();
+        }
+    };
+    look();
+    assert!(!world.remote.log().is_empty());
+    world.remote.clear_log();
+    look();
+    assert!(world.remote.log().is_empty());
+}
+
+#[test]
 fn a_read_past_the_end_is_short_or_empty() {
     let world = World::with([("/a", &b"hello"[..])]);
     let handle = world.open("/a", RDONLY);
