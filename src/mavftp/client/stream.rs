@@ -20,10 +20,9 @@ const REPAIRS_MAX: usize = 4;
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// Packets of one burst of a server that answers others beside it (PX4: 35 kB), and some.
 const PACKETS_REPLACED: u32 = 180;
-/// Bursts in a row of which nothing came before reads are the better choice; one after which the server
-/// is known to listen needs no second …
+/// Bursts in a row of which nothing came before reads are the better choice, where these go on beside them …
 const MUTE_MAX: u32 = 1;
-/// … and of one that holds others up it is the request that was lost, most likely.
+/// … and where reads would wait as well: most likely it was the request that was lost.
 const MUTE_QUEUED_MAX: u32 = 5;
 /// Bursts of which packets are taken, the oldest gives way.
 const BURSTS_MAX: usize = 4;
@@ -166,7 +165,7 @@ impl Client {
     pub(super) fn burst_received(&mut self, now: Instant, silence: Duration, payload: &Payload) {
         let session = self.slot.open().map(|holding| holding.session);
         let ours = self.stream.void || session == Some(payload.session);
-        if !ours || !self.stream.is_running() {
+        if !ours || self.stream.bursts.is_empty() {
             return self.exchange.note_unmatched();
         }
         self.doubtful |= !self.stream.void && self.is_doubtful_after(silence);
@@ -206,6 +205,11 @@ impl Client {
             self.judge_burst(now, &burst);
         }
         if !self.stream.is_running() {
+            if self.stream.void {
+                // They were another session's.
+                self.stream.bursts.clear();
+                self.stream.judged = 0;
+            }
             (self.stream.void, self.stream.renewing) = (false, false);
             if self.stream.next_from.is_none() {
                 self.stream.next_from = self.burst_from(now);
