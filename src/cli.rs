@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::api::{self, Login};
 use crate::commands::Place;
@@ -13,6 +14,7 @@ use crate::link::address::{Address, Source};
 use crate::mount;
 use crate::remote::RemotePath;
 use crate::remote::mavftp;
+use crate::remote::save::Policy;
 use crate::serve;
 
 mod arguments;
@@ -24,9 +26,11 @@ mod tests;
 mod usage;
 mod values;
 
-use arguments::{FarArguments, LogArguments, MountArguments, Verb};
+use arguments::{FarArguments, LogArguments, MountArguments, UploadArguments, Verb};
 pub use logging::without_numbers;
 
+/// How long `get` and `put` wait for a vehicle that is not heard: longer than one takes to reboot.
+const LOSS_PATIENCE: Duration = Duration::from_secs(60);
 /// Holds the FTP password where no file is named.
 const PASSWORD_VARIABLE: &str = "MAVFTP_PASSWORD";
 
@@ -82,6 +86,8 @@ pub enum Command {
         local: PathBuf,
         /// The name or directory there.
         place: Place,
+        /// How it is saved.
+        saving: Policy,
     },
 }
 
@@ -136,6 +142,14 @@ fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error
         umask: arguments.umask,
         cache_bytes: arguments.cache_size,
         directory_time: arguments.dir_cache_time,
+        attribute_time: arguments.attr_timeout,
+        negative_time: arguments.negative_time,
+        write_back: arguments.write_back,
+        append: arguments.append,
+        saving: saving(&arguments.upload),
+        max_edit_bytes: arguments.max_edit,
+        scratch_guard: !arguments.no_scratch_guard,
+        trash_guard: !arguments.no_trash_guard,
     };
     Ok(Invocation { log, command: Command::Mount(Box::new(options)) })
 }
@@ -165,16 +179,31 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
         }
         Verb::Get { place, local, far, log } => {
             let log = log_of(log);
-            let place = of_a_file(anywhere(place, far, &log)?)?;
+            let place = of_a_file(patient(anywhere, place, far, &log)?)?;
             (log, Command::Get { place, local })
         }
-        Verb::Put { local, place, far, log } => {
+        Verb::Put { local, place, upload, far, log } => {
             let log = log_of(log);
-            let place = anywhere(place, far, &log)?;
-            (log, Command::Put { local, place })
+            let place = patient(anywhere, place, far, &log)?;
+            (log, Command::Put { local, place, saving: saving(&upload) })
         }
     };
     Ok(Invocation { log, command })
+}
+
+/// The place of a verb that lives through a reboot of the vehicle, unless it is told not to.
+fn patient(
+    anywhere: impl Fn(OsString, FarArguments, &Log) -> Result<Place, clap::Error>,
+    place: OsString,
+    mut far: FarArguments,
+    log: &Log,
+) -> Result<Place, clap::Error> {
+    far.on_link_loss.get_or_insert(LOSS_PATIENCE);
+    anywhere(place, far, log)
+}
+
+fn saving(upload: &UploadArguments) -> Policy {
+    Policy { mode: upload.upload_mode, verify: upload.verify }
 }
 
 fn log_of(arguments: LogArguments) -> Log {
@@ -197,6 +226,8 @@ fn place(source: Source, far: FarArguments, log: &Log) -> Result<Place, clap::Er
         mount_timeout: far.mount_timeout,
         op_timeout: far.op_timeout,
         rate_limit: far.rate_limit,
+        when_armed: far.when_armed,
+        loss_patience: far.on_link_loss.unwrap_or_default(),
     };
     let password = match &source.address {
         Address::Ftp(_) => password(far.password_file.as_deref(), far.password_stdin)?,

@@ -36,6 +36,8 @@ pub struct Options {
     pub write_bytes_max: u32,
     /// How far the kernel reads ahead, in bytes. It waits for the whole request.
     pub read_ahead_bytes_max: u32,
+    /// How long the kernel may keep an entry and its attributes without asking again.
+    pub attribute_time: Duration,
     /// How long the kernel may remember that a name does not exist; zero: not at all.
     pub negative_time: Duration,
 }

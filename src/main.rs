@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Command::List { place, long } => finished(ls::run(place, *long)),
         Command::Cat { place } => finished(cat::run(place)),
         Command::Get { place, local } => finished(get::run(place, local.as_deref())),
-        Command::Put { local, place } => finished(put::run(local, place)),
+        Command::Put { local, place, saving } => finished(put::run(local, place, *saving)),
     }
 }
 

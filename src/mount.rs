@@ -8,10 +8,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::api::{self, Found, Vehicle};
 use crate::cache::{self, Cache, Clock};
-use crate::fs::{DiskStore, Fs, FsOptions};
+use crate::fs::{Append, DiskStore, Fs, FsOptions, WriteBack};
 use crate::fuse::{self, Access, Mounted};
 use crate::link::address::{Address, FtpAddress};
-use crate::remote::{self, Remote, RemotePath};
+use crate::remote::{self, Remote, RemotePath, save};
 
 mod daemon;
 mod device;
@@ -30,8 +30,6 @@ const MAVLINK_READ_AHEAD_BYTES: u32 = 16 << 10;
 const FTP_REQUEST_BYTES: u32 = 128 << 10;
 /// How far our own read-ahead goes, in bytes.
 const READ_AHEAD_BYTES: u64 = 256 << 10;
-/// How long the kernel may remember that a name does not exist.
-const NEGATIVE_TIME: Duration = Duration::from_secs(1);
 
 /// What to mount, where and how.
 #[derive(Debug, Clone)]
@@ -66,6 +64,22 @@ pub struct Options {
     pub cache_bytes: usize,
     /// How long a listing is believed.
     pub directory_time: Duration,
+    /// How long the kernel may keep attributes without asking again.
+    pub attribute_time: Duration,
+    /// How long the kernel may remember that a name does not exist.
+    pub negative_time: Duration,
+    /// When changes must be on the vehicle.
+    pub write_back: WriteBack,
+    /// How bytes are added to a file.
+    pub append: Append,
+    /// How files are saved.
+    pub saving: save::Policy,
+    /// The largest file that is fetched because a program changes a part of it, in bytes.
+    pub max_edit_bytes: u64,
+    /// Editors' scratch files stay here.
+    pub scratch_guard: bool,
+    /// File managers' droppings are answered here.
+    pub trash_guard: bool,
 }
 
 /// Mounts, and stays. In the background form the calling process returns once the mount answers,
@@ -139,6 +153,7 @@ fn filesystem(remote: Arc<dyn Remote>, options: &Options) -> Fs {
         directory_time: options.directory_time,
         patience: options.connection.mavlink.op_timeout,
         read_ahead_bytes: READ_AHEAD_BYTES,
+        saving: options.saving,
     };
     let cache = Cache::new(Arc::new(MonotonicClock(Instant::now())), cache_options);
     let volume = cache.add_volume(remote, options.path.clone());
@@ -151,6 +166,11 @@ fn filesystem(remote: Arc<dyn Remote>, options: &Options) -> Fs {
         directory_mode: 0o777 & !options.umask,
         read_only: options.read_only,
         mount_time: wall_seconds(),
+        write_back: options.write_back,
+        append: options.append,
+        max_edit_bytes: options.max_edit_bytes,
+        scratch_guard: options.scratch_guard,
+        trash_guard: options.trash_guard,
     };
     let store = Arc::new(DiskStore::from_environment());
     Fs::new(cache, volume, store, fs_options, Box::new(wall_seconds))
@@ -172,7 +192,8 @@ fn fuse_options(options: &Options) -> fuse::Options {
         access: options.access,
         write_bytes_max,
         read_ahead_bytes_max,
-        negative_time: NEGATIVE_TIME,
+        attribute_time: options.attribute_time,
+        negative_time: options.negative_time,
     }
 }
 

@@ -145,10 +145,11 @@ impl Vehicle {
         &self,
         path: &RemotePath,
         local: File,
+        saving: save::Policy,
         progress: Progress<'_>,
     ) -> Result<u64, Error> {
         let Vehicle { remote, patience, interrupt } = self;
-        upload::store(remote, *patience, interrupt, path, local, progress)
+        upload::store(remote, *patience, interrupt, (path, saving), local, progress)
     }
 
     /// Where `store` shall put a file named `name` when it is told `path`: into it when that is a

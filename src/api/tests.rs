@@ -156,7 +156,10 @@ fn a_stored_file_has_the_local_files_bytes() {
     let bench = Bench::with(&[("/old", b"x")]);
     let mut last = 0;
     let progress = &mut |done, _| last = done;
-    assert_eq!(bench.vehicle.store(&path("/old"), local(&bytes), progress).unwrap(), 70_000);
+    assert_eq!(
+        bench.vehicle.store(&path("/old"), local(&bytes), Default::default(), progress).unwrap(),
+        70_000
+    );
     assert_eq!(last, 70_000);
     assert!(bench.memory.content("/old").unwrap() == bytes);
 }
@@ -195,7 +198,12 @@ fn an_interrupt_ends_what_runs_and_what_comes_after() {
 fn an_interrupted_upload_leaves_the_old_file_and_nothing_else() {
     let bench = Bench::with(&[("/log", b"old")]);
     bench.vehicle.interrupt().raise();
-    let store = bench.vehicle.store(&path("/log"), local(&some_bytes(5000)), &mut |_, _| {});
+    let store = bench.vehicle.store(
+        &path("/log"),
+        local(&some_bytes(5000)),
+        Default::default(),
+        &mut |_, _| {},
+    );
     assert!(matches!(store, Err(Error::Interrupted)));
     assert_eq!(bench.memory.content("/log").unwrap(), b"old");
     assert_eq!(bench.memory.names("/"), ["log"]);

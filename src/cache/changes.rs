@@ -8,6 +8,7 @@ use super::listings::{Entries, Listing, directory_entry};
 use super::record::{Evidence, Seen};
 use super::{Cache, VolumeId};
 use crate::remote::ask::ask;
+use crate::remote::save::UploadMode;
 use crate::remote::{
     Class, Entry, Error, Kind, Op, OpId, RemotePath, Reply, Sink, Source, Status, save,
 };
@@ -111,7 +112,10 @@ impl Cache {
             return Err(Error::IsADirectory);
         }
         let there = path.below(&far.root);
-        let change = match is_written_in_place(&there, length, &status) {
+        let policy = self.options.saving;
+        let change = match policy.mode == UploadMode::Direct
+            || is_written_in_place(&there, length, &status)
+        {
             true => Change::begin(self, volume, &[path], Aftermath::Doubtful).gated(),
             false => Change::begin(self, volume, &[path], Aftermath::Outdated),
         };
@@ -119,7 +123,8 @@ impl Cache {
         let observer = Arc::new(Uploading { observer, gate });
         let patience = self.options.patience;
         let result =
-            save::save(&far.remote, &there, length, source, patience, observer, started).await;
+            save::save(&far.remote, (&there, policy), length, source, patience, observer, started)
+                .await;
         change.settle(result, |known| known.saved(volume, path, length, mtime))
     }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use crate::remote::{Class, Entry, Error, Kind, Name, Op, OpId, Remote, RemotePath, Status};
+use crate::remote::{Class, Entry, Error, Kind, Name, Op, OpId, Remote, RemotePath, Status, save};
 use known::{Known, Shared};
 
 pub use listings::Listing;
@@ -54,6 +54,8 @@ pub struct Options {
     pub patience: Duration,
     /// Most bytes fetched ahead of a sequential reader.
     pub read_ahead_bytes: u64,
+    /// How files are saved.
+    pub saving: save::Policy,
 }
 
 impl Default for Options {
@@ -63,6 +65,7 @@ impl Default for Options {
             directory_time: Duration::from_secs(10),
             patience: Duration::from_secs(10),
             read_ahead_bytes: 256 << 10,
+            saving: save::Policy::default(),
         }
     }
 }
@@ -109,6 +112,9 @@ impl Cache {
                 path_bytes_max: 0,
                 appends: false,
                 label: "no such volume".into(),
+                identity: None,
+                armed: false,
+                has_virtual: false,
             },
         }
     }

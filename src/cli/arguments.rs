@@ -8,7 +8,10 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{usage, values};
+use crate::fs::{Append, WriteBack};
 use crate::link::address;
+use crate::remote::mavftp::WhenArmed;
+use crate::remote::save::{UploadMode, Verify};
 use crate::serve;
 
 const STYLES: Styles = Styles::styled()
@@ -187,6 +190,8 @@ pub(super) enum Verb {
         #[arg(value_name = "SOURCE[#/PATH]")]
         place: OsString,
         #[command(flatten)]
+        upload: UploadArguments,
+        #[command(flatten)]
         far: FarArguments,
         #[command(flatten)]
         log: LogArguments,
@@ -253,9 +258,80 @@ pub(super) struct MountArguments {
         help_heading = "Cache"
     )]
     pub(super) dir_cache_time: Duration,
+    /// How long the kernel keeps sizes and times without asking again
+    #[arg(
+        long, value_name = "TIME", default_value = "1s", value_parser = values::duration,
+        help_heading = "Cache"
+    )]
+    pub(super) attr_timeout: Duration,
+    /// How long the kernel remembers that a name does not exist
+    #[arg(
+        long, value_name = "TIME", default_value = "5s", value_parser = values::duration,
+        help_heading = "Cache"
+    )]
+    pub(super) negative_time: Duration,
+
+    /// When changes must be there: when a file is closed, or some time later
+    #[arg(
+        long,
+        value_name = "close|async",
+        value_enum,
+        default_value = "close",
+        hide_possible_values = true,
+        help_heading = "Write"
+    )]
+    pub(super) write_back: WriteBack,
+    #[command(flatten)]
+    pub(super) upload: UploadArguments,
+    /// Send only what is added to a file, or all of it anew
+    #[arg(
+        long,
+        value_name = "tail|rewrite",
+        value_enum,
+        default_value = "tail",
+        hide_possible_values = true,
+        help_heading = "Write"
+    )]
+    pub(super) append: Append,
+    /// Largest file that is fetched to change a part of it
+    #[arg(
+        long, value_name = "SIZE", default_value = "32M", value_parser = values::size,
+        help_heading = "Write"
+    )]
+    pub(super) max_edit: u64,
+    /// Send editors' scratch files (4913, .*.swp, .#*, #*#) as well
+    #[arg(long, help_heading = "Write")]
+    pub(super) no_scratch_guard: bool,
+    /// Ask the vehicle for file managers' droppings (.Trash*, ._*, desktop.ini) as well
+    #[arg(long, help_heading = "Write")]
+    pub(super) no_trash_guard: bool,
 
     #[command(flatten)]
     pub(super) far: FarArguments,
+}
+
+/// How files are saved.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Write")]
+pub(super) struct UploadArguments {
+    /// Send under a temporary name, then rename; or write the file itself
+    #[arg(
+        long,
+        value_name = "temp|direct",
+        value_enum,
+        default_value = "temp",
+        hide_possible_values = true
+    )]
+    pub(super) upload_mode: UploadMode,
+    /// What is compared after an upload; auto: the size, and the CRC up to 2 MiB
+    #[arg(
+        long,
+        value_name = "auto|size|crc|none",
+        value_enum,
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub(super) verify: Verify,
 }
 
 /// How to reach the far side.
@@ -283,6 +359,18 @@ pub(super) struct FarArguments {
     /// Most bytes per second of file data, as 10k or 2M [default: what the link allows]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub(super) rate_limit: Option<u32>,
+    /// What an armed autopilot is asked: little, everything or nothing
+    #[arg(
+        long,
+        value_name = "limit|allow|deny",
+        value_enum,
+        default_value = "limit",
+        hide_possible_values = true
+    )]
+    pub(super) when_armed: WhenArmed,
+    /// While the vehicle is not heard [default: fail; get and put: wait=60s]
+    #[arg(long, value_name = "fail|wait=TIME", value_parser = values::link_loss)]
+    pub(super) on_link_loss: Option<Duration>,
     /// Who logs in at an FTP server [default: the URL's, else anonymous]
     #[arg(long, value_name = "NAME", help_heading = "FTP servers")]
     pub(super) user: Option<String>,

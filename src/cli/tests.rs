@@ -120,7 +120,8 @@ fn verbs_take_their_places() {
         other => panic!("{other:?}"),
     }
     match parse("mavftp-mount put a.lua udp:14550#/scripts").unwrap().command {
-        Command::Put { local, place } => {
+        Command::Put { local, place, saving } => {
+            assert_eq!(saving, Default::default());
             assert_eq!(local, Path::new("a.lua"));
             assert_eq!(place.path, RemotePath::parse(b"/scripts").unwrap());
         }

@@ -60,6 +60,15 @@ pub(super) fn limit(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What becomes of operations while the vehicle is not heard: `fail`, or `wait=` and a time.
+pub(super) fn link_loss(text: &str) -> Result<Duration, String> {
+    match text.split_once('=') {
+        None if text == "fail" => Ok(Duration::ZERO),
+        Some(("wait", time)) => limit(time),
+        None | Some(_) => Err(format!("`{text}` will not do; write fail, or wait=60s")),
+    }
+}
+
 /// A MAVLink id; 0 means everybody and nobody is that.
 pub(super) fn id(text: &str) -> Result<u8, String> {
     match text.parse() {
@@ -144,6 +153,15 @@ mod tests {
         }
         assert!(duration("3days").unwrap_err().contains("longer than a day"));
         assert!(limit("0s").is_err());
+    }
+
+    #[test]
+    fn a_lost_link_is_waited_for_or_not() {
+        assert_eq!(link_loss("fail"), Ok(Duration::ZERO));
+        assert_eq!(link_loss("wait=90s"), Ok(Duration::from_secs(90)));
+        for text in ["", "wait", "wait=", "wait=60", "wait=0s", "fail=1s"] {
+            assert!(link_loss(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::path::Path;
 use super::{Failure, Place};
 use crate::api;
 use crate::remote::Name;
+use crate::remote::save::Policy;
 
 /// Stores the file at the place: into it when that is a directory, else under that name.
-pub fn run(local: &Path, place: &Place) -> Result<(), Failure> {
+pub fn run(local: &Path, place: &Place, saving: Policy) -> Result<(), Failure> {
     let failed = |error| api::Error::local(local, error);
     let file = File::open(local).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
@@ -24,6 +25,6 @@ pub fn run(local: &Path, place: &Place) -> Result<(), Failure> {
     };
     let vehicle = place.connect()?;
     let target = vehicle.destination(&place.path, &name)?;
-    vehicle.store(&target, file, &mut |_, _| {})?;
+    vehicle.store(&target, file, saving, &mut |_, _| {})?;
     Ok(())
 }

@@ -47,7 +47,10 @@ use inodes::{Inodes, Place, Standing};
 use moving::Moves;
 use staged::Staged;
 
-/// How the files look.
+/// The default of [`FsOptions::max_edit_bytes`].
+pub const MAX_EDIT_BYTES: u64 = 32 << 20;
+
+/// How the files look and how they are changed.
 #[derive(Debug, Clone)]
 pub struct FsOptions {
     /// Owner of every file.
@@ -62,6 +65,36 @@ pub struct FsOptions {
     pub read_only: bool,
     /// Shown where nobody knows a modification time; seconds since 1970 UTC.
     pub mount_time: i64,
+    /// When changes must be on the vehicle.
+    pub write_back: WriteBack,
+    /// How bytes are added to a file.
+    pub append: Append,
+    /// The largest file that is fetched because a program changes a part of it, in bytes.
+    pub max_edit_bytes: u64,
+    /// Editors' scratch files stay here.
+    pub scratch_guard: bool,
+    /// File managers' droppings are answered here.
+    pub trash_guard: bool,
+}
+
+/// When changes must be on the vehicle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum WriteBack {
+    /// When a file is closed: close and fsync return what became of the upload.
+    #[default]
+    Close,
+    /// Some time after it was closed; what could not be sent yet is kept, and sent later.
+    Async,
+}
+
+/// How bytes are added to a file that the vehicle has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Append {
+    /// Only they are sent, where the server keeps the rest; a cut link can leave a part of them.
+    #[default]
+    Tail,
+    /// The whole file is sent anew.
+    Rewrite,
 }
 
 impl Default for FsOptions {
@@ -73,6 +106,11 @@ impl Default for FsOptions {
             directory_mode: 0o755,
             read_only: false,
             mount_time: 0,
+            write_back: WriteBack::default(),
+            append: Append::default(),
+            max_edit_bytes: MAX_EDIT_BYTES,
+            scratch_guard: true,
+            trash_guard: true,
         }
     }
 }

@@ -22,8 +22,6 @@ use super::parking::{Parking, guarded};
 use super::translate::{file_attr, file_type, no_entry, open_flags, seconds};
 use crate::fs::{Fs, Handle, Ino, SetAttr};
 
-/// How long the kernel may keep an entry and its attributes without asking again.
-const ATTRIBUTE_TIME: Duration = Duration::from_secs(1);
 /// Our inode numbers are never used twice, so there is but one generation.
 const GENERATION: Generation = Generation(0);
 
@@ -42,6 +40,7 @@ pub(super) struct Requests {
     parking: Parking,
     write_bytes_max: u32,
     read_ahead_bytes_max: u32,
+    attribute_time: Duration,
     negative_time: Duration,
     /// Closes its channel when dropped, which is how the mount's end is noticed.
     _alive: Sender<Infallible>,
@@ -59,6 +58,7 @@ impl Requests {
             parking: Parking::start()?,
             write_bytes_max: options.write_bytes_max,
             read_ahead_bytes_max: options.read_ahead_bytes_max,
+            attribute_time: options.attribute_time,
             negative_time: options.negative_time,
             _alive: alive,
         })
@@ -88,9 +88,10 @@ impl Filesystem for Requests {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (fs, name, negative) = (self.fs.clone(), bytes(name), self.negative_time);
+        let time = self.attribute_time;
         let work = async move { fs.lookup(Ino(parent.0), &name).await };
         self.parking.answer("lookup", work, move |result| match result {
-            Ok(attr) => reply.entry(&ATTRIBUTE_TIME, &file_attr(&attr), GENERATION),
+            Ok(attr) => reply.entry(&time, &file_attr(&attr), GENERATION),
             Err(errno) if errno == Errno::ENOENT && !negative.is_zero() => {
                 reply.entry(&negative, &no_entry(), GENERATION);
             }
@@ -104,9 +105,10 @@ impl Filesystem for Requests {
 
     fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
         let (fs, handle) = (self.fs.clone(), handle.map(|handle| Handle(handle.0)));
+        let time = self.attribute_time;
         let work = async move { fs.getattr(Ino(ino.0), handle).await };
         self.parking.answer("getattr", work, move |result| match result {
-            Ok(attr) => reply.attr(&ATTRIBUTE_TIME, &file_attr(&attr)),
+            Ok(attr) => reply.attr(&time, &file_attr(&attr)),
             Err(errno) => reply.error(errno),
         });
     }
@@ -131,9 +133,10 @@ impl Filesystem for Requests {
     ) {
         let (fs, handle) = (self.fs.clone(), handle.map(|handle| Handle(handle.0)));
         let change = SetAttr { size, mtime: mtime.map(seconds) };
+        let time = self.attribute_time;
         let work = async move { fs.setattr(Ino(ino.0), handle, change).await };
         self.parking.answer("setattr", work, move |result| match result {
-            Ok(attr) => reply.attr(&ATTRIBUTE_TIME, &file_attr(&attr)),
+            Ok(attr) => reply.attr(&time, &file_attr(&attr)),
             Err(errno) => reply.error(errno),
         });
     }
@@ -148,9 +151,10 @@ impl Filesystem for Requests {
         reply: ReplyEntry,
     ) {
         let (fs, name) = (self.fs.clone(), bytes(name));
+        let time = self.attribute_time;
         let work = async move { fs.mkdir(Ino(parent.0), &name).await };
         self.parking.answer("mkdir", work, move |result| match result {
-            Ok(attr) => reply.entry(&ATTRIBUTE_TIME, &file_attr(&attr), GENERATION),
+            Ok(attr) => reply.entry(&time, &file_attr(&attr), GENERATION),
             Err(errno) => reply.error(errno),
         });
     }
@@ -209,10 +213,11 @@ impl Filesystem for Requests {
         reply: ReplyCreate,
     ) {
         let (fs, name) = (self.fs.clone(), bytes(name));
+        let time = self.attribute_time;
         let work = async move { fs.create(Ino(parent.0), &name, flags).await };
         self.parking.answer("create", work, move |result| match result {
             Ok((attr, opened)) => reply.created(
-                &ATTRIBUTE_TIME,
+                &time,
                 &file_attr(&attr),
                 GENERATION,
                 FileHandle(opened.handle.0),
@@ -345,13 +350,14 @@ impl Filesystem for Requests {
         mut reply: ReplyDirectoryPlus,
     ) {
         let (fs, reading) = (self.fs.clone(), self.fs.clone());
+        let time = self.attribute_time;
         let work = async move { reading.readdir(Handle(handle.0), cookie).await };
         self.parking.answer("readdirplus", work, move |result| match result {
             Ok(entries) => {
                 for entry in &entries {
                     let (ino, attr) = (INodeNo(entry.ino.0), file_attr(&entry.attr));
                     let name = OsStr::from_bytes(&entry.name);
-                    if reply.add(ino, entry.cookie, name, &ATTRIBUTE_TIME, &attr, GENERATION) {
+                    if reply.add(ino, entry.cookie, name, &time, &attr, GENERATION) {
                         break;
                     }
                     // The kernel counts a lookup of each but these two; it may forget at once.

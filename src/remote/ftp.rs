@@ -74,12 +74,14 @@ pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
         .spawn(move || keeper.run())
         .map_err(|error| Error::Failed(format!("no thread for the connection: {error}")))?;
     let label = format!("FTP server, user {}", options.user);
-    Ok(Arc::new(FtpRemote { queue, label, thread: thread.thread().id() }))
+    let identity = format!("ftp:{}@{}:{}", options.user, options.host, options.port);
+    Ok(Arc::new(FtpRemote { queue, label, identity, thread: thread.thread().id() }))
 }
 
 struct FtpRemote {
     queue: Arc<Queue>,
     label: String,
+    identity: String,
     thread: ThreadId,
 }
 
@@ -110,6 +112,9 @@ impl Remote for FtpRemote {
             path_bytes_max: PATH_BYTES_MAX,
             appends: false,
             label: self.label.clone(),
+            identity: Some(self.identity.clone()),
+            armed: false,
+            has_virtual: false,
         }
     }
 }

@@ -35,6 +35,22 @@ pub struct Options {
     pub op_timeout: Duration,
     /// Bytes per second of file data both ways together; `None`: as fast as the link allows.
     pub rate_limit: Option<u32>,
+    /// What an armed autopilot is asked.
+    pub when_armed: WhenArmed,
+    /// How long operations wait for a vehicle that is not heard; zero: they fail at once.
+    pub loss_patience: Duration,
+}
+
+/// What an armed autopilot is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum WhenArmed {
+    /// Listings one at a time and files up to 64 KiB; nothing is changed.
+    #[default]
+    Limit,
+    /// Everything.
+    Allow,
+    /// Nothing.
+    Deny,
 }
 
 impl Default for Options {
@@ -47,6 +63,8 @@ impl Default for Options {
             mount_timeout: Duration::from_secs(20),
             op_timeout: Duration::from_secs(10),
             rate_limit: None,
+            when_armed: WhenArmed::default(),
+            loss_patience: Duration::ZERO,
         }
     }
 }

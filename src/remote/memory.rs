@@ -94,6 +94,9 @@ impl MemoryRemote {
                 path_bytes_max: 238,
                 appends: true,
                 label: "memory".into(),
+                identity: Some("memory".into()),
+                armed: false,
+                has_virtual: false,
             },
             garbled: 0,
         };

@@ -261,6 +261,13 @@ pub struct Status {
     pub appends: bool,
     /// What it is, for people: `system 1, PX4, FTP ok`.
     pub label: String,
+    /// Who it is, the same after a reboot and different for another, to decide what belongs to it:
+    /// `uid2:0123…`; for a server host, port and user. `None`: it does not say.
+    pub identity: Option<String>,
+    /// It is an autopilot that is armed: what would disturb it fails with [`Error::Armed`].
+    pub armed: bool,
+    /// It has virtual places whose names begin with `@` (ArduPilot).
+    pub has_virtual: bool,
 }
 
 /// Why an operation failed. Turned into an errno by one match in `fs`.

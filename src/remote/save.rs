@@ -21,6 +21,39 @@ const CHECKED_BYTES_MAX: u64 = 2 << 20;
 /// A file whose bytes arrived wrong is sent so often in all.
 const ATTEMPTS: u32 = 2;
 
+/// How a file is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// Under which name it is sent.
+    pub mode: UploadMode,
+    /// What is compared before the upload counts as done.
+    pub verify: Verify,
+}
+
+/// Under which name an upload is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum UploadMode {
+    /// A temporary name in the same folder, renamed over the target: never half a file.
+    #[default]
+    Temp,
+    /// The target itself: a cut link leaves a torn file there.
+    Direct,
+}
+
+/// What is compared before an upload counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Verify {
+    /// The size, and the checksum of files up to 2 MiB.
+    #[default]
+    Auto,
+    /// The size.
+    Size,
+    /// Size and checksum, however large.
+    Crc,
+    /// Nothing: every block was acknowledged.
+    None,
+}
+
 /// Whether a name is one that [`save`] gives to unfinished uploads; listings hide them.
 pub fn is_temporary(name: &Name) -> bool {
     let bytes = name.as_bytes();
@@ -41,7 +74,7 @@ pub fn is_temporary(name: &Name) -> bool {
 /// single session id a late datagram of another file can be stored in this one. It is then sent anew.
 pub async fn save(
     remote: &Arc<dyn Remote>,
-    target: &RemotePath,
+    (target, policy): (&RemotePath, Policy),
     length: u64,
     source: Arc<dyn Source>,
     patience: Duration,
@@ -50,10 +83,11 @@ pub async fn save(
 ) -> Result<(), Error> {
     let temporary = temporary_beside(target).filter(|temporary| {
         let both = temporary.as_bytes().len() + 1 + target.as_bytes().len();
-        length > 0 && both <= remote.status().path_bytes_max + 1
+        length > 0 && policy.mode == UploadMode::Temp && both <= remote.status().path_bytes_max + 1
     });
     let place = temporary.as_ref().unwrap_or(target);
-    let saving = Saving { remote, place, length, source, patience, observer, started };
+    let verify = policy.verify;
+    let saving = Saving { remote, place, length, verify, source, patience, observer, started };
     let written = saving.write_right().await;
     let Some(temporary) = temporary.as_ref() else { return written };
     let saved = match written {
@@ -75,6 +109,7 @@ struct Saving<'a> {
     remote: &'a Arc<dyn Remote>,
     place: &'a RemotePath,
     length: u64,
+    verify: Verify,
     source: Arc<dyn Source>,
     patience: Duration,
     observer: Arc<dyn Sink>,
@@ -101,6 +136,9 @@ impl Saving<'_> {
         let writing = ask_with(self.remote, op, Class::Write, self.patience, observer);
         (self.started)(writing.id());
         expect_size(writing.await?, self.length)?;
+        if self.verify == Verify::None {
+            return Ok(());
+        }
         match self.ask(Op::Size { path: self.place.clone() }).await {
             Ok(reply) => expect_size(reply, self.length),
             Err(Error::Unsupported) => Ok(()),
@@ -109,7 +147,12 @@ impl Saving<'_> {
     }
 
     async fn arrived_right(&self, sent: &Tally) -> Result<bool, Error> {
-        if self.length == 0 || self.length > CHECKED_BYTES_MAX {
+        let is_summed = match self.verify {
+            Verify::Auto => self.length <= CHECKED_BYTES_MAX,
+            Verify::Crc => true,
+            Verify::Size | Verify::None => false,
+        };
+        if self.length == 0 || !is_summed {
             return Ok(true);
         }
         let Some(expected) = sent.checksum(self.length) else { return Ok(true) };
@@ -245,7 +288,18 @@ mod tests {
         let source = Arc::new(Bytes(bytes.to_vec()));
         let patience = Duration::from_secs(1);
         let length = bytes.len() as u64;
-        run(remote, save(&far, &path, length, source, patience, Arc::new(Nobody), &|_| {}))
+        run(
+            remote,
+            save(
+                &far,
+                (&path, Policy::default()),
+                length,
+                source,
+                patience,
+                Arc::new(Nobody),
+                &|_| {},
+            ),
+        )
     }
 
     #[test]

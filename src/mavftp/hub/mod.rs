@@ -84,6 +84,17 @@ pub struct Identity {
     pub uid2: [u8; 18],
 }
 
+/// As it is written down: `uid2:` and hexadecimal digits where there is a long id, else `uid:`.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.uid2 == [0; 18] {
+            return write!(f, "uid:{:016x}", self.uid);
+        }
+        f.write_str("uid2:")?;
+        self.uid2.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl Identity {
     fn is_unknown(&self) -> bool {
         self.uid == 0 && self.uid2 == [0; 18]
@@ -149,6 +160,8 @@ pub struct Known {
     pub armed: bool,
     /// Grows when what was cached may belong to another vehicle.
     pub epoch: u64,
+    /// Who it says it is, if it does.
+    pub identity: Option<Identity>,
 }
 
 /// Everything behind one link.
@@ -405,6 +418,7 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
             up: vehicle.silence(now) < self.options.link_timeout,
             armed: vehicle.is_armed(),
             epoch: vehicle.epoch,
+            identity: vehicle.identity,
         }
     }
 }

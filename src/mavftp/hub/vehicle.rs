@@ -72,6 +72,14 @@ impl Family {
         }
     }
 
+    /// Whether it has virtual places beside its files, with names that begin with `@`.
+    pub fn has_virtual_places(self) -> bool {
+        match self {
+            Family::ArduPilot => true,
+            Family::Px4 | Family::Other => false,
+        }
+    }
+
     /// Its name, for people.
     pub fn name(self) -> Option<&'static str> {
         match self {
@@ -95,7 +103,8 @@ pub struct Vehicle<P> {
     pub epoch: u64,
     heartbeat: Heartbeat,
     heard: Instant,
-    identity: Option<Identity>,
+    /// Who it says it is, if it does.
+    pub identity: Option<Identity>,
     identity_tries: u32,
     identity_due: Option<Instant>,
     two_places: Complaint,

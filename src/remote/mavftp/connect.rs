@@ -294,6 +294,9 @@ impl Search<'_> {
             path_bytes_max: PATH_BYTES_MAX,
             appends: known.family.traits().keeps_content,
             label: label(&known),
+            identity: known.identity.map(|identity| identity.to_string()),
+            armed: known.armed,
+            has_virtual: known.family.has_virtual_places(),
         }));
         let (sender, commands) = crossbeam_channel::unbounded();
         let waker = self.node.waker();

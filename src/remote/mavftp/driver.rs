@@ -249,6 +249,10 @@ impl Driver {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.up = known.up;
         status.epoch = known.epoch;
+        status.armed = known.armed;
+        if status.identity.is_none() || known.identity.is_some() {
+            status.identity = known.identity.map(|identity| identity.to_string());
+        }
     }
 }
 
