@@ -60,6 +60,8 @@ pub mod fs;
 pub mod cache;
 // Far sides.
 pub mod remote;
+#[cfg(test)]
+mod semantics;
 // The protocol.
 pub mod mavftp;
 // Sockets.

@@ -15,11 +15,13 @@ mod error;
 mod interrupt;
 mod intervals;
 mod read;
+mod result;
 mod upload;
 
 pub use connect::{Login, Options, Waiting, connect};
 pub use error::Error;
 pub use interrupt::Interrupt;
+pub use result::FtpResult;
 
 /// Told while bytes move: how many so far, and of how many where that is known.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);

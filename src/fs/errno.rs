@@ -100,6 +100,34 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_errors_names_the_errno_of_each() {
+        let errnos = [
+            ("ENOENT", libc::ENOENT),
+            ("EEXIST", libc::EEXIST),
+            ("ENOTDIR", libc::ENOTDIR),
+            ("EISDIR", libc::EISDIR),
+            ("ENOTEMPTY", libc::ENOTEMPTY),
+            ("EACCES", libc::EACCES),
+            ("EROFS", libc::EROFS),
+            ("ENOSPC", libc::ENOSPC),
+            ("EFBIG", libc::EFBIG),
+            ("ENAMETOOLONG", libc::ENAMETOOLONG),
+            ("EINVAL", libc::EINVAL),
+            ("EOPNOTSUPP", libc::EOPNOTSUPP),
+            ("EBUSY", libc::EBUSY),
+            ("EHOSTDOWN", libc::EHOSTDOWN),
+            ("ETIMEDOUT", libc::ETIMEDOUT),
+            ("ESTALE", libc::ESTALE),
+            ("ECANCELED", libc::ECANCELED),
+            ("EIO", libc::EIO),
+        ];
+        for (error, row) in crate::semantics::errors() {
+            let named = errnos.iter().find(|(name, _)| *name == row.errno);
+            assert_eq!(named.map(|(_, errno)| *errno), Some(FsError::from(error).errno()));
+        }
+    }
+
+    #[test]
     fn a_full_local_disk_keeps_its_errno() {
         let full = FsError::Disk(io::Error::from_raw_os_error(libc::ENOSPC));
         assert_eq!(full.errno(), libc::ENOSPC);

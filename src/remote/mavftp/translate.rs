@@ -237,6 +237,50 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_errors_names_the_naks_that_lead_to_each() {
+        let rows = crate::semantics::errors();
+        let naks = [
+            ("1", Nak::Fail),
+            ("2 (1 EPERM)", Nak::FailErrno(1)),
+            ("2 (2 ENOENT)", Nak::FailErrno(2)),
+            ("2 (13 EACCES)", Nak::FailErrno(13)),
+            ("2 (16 EBUSY)", Nak::FailErrno(16)),
+            ("2 (17 EEXIST)", Nak::FailErrno(17)),
+            ("2 (20 ENOTDIR)", Nak::FailErrno(20)),
+            ("2 (21 EISDIR)", Nak::FailErrno(21)),
+            ("2 (22 EINVAL)", Nak::FailErrno(22)),
+            ("2 (27 EFBIG)", Nak::FailErrno(27)),
+            ("2 (28 ENOSPC)", Nak::FailErrno(28)),
+            ("2 (30 EROFS)", Nak::FailErrno(30)),
+            ("2 (36 or 91 ENAMETOOLONG)", Nak::FailErrno(36)),
+            ("2 (36 or 91 ENAMETOOLONG)", Nak::FailErrno(91)),
+            ("2 (38 or 88 ENOSYS)", Nak::FailErrno(38)),
+            ("2 (38 or 88 ENOSYS)", Nak::FailErrno(88)),
+            ("2 (39 or 90 ENOTEMPTY)", Nak::FailErrno(39)),
+            ("2 (39 or 90 ENOTEMPTY)", Nak::FailErrno(90)),
+            ("2 (others)", Nak::FailErrno(5)),
+            ("3", Nak::InvalidDataSize),
+            ("4", Nak::InvalidSession),
+            ("5", Nak::NoSessionsAvailable),
+            ("6", Nak::Eof),
+            ("7", Nak::UnknownCommand),
+            ("8", Nak::FileExists),
+            ("9", Nak::FileProtected),
+            ("10", Nak::FileNotFound),
+            ("others", Nak::Other(77)),
+        ];
+        for (text, nak) in naks {
+            let means = std::mem::discriminant(&refusal(nak));
+            for (error, row) in &rows {
+                let listed = row.naks.iter().any(|listed| listed == text);
+                assert_eq!(listed, std::mem::discriminant(error) == means, "{text} at {error:?}");
+            }
+        }
+        let known = |text: &String| naks.iter().any(|(known, _)| known == text);
+        assert!(rows.iter().all(|(_, row)| row.naks.iter().all(known)), "a NAK nobody sends");
+    }
+
+    #[test]
     fn a_size_no_file_can_have_is_cut() {
         let wire = WireEntry { name: b"a".to_vec(), directory: false, size: u64::MAX, mtime: None };
         assert_eq!(entries(vec![wire], |_, _| ())[0].size, SIZE_MAX);
