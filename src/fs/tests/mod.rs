@@ -288,7 +288,7 @@ impl Wire {
         let mut buffer = [0; 700];
         match pulling.source.pull(pulling.bytes.len() as u64, &mut buffer) {
             Pull::Bytes(count) => pulling.bytes.extend_from_slice(&buffer[..count]),
-            Pull::Pending => {
+            Pull::Pending | Pull::Idle => {
                 let told = !std::mem::replace(&mut pulling.hungry, true);
                 self.uploads.lock().push_back(pulling);
                 return told;
