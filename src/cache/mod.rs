@@ -111,6 +111,7 @@ impl Cache {
                 epoch: 0,
                 path_bytes_max: 0,
                 appends: false,
+                streams: false,
                 label: "no such volume".into(),
                 identity: None,
                 armed: false,

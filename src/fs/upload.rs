@@ -182,7 +182,7 @@ mod tests {
                     all.extend_from_slice(&buffer[..count]);
                     offset += count as u64;
                 }
-                Pull::Pending => {
+                Pull::Pending | Pull::Idle => {
                     let before = told.get();
                     assert!(block_on(poll_once(&mut feed)).is_none());
                     assert!(told.get() > before, "the operation is told that there is more");

@@ -12,6 +12,7 @@ mod network;
 mod personalities;
 mod requests;
 mod thousand;
+mod streaming;
 mod throughput;
 mod transfers;
 mod vehicles;
