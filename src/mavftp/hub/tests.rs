@@ -8,6 +8,8 @@ const OPTIONS: Options = Options {
     link_timeout: Duration::from_secs(5),
     seed: 7,
     rate_limit: None,
+    when_armed: Restraint::Limited,
+    loss_patience: Duration::ZERO,
 };
 const PX4: Heartbeat = Heartbeat { vehicle_type: 2, autopilot: 12, base_mode: 0 };
 const CAMERA: Heartbeat = Heartbeat { vehicle_type: 30, autopilot: 8, base_mode: 0 };
