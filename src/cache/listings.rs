@@ -129,13 +129,24 @@ impl Sink for Listing {
     }
 
     fn done(&self, result: Result<Reply, Error>) {
-        let result = result.map(drop);
+        let mut result = result.map(drop);
         if let Some(origin) = &self.origin
             && let Some(shared) = origin.shared.upgrade()
         {
             shared.with(|known| {
-                self.edit(|entries| entries.end = Some(result.clone()));
+                if result.is_ok() {
+                    self.edit(|entries| entries.end = Some(Ok(())));
+                }
                 known.listing_ended(&origin.key, origin.op, &result);
+                // What is known of a vehicle that is not to be asked is still told.
+                if result == Err(Error::Armed)
+                    && self.edit(|entries| entries.entries.is_empty())
+                    && let Some(last) = known.listings.last_whole(&origin.key)
+                {
+                    let last = last.edit(|last| last.clone());
+                    self.edit(|entries| *entries = last);
+                    result = Ok(());
+                }
             });
         }
         self.edit(|entries| entries.end = Some(result));
@@ -254,6 +265,15 @@ impl Listings {
             SlotState::UnderWay { previous, .. } => previous.is_some(),
             SlotState::Whole { .. } => true,
         })
+    }
+
+    /// The last whole listing of a directory, however old.
+    pub fn last_whole(&self, key: &ListingKey) -> Option<Arc<Listing>> {
+        let slot = self.slots.peek(key)?;
+        match &slot.state {
+            SlotState::UnderWay { previous, .. } => previous.clone(),
+            SlotState::Whole { .. } => Some(slot.listing.clone()),
+        }
     }
 
     /// Whether a whole listing is kept, not one under way.
