@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::VolumeId;
 use super::known::Shared;
+use super::spelling::are_alike;
 use crate::remote::save::is_temporary;
 use crate::remote::{Entry, Error, Kind, Name, OpId, RemotePath, Reply, Sink};
 
@@ -54,6 +55,11 @@ impl Listing {
     /// has none. Fails as the fetching of the listing failed.
     pub async fn find(&self, name: &Name) -> Result<Option<Entry>, Error> {
         self.wait(|entries| entries.find(name).cloned()).await
+    }
+
+    /// An entry whose name differs from this in case only, once the whole directory is there.
+    pub(super) async fn find_alike(&self, name: &Name) -> Result<Option<Entry>, Error> {
+        self.wait(|entries| entries.end.as_ref()?.is_ok().then(|| entries.find_alike(name))?).await
     }
 
     /// Whether every entry is there.
@@ -157,6 +163,10 @@ impl Sink for Listing {
 impl Entries {
     pub fn find(&self, name: &Name) -> Option<&Entry> {
         self.index.get(name).and_then(|&at| self.entries.get(at))
+    }
+
+    fn find_alike(&self, name: &Name) -> Option<Entry> {
+        self.entries.iter().find(|entry| are_alike(&entry.name, name)).cloned()
     }
 
     /// Puts an entry in the place of the one with its name, or at the end.
