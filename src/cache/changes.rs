@@ -10,7 +10,7 @@ use super::{Cache, VolumeId};
 use crate::remote::ask::ask;
 use crate::remote::save::UploadMode;
 use crate::remote::{
-    Class, Entry, Error, Kind, Op, OpId, RemotePath, Reply, Sink, Source, Status, save,
+    Class, Entry, Error, Kind, Op, OpId, RemotePath, Reply, Sink, Source, Status, respell, save,
 };
 
 /// More than the name that [`save::save`] gives to an upload has.
@@ -50,7 +50,11 @@ impl Cache {
             Kind::File => return Err(Error::NotADirectory),
             Kind::Directory => {}
         }
-        if !self.listing(volume, path).is_empty().await? {
+        let listing = self.listing(volume, path);
+        if !listing.is_empty().await? {
+            if listing.at(0).await?.is_none() {
+                tracing::warn!(%path, "not empty: unfinished uploads are in it, which are not shown");
+            }
             return Err(Error::NotEmpty);
         }
         let change = Change::begin(self, volume, &[path], Aftermath::Untouched);
@@ -92,6 +96,22 @@ impl Cache {
         let result = self.rename_there(volume, from, to, replaces).await;
         let entry = Entry { name, ..source };
         change.settle(result, |known| known.renamed(volume, from, to, entry))
+    }
+
+    /// Gives a file or directory another spelling, where case does not tell names apart.
+    pub async fn respell(
+        &self,
+        volume: VolumeId,
+        from: &RemotePath,
+        to: &RemotePath,
+    ) -> Result<(), Error> {
+        let Some(name) = to.name() else { return Err(Error::Busy) };
+        let source = self.entry(volume, from).await?;
+        let (far, _) = self.meet(volume)?;
+        let change = Change::begin(self, volume, &[from, to], Aftermath::Outdated).gated();
+        let (there, then) = (from.below(&far.root), to.below(&far.root));
+        let result = respell::respell(&far.remote, &there, &then, self.options.patience).await;
+        change.settle(result, |known| known.renamed(volume, from, to, Entry { name, ..source }))
     }
 
     /// [`save::save`] under the cache's eyes: on success what it knew of `path` is replaced by

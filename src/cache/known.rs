@@ -35,6 +35,8 @@ pub(super) struct Known {
     /// What we are replacing or removing now, and which change does.
     changing: Vec<(OpId, VolumeId, RemotePath)>,
     epochs: HashMap<VolumeId, u64>,
+    /// Whether a volume takes names that differ in case only for the same, once asked.
+    pub folds: HashMap<VolumeId, bool>,
     /// Every operation begun and not done.
     pub running: HashMap<OpId, VolumeId>,
     /// Operations whose result nobody can use any more.
@@ -52,6 +54,7 @@ impl Shared {
             listings: Listings::new(),
             changing: Vec::new(),
             epochs: HashMap::new(),
+            folds: HashMap::new(),
             running: HashMap::new(),
             abandoned: Vec::new(),
             woken: Vec::new(),
@@ -87,6 +90,7 @@ impl Known {
             return;
         }
         *last = epoch;
+        self.folds.remove(&volume);
         tracing::info!(volume = volume.0, epoch, "another far side; forgetting what was cached");
         self.listings.forget_within(volume, &RemotePath::root());
         for (path, id) in self.files.within(volume, &RemotePath::root()) {

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::VolumeId;
 use super::known::Shared;
+use super::spelling::are_alike;
 use crate::remote::save::is_temporary;
 use crate::remote::{Entry, Error, Kind, Name, OpId, RemotePath, Reply, Sink};
 
@@ -54,6 +55,11 @@ impl Listing {
     /// has none. Fails as the fetching of the listing failed.
     pub async fn find(&self, name: &Name) -> Result<Option<Entry>, Error> {
         self.wait(|entries| entries.find(name).cloned()).await
+    }
+
+    /// An entry whose name differs from this in case only, once the whole directory is there.
+    pub(super) async fn find_alike(&self, name: &Name) -> Result<Option<Entry>, Error> {
+        self.wait(|entries| entries.end.as_ref()?.is_ok().then(|| entries.find_alike(name))?).await
     }
 
     /// Whether every entry is there.
@@ -129,13 +135,24 @@ impl Sink for Listing {
     }
 
     fn done(&self, result: Result<Reply, Error>) {
-        let result = result.map(drop);
+        let mut result = result.map(drop);
         if let Some(origin) = &self.origin
             && let Some(shared) = origin.shared.upgrade()
         {
             shared.with(|known| {
-                self.edit(|entries| entries.end = Some(result.clone()));
+                if result.is_ok() {
+                    self.edit(|entries| entries.end = Some(Ok(())));
+                }
                 known.listing_ended(&origin.key, origin.op, &result);
+                // What is known of a vehicle that is not to be asked is still told.
+                if result == Err(Error::Armed)
+                    && self.edit(|entries| entries.entries.is_empty())
+                    && let Some(last) = known.listings.last_whole(&origin.key)
+                {
+                    let last = last.edit(|last| last.clone());
+                    self.edit(|entries| *entries = last);
+                    result = Ok(());
+                }
             });
         }
         self.edit(|entries| entries.end = Some(result));
@@ -146,6 +163,10 @@ impl Sink for Listing {
 impl Entries {
     pub fn find(&self, name: &Name) -> Option<&Entry> {
         self.index.get(name).and_then(|&at| self.entries.get(at))
+    }
+
+    fn find_alike(&self, name: &Name) -> Option<Entry> {
+        self.entries.iter().find(|entry| are_alike(&entry.name, name)).cloned()
     }
 
     /// Puts an entry in the place of the one with its name, or at the end.
@@ -254,6 +275,15 @@ impl Listings {
             SlotState::UnderWay { previous, .. } => previous.is_some(),
             SlotState::Whole { .. } => true,
         })
+    }
+
+    /// The last whole listing of a directory, however old.
+    pub fn last_whole(&self, key: &ListingKey) -> Option<Arc<Listing>> {
+        let slot = self.slots.peek(key)?;
+        match &slot.state {
+            SlotState::UnderWay { previous, .. } => previous.clone(),
+            SlotState::Whole { .. } => Some(slot.listing.clone()),
+        }
     }
 
     /// Whether a whole listing is kept, not one under way.

@@ -20,8 +20,10 @@ mod read;
 mod read_ahead;
 mod reading;
 mod record;
+mod spelling;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,6 +120,13 @@ impl Cache {
                 has_virtual: false,
             },
         }
+    }
+
+    /// Longest path that a volume takes, in bytes.
+    pub fn path_bytes_max(&self, volume: VolumeId) -> usize {
+        let Ok(far) = self.volume(volume) else { return 0 };
+        let above = if far.root.is_root() { 0 } else { far.root.as_bytes().len() };
+        far.remote.status().path_bytes_max.saturating_sub(above)
     }
 
     /// A directory's listing: cached while it is fresh, or while the link is lost; else being

@@ -132,7 +132,7 @@ impl Cache {
         let mut retried = false;
         for _ in 0..PASSES_MAX {
             let (volume, status) = self.meet(file.volume)?;
-            let plan = self.with(|known| reading.plan(known, status.up))?;
+            let plan = self.with(|known| reading.plan(known, &status))?;
             self.send(&volume, &plan);
             match plan.then {
                 Then::Answer(bytes) => return Ok(bytes),

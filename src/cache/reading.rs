@@ -11,7 +11,7 @@ use super::blocks::{BLOCK_BYTES, Block, BlockKey, covering, length_within};
 use super::fetch::Flight;
 use super::known::Known;
 use super::read::OpenFile;
-use crate::remote::{Error, OpId, RemotePath};
+use crate::remote::{Error, OpId, RemotePath, Status};
 
 /// Most blocks of one fetch: 16 MiB.
 const FETCH_BLOCKS_MAX: u64 = 4096;
@@ -57,7 +57,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What to do now, with what is known now.
-    pub fn plan(&mut self, known: &mut Known, up: bool) -> Result<Plan, Error> {
+    pub fn plan(&mut self, known: &mut Known, status: &Status) -> Result<Plan, Error> {
         let record = known.files.get(self.file.id).ok_or(Error::Changed)?;
         if record.version.generation != self.file.generation {
             return Err(Error::Changed);
@@ -69,7 +69,7 @@ impl<'a> Reading<'a> {
             return Ok(plan);
         }
         if self.asked.start >= size {
-            if let (Some(path), false, true) = (path, told, up) {
+            if let (Some(path), false, true) = (path, told, status.up && !status.armed) {
                 plan.then = Then::AskSize(path);
             }
             return Ok(plan);
@@ -85,7 +85,8 @@ impl<'a> Reading<'a> {
                 } else {
                     plan.then = self.fetch(known, &path, &missing, &mut plan);
                 }
-                if std::mem::take(&mut self.fresh) {
+                // Nobody asked for more of a vehicle that is in use.
+                if std::mem::take(&mut self.fresh) && !status.armed {
                     plan.submit.extend(self.look_ahead(known, &path, size));
                 }
             }

@@ -63,19 +63,26 @@ impl Fs {
     /// What `name` in a directory is. Counts one lookup on success.
     pub async fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr, FsError> {
         let name = Name::parse(name)?;
-        if super::is_dropping(&name) {
+        if self.is_dropping(&name) {
             return Err(FsError::NotFound);
         }
         loop {
-            let place = self.state.lock().child(parent, &name)?;
-            let found = self.find(&place).await?;
+            let asked = self.state.lock().child(parent, &name)?;
+            let (mut place, mut found) = (asked.clone(), self.find(&asked).await?);
+            // Where nobody can be asked, the listing is believed.
+            if found.is_none()
+                && let Ok(Some(other)) = self.other_spelling(&asked).await
+            {
+                found = self.find(&other).await?;
+                place = other;
+            }
             let known = self.state.lock().inodes.find(&place);
             if let Some(ino) = known {
                 self.part_from_old_readers(ino);
             }
             let mut state = self.state.lock();
             // The directory may have been renamed while its listing came.
-            if state.child(parent, &name)? != place {
+            if state.child(parent, &name)? != asked {
                 continue;
             }
             let attr = self.attr_of_found(&mut state, &place, &found.ok_or(FsError::NotFound)?);

@@ -8,7 +8,7 @@ use futures_lite::future;
 use super::attributes::Attr;
 use super::handles::{DirectoryHandle, Handle};
 use super::inodes::{Ino, Place};
-use super::{Fs, FsError, State, is_dropping};
+use super::{Fs, FsError, State};
 use crate::cache::Listing;
 use crate::remote::{Entry, Kind, Name};
 
@@ -122,7 +122,7 @@ impl Fs {
         cookie: u64,
     ) -> Result<Option<DirectoryEntry>, FsError> {
         // What a lookup would deny is not shown either.
-        if is_dropping(&entry.name) {
+        if self.is_dropping(&entry.name) {
             return Ok(None);
         }
         let place = directory.at(directory.path.join(&entry.name));

@@ -7,8 +7,9 @@ use super::handles::{Access, FileHandle, Handle, VersionRead};
 use super::inodes::{Ino, Place};
 use super::saving::Unsent;
 use super::staged::{Base, Staged};
-use super::{Found, Fs, FsError, State, is_virtual};
-use crate::remote::{Entry, Error, Kind, Name};
+use super::made_up::MadeUp;
+use super::{Found, Fs, FsError, State};
+use crate::remote::{Entry, Error, Kind, Name, Nature};
 
 /// An opened file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +39,19 @@ impl Fs {
                     return Err(error);
                 }
             }
-            return Ok(self.opened(FileHandle { ino, access, file: None }, &place));
+            return Ok(self.opened(FileHandle { ino, access, file: None, made_up: None }));
+        }
+        if self.is_made_up(&place) {
+            self.file_entry(&place).await?;
+            let made_up = Some(Arc::new(MadeUp::default()));
+            return Ok(self.opened(FileHandle { ino, access, file: None, made_up }));
         }
         let is_staged = self.state.lock().staged.contains_key(&ino);
         let file = if is_staged { None } else { Some(self.version_to_read(ino, &place).await?) };
         if self.part_from_old_readers(ino) {
             return Err(FsError::Stale);
         }
-        Ok(self.opened(FileHandle { ino, access, file }, &place))
+        Ok(self.opened(FileHandle { ino, access, file, made_up: None }))
     }
 
     /// Creates a file and opens it. Sends nothing: the first flush does. Counts one lookup.
@@ -59,7 +65,8 @@ impl Fs {
         let access = Access::parse(flags);
         let place = self.state.lock().child(parent, &name)?;
         self.check_creatable(&place, &name)?;
-        if let Some(found) = self.find(&place).await? {
+        let (place, found) = self.find_spelled(place).await?;
+        if let Some(found) = found {
             return self.open_found(&place, found, flags).await;
         }
         let bytes = self.store.create().await?;
@@ -78,7 +85,7 @@ impl Fs {
         drop(state);
         // `create` is `open` for writing in the protocol, whatever the flags say.
         let access = Access { write: true, ..access };
-        Ok((attr, self.opened(FileHandle { ino, access, file: None }, &place)))
+        Ok((attr, self.opened(FileHandle { ino, access, file: None, made_up: None })))
     }
 
     /// The bytes from `offset`: `size` of them, fewer at the end of the file.
@@ -89,6 +96,9 @@ impl Fs {
         }
         if let Some(staged) = staged {
             return self.read_staged(&staged, offset, size).await;
+        }
+        if let Some(made_up) = &open.made_up {
+            return self.read_made_up(made_up, open.ino, offset, size).await;
         }
         self.read_vehicles(handle, open, offset, size).await
     }
@@ -246,12 +256,17 @@ impl Fs {
         Ok((self.getattr(attr.ino, None).await.unwrap_or(attr), opened))
     }
 
-    fn opened(&self, file: FileHandle, place: &Place) -> Opened {
+    fn is_made_up(&self, place: &Place) -> bool {
+        self.cache.nature(place.volume, &place.path) == Nature::MadeUp
+    }
+
+    fn opened(&self, file: FileHandle) -> Opened {
+        let direct_io = file.made_up.is_some();
         let mut state = self.state.lock();
         state.inodes.use_once(file.ino);
         let handle = state.handles.add_file(file);
         // Another station may have changed the file since: its pages are not kept across an open.
-        Opened { handle, direct_io: is_virtual(&place.path), keep_cache: false }
+        Opened { handle, direct_io, keep_cache: false }
     }
 
     fn open_file(&self, handle: Handle) -> Result<(FileHandle, Option<Arc<Staged>>), FsError> {

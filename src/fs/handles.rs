@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::cache::{Listing, OpenFile};
 use crate::fs::inodes::Ino;
+use crate::fs::made_up::MadeUp;
 use crate::remote::Name;
 
 /// An open file or directory. Never used twice.
@@ -54,6 +55,8 @@ pub struct FileHandle {
     pub access: Access,
     /// The vehicle's version that is read.
     pub file: Option<VersionRead>,
+    /// The content of a file that is made when it is opened.
+    pub made_up: Option<Arc<MadeUp>>,
 }
 
 /// The version of a file that a handle reads.

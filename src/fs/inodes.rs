@@ -212,6 +212,11 @@ impl Inodes {
         }
     }
 
+    /// The length of the longest path that is known at or below a place, in bytes.
+    pub fn longest_below(&self, place: &Place) -> usize {
+        self.within(place).iter().map(|(at, _)| at.path.as_bytes().len()).max().unwrap_or(0)
+    }
+
     /// The modification time that this mount set, if it did.
     pub fn own_time(&self, ino: Ino) -> Option<OwnTime> {
         self.nodes.get(&ino)?.own_time

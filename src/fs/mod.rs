@@ -11,11 +11,13 @@ mod files;
 mod handles;
 mod inodes;
 mod intervals;
+mod made_up;
 mod moving;
 mod names;
 mod rename;
 mod resize;
 mod saving;
+mod spelling;
 mod staged;
 mod staging;
 mod turn;
@@ -33,7 +35,7 @@ use event_listener::Event;
 use parking_lot::Mutex;
 
 use crate::cache::{Cache, VolumeId};
-use crate::remote::{Entry, Error, Kind, Name, RemotePath};
+use crate::remote::{Entry, Error, Kind, Name, Nature, RemotePath};
 
 pub use attributes::{Attr, SetAttr, Statfs};
 pub use background::{Background, Work};
@@ -130,6 +132,8 @@ pub struct Fs {
     state: Mutex<State>,
     /// Names have been changed that uploads may wait for.
     rested: Event,
+    /// For the contents of virtual files.
+    made_up: made_up::Budget,
 }
 
 struct State {
@@ -164,8 +168,16 @@ impl Fs {
             staged: BTreeMap::new(),
             moves: Moves::default(),
         };
-        let (state, rested) = (Mutex::new(state), Event::new());
-        Arc::new(Fs { cache, store, background, options, wall_clock, state, rested })
+        Arc::new(Fs {
+            cache,
+            store,
+            background,
+            options,
+            wall_clock,
+            state: Mutex::new(state),
+            rested: Event::new(),
+            made_up: made_up::Budget::default(),
+        })
     }
 
     fn now(&self) -> i64 {
@@ -191,23 +203,31 @@ impl Fs {
 
     /// Fails unless this place may be changed.
     fn check_writable(&self, place: &Place) -> Result<(), FsError> {
-        if self.options.read_only || is_virtual(&place.path) {
-            return Err(FsError::ReadOnly);
-        }
-        Ok(())
+        let writable = match self.cache.nature(place.volume, &place.path) {
+            Nature::Ordinary => !self.options.read_only,
+            Nature::ReadOnly | Nature::MadeUp => false,
+        };
+        if writable { Ok(()) } else { Err(FsError::ReadOnly) }
     }
 
     /// Fails unless something new may stand at this place.
     fn check_creatable(&self, place: &Place, name: &Name) -> Result<(), FsError> {
         self.check_writable(place)?;
-        if is_dropping(name) {
+        if self.is_dropping(name) {
             return Err(FsError::Dropping);
         }
-        let longest = self.cache.status(place.volume).path_bytes_max;
-        if place.path.as_bytes().len() > longest {
+        self.check_name(place, name)?;
+        if place.path.as_bytes().len() > self.cache.path_bytes_max(place.volume) {
             return Err(FsError::NameTooLong);
         }
         Ok(())
+    }
+}
+
+impl Fs {
+    /// Whether a name is kept off the vehicle.
+    fn is_dropping(&self, name: &Name) -> bool {
+        self.options.trash_guard && is_dropping(name)
     }
 }
 
@@ -245,12 +265,6 @@ impl State {
             self.handles.name_changed(directory, &name);
         }
     }
-}
-
-/// Whether a path leads into one of ArduPilot's virtual places (`@SYS`, `@PARAM`): their files are
-/// made when they are read, and cannot be written.
-fn is_virtual(path: &RemotePath) -> bool {
-    path.as_bytes().starts_with(b"/@")
 }
 
 /// Whether a name is one that file managers look for and leave in every directory. They are

@@ -3,7 +3,7 @@
 use super::attributes::Attr;
 use super::inodes::{FarTime, Ino, OwnTime, Place};
 use super::staged::Staged;
-use super::{Found, Fs, FsError, is_dropping};
+use super::{Found, Fs, FsError};
 use crate::remote::{Entry, Error, Kind, Name};
 
 impl Fs {
@@ -12,7 +12,7 @@ impl Fs {
         let name = Name::parse(name)?;
         let place = self.state.lock().child(parent, &name)?;
         self.check_creatable(&place, &name)?;
-        if self.find(&place).await?.is_some() {
+        if self.find_spelled(place.clone()).await?.1.is_some() {
             return Err(FsError::Exists);
         }
         self.cache.make_directory(place.volume, &place.path).await?;
@@ -30,7 +30,7 @@ impl Fs {
     /// Removes a file's name. Who has it open for writing goes on with the staged copy, which is
     /// dropped at the end.
     pub async fn unlink(&self, parent: Ino, name: &[u8]) -> Result<(), FsError> {
-        let place = self.existing(parent, name)?;
+        let place = self.spelled(self.existing(parent, name)?).await?;
         let _moving = self.begin_moving(&[&place]);
         match self.find(&place).await?.ok_or(FsError::NotFound)? {
             Found::Staged(staged) => self.remove_staged(&staged).await,
@@ -45,8 +45,8 @@ impl Fs {
 
     /// Removes an empty directory.
     pub async fn rmdir(&self, parent: Ino, name: &[u8]) -> Result<(), FsError> {
-        let place = self.existing(parent, name)?;
-        let found = self.find(&place).await?.ok_or(FsError::NotFound)?;
+        let (place, found) = self.find_spelled(self.existing(parent, name)?).await?;
+        let found = found.ok_or(FsError::NotFound)?;
         if found.kind() != Kind::Directory {
             return Err(FsError::NotADirectory);
         }
@@ -61,7 +61,7 @@ impl Fs {
         let name = Name::parse(name)?;
         let place = self.state.lock().child(parent, &name)?;
         self.check_writable(&place)?;
-        if is_dropping(&name) {
+        if self.is_dropping(&name) {
             return Err(FsError::NotFound);
         }
         Ok(place)
@@ -72,10 +72,19 @@ impl Fs {
         if !self.state.lock().staged_within(place).is_empty() {
             return Err(FsError::NotEmpty);
         }
-        match self.cache.listing(place.volume, &place.path).at(0).await? {
-            Some(_) => Err(FsError::NotEmpty),
-            None => Ok(()),
+        let listing = self.cache.listing(place.volume, &place.path);
+        let mut hidden = Vec::new();
+        while let Some(entry) = listing.at(hidden.len()).await? {
+            if !self.is_dropping(&entry.name) {
+                return Err(FsError::NotEmpty);
+            }
+            hidden.push(entry.name);
         }
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(path = %place.path, ?hidden, "not empty: --no-trash-guard shows these names");
+        Err(FsError::NotEmpty)
     }
 
     async fn remove_staged(&self, staged: &Staged) -> Result<(), FsError> {

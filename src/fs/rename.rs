@@ -22,11 +22,17 @@ impl Fs {
         new_name: &[u8],
         no_replace: bool,
     ) -> Result<(), FsError> {
-        let from = self.existing(parent, name)?;
-        let to = self.target(new_parent, new_name)?;
+        let (from, source) = self.find_spelled(self.existing(parent, name)?).await?;
+        let source = source.ok_or(FsError::NotFound)?;
+        let asked = self.target(new_parent, new_name)?;
+        let (to, target) = self.find_spelled(asked.clone()).await?;
+        if from == to && asked != to {
+            return self.respell(&from, &asked, no_replace).await;
+        }
+        // In the spelling of what is there.
+        let (name, new_name) = (from.path.name(), to.path.name());
+        let (Some(name), Some(new_name)) = (&name, &new_name) else { return Err(FsError::Invalid) };
         let _moving = self.begin_moving(&[&from, &to]);
-        let source = self.find(&from).await?.ok_or(FsError::NotFound)?;
-        let target = self.find(&to).await?;
         if no_replace && target.is_some() {
             return Err(FsError::Exists);
         }
@@ -34,9 +40,11 @@ impl Fs {
             return Ok(());
         }
         self.check_kinds(&from, source.kind(), &to, target.as_ref()).await?;
+        self.check_lengths_below(&from, &to)?;
         let _turns = self.take_turns(&[&from, &to]).await;
         // The wait may have seen a directory above renamed, and either file sent.
-        let (from, to) = (self.existing(parent, name)?, self.target(new_parent, new_name)?);
+        let from = self.existing(parent, name.as_bytes())?;
+        let to = self.target(new_parent, new_name.as_bytes())?;
         let target_is_there = target.as_ref().is_some_and(Found::is_on_vehicle);
         if source.is_on_vehicle() {
             self.cache.rename(from.volume, &from.path, &to.path).await?;
@@ -47,6 +55,24 @@ impl Fs {
         state.inodes.rename(&from, &to, replaced(target));
         state.name_changed(&from);
         state.name_changed(&to);
+        Ok(())
+    }
+
+    /// Gives what stands at `from` another spelling of its name, where case does not tell names apart.
+    async fn respell(&self, from: &Place, to: &Place, no_replace: bool) -> Result<(), FsError> {
+        if no_replace {
+            return Err(FsError::Exists);
+        }
+        let _moving = self.begin_moving(&[from, to]);
+        let _turns = self.take_turns(&[from, to]).await;
+        let found = self.find(from).await?.ok_or(FsError::NotFound)?;
+        if found.is_on_vehicle() {
+            self.cache.respell(from.volume, &from.path, &to.path).await?;
+        }
+        let mut state = self.state.lock();
+        state.inodes.rename(from, to, None);
+        state.name_changed(from);
+        state.name_changed(to);
         Ok(())
     }
 

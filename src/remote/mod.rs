@@ -15,6 +15,7 @@ pub mod mavftp;
 #[cfg(test)]
 pub mod memory;
 mod path;
+pub mod respell;
 pub mod save;
 
 pub use path::{NAME_BYTES_MAX, Name, PathError, RemotePath};
@@ -275,6 +276,32 @@ pub struct Status {
     pub armed: bool,
     /// It has virtual places whose names begin with `@` (ArduPilot).
     pub has_virtual: bool,
+}
+
+/// What kind of place a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nature {
+    /// Files on a disk.
+    Ordinary,
+    /// Files on a disk, not to be changed by this way (ArduPilot's `@MAV_LOG`).
+    ReadOnly,
+    /// Files that are made when they are opened, not to be changed; a listed size says nothing
+    /// (ArduPilot's `@SYS`, `@PARAM` and others).
+    MadeUp,
+}
+
+impl Status {
+    /// What kind of place a path on the far side is.
+    pub fn nature(&self, path: &RemotePath) -> Nature {
+        if !self.has_virtual || !path.as_bytes().starts_with(b"/@") {
+            return Nature::Ordinary;
+        }
+        let logs = path.as_bytes().strip_prefix(b"/@MAV_LOG");
+        match logs.is_some_and(|rest| rest.is_empty() || rest[0] == b'/') {
+            true => Nature::ReadOnly,
+            false => Nature::MadeUp,
+        }
+    }
 }
 
 /// Why an operation failed. Turned into an errno by one match in `fs`.

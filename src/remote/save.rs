@@ -263,7 +263,7 @@ pub async fn replace(
     }
 }
 
-fn temporary_beside(target: &RemotePath) -> Option<RemotePath> {
+pub(super) fn temporary_beside(target: &RemotePath) -> Option<RemotePath> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);

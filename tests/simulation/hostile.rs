@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId};
+use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId, Restraint};
 use mavftp_mount::mavftp::hub::{
     Frame, Heartbeat, Hub, HubOutput, Identity, Incoming, Options, Target,
 };
@@ -41,8 +41,15 @@ impl Liars {
     fn new(seed: u64) -> Liars {
         let now = Instant::now();
         let link_timeout = Duration::from_secs(5);
-        let (own_system, own_component, rate_limit) = (245, 191, None);
-        let options = Options { own_system, own_component, link_timeout, seed, rate_limit };
+        let options = Options {
+            own_system: 245,
+            own_component: 191,
+            link_timeout,
+            seed,
+            rate_limit: None,
+            when_armed: Restraint::Limited,
+            loss_patience: Duration::ZERO,
+        };
         let mut liars = Liars {
             now,
             hub: Hub::new(now, options),

@@ -1,12 +1,14 @@
 //! Client and server against each other in virtual time, over a damaged network, from seeds.
 //! A failure prints its seed; a seed that found a bug stays as a named test.
 
+mod armed;
 mod bad_input;
 mod bursts;
 mod compared;
 mod fairness;
 mod hostile;
 mod largest_frame;
+mod link_loss;
 mod listings;
 mod network;
 mod personalities;

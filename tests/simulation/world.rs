@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId};
+use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId, Restraint};
 use mavftp_mount::mavftp::hub::{Frame, Heartbeat, Hub, HubOutput, Incoming, Options, Target};
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Opcode, Payload, WireEntry};
@@ -108,6 +108,8 @@ pub struct World {
     pub armed: bool,
     /// FTP frames sent to the vehicle.
     pub sent: u64,
+    /// What they asked for, and when, where a test wants it.
+    pub diary: Option<Vec<(Instant, Payload)>>,
     /// The last of them.
     pub last_sent: Option<Payload>,
     pub pages: Pages,
@@ -132,6 +134,8 @@ fn options(seed: u64) -> Options {
         link_timeout: Duration::from_secs(5),
         seed,
         rate_limit: None,
+        when_armed: Restraint::Limited,
+        loss_patience: Duration::ZERO,
     }
 }
 
@@ -162,6 +166,7 @@ impl World {
             address: 7,
             armed: false,
             sent: 0,
+            diary: None,
             last_sent: None,
             pages: Pages::default(),
             heard: 0,
@@ -181,6 +186,20 @@ impl World {
         let options = Options { rate_limit: Some(rate), ..options(0) };
         self.hub = Hub::new(self.now, options);
         self.run_until(|world| world.hub.look(world.now, TARGET).is_some());
+    }
+
+    /// Whether an armed vehicle may be asked as much as one that is not, and how long a lost one is
+    /// waited for; with a hub in place of the one that is there.
+    pub fn set_rules(&mut self, when_armed: Restraint, loss_patience: Duration) {
+        let options = Options { when_armed, loss_patience, ..options(0) };
+        self.hub = Hub::new(self.now, options);
+        self.run_until(|world| world.hub.look(world.now, TARGET).is_some());
+    }
+
+    /// Arms the vehicle, or disarms it, and has that heard.
+    pub fn arm(&mut self, armed: bool) {
+        self.armed = armed;
+        self.run_until(|world| world.hub.look(world.now, TARGET).is_some_and(|k| k.armed == armed));
     }
 
     /// Begins a request.
@@ -343,6 +362,9 @@ impl World {
                     assert_eq!(target, TARGET);
                     self.sent += 1;
                     self.last_sent = Some(payload);
+                    if let Some(diary) = &mut self.diary {
+                        diary.push((self.now, payload));
+                    }
                     self.pages.sent(&payload);
                     let packet = Packet::Ftp(payload);
                     self.network.send(self.now, Way::Up, packet.bytes(), packet);

@@ -218,3 +218,15 @@ fn the_fetch_of_a_changed_file_is_cancelled() {
     asked.sink.done(Ok(Reply::Size(50)));
     assert_eq!(world.read(&file, 0, 100), Err(Error::Changed));
 }
+
+#[test]
+fn nothing_is_fetched_ahead_of_a_reader_while_the_vehicle_is_armed() {
+    let content = vec![7; 300_000];
+    let world = World::new(&[("/a", &content)]);
+    world.remote.change_status(|status| status.armed = true);
+    let file = world.open("/a");
+    world.read(&file, 0, 16 << 10).unwrap();
+    world.read(&file, 16 << 10, 16 << 10).unwrap();
+    let reads = world.asked().into_iter().filter(|op| op.starts_with("Read")).count();
+    assert_eq!(reads, 2, "one for each read");
+}

@@ -177,3 +177,15 @@ fn too_many_entries_push_out_the_listing_used_least() {
     world.names("/a");
     assert_eq!(world.asked(), ["List \"/a\""]);
 }
+
+#[test]
+fn what_is_known_of_a_vehicle_that_may_not_be_asked_is_still_told() {
+    let world = World::new(&[("/a", b"1")]);
+    assert_eq!(world.entry("/a").unwrap().size, 1);
+    world.wait(60);
+    world.remote.fail_next("List", Error::Armed);
+    assert_eq!(world.entry("/a").unwrap().size, 1);
+    world.remote.fail_next("List", Error::Armed);
+    assert_eq!(world.entry("/b"), Err(Error::NotFound));
+    assert_eq!(world.entry("/b"), Err(Error::NotFound));
+}

@@ -195,6 +195,7 @@ impl Client {
                 self.moved(now, id, answer.request.payload.size);
                 self.events.push_back(Event::Data(id, at, answer.payload, range));
                 self.end_if_read(id);
+                self.end_if_large(id);
             }
             ReadStep::Nothing => self.end_if_read(id),
             ReadStep::SessionLost => self.session_refused(answer.result),
@@ -315,6 +316,7 @@ impl Client {
                 Err(error) => self.end(id, Err(error)),
             }
             self.end_if_read(id);
+            self.end_if_large(id);
         }
     }
 

@@ -16,6 +16,8 @@ use super::recovery::Recovery;
 /// An answer that a later one overtook is late after a round trip and this part of one.
 const OVERTAKEN_DIVISOR: u32 = 2;
 
+/// Longer than any patience.
+const NEVER: Duration = Duration::from_secs(3600);
 /// Blocks on their way at once while the radio's buffer is nearly full.
 const CROWDED_BLOCKS: usize = 2;
 
@@ -182,6 +184,15 @@ impl Exchange {
                 request.sent < answered.sent || (request.sent == answered.sent && before);
             if overtaken && is_page(&request.payload) {
                 request.deadline = request.deadline.min(request.sent + lateness);
+            }
+        }
+    }
+
+    /// What was sent for a job is not sent again; its answer still counts.
+    pub fn let_be(&mut self, id: RequestId) {
+        for request in self.outstanding.values_mut() {
+            if matches!(request.owner, Owner::Job(owner, _) if owner == id) {
+                request.deadline += NEVER;
             }
         }
     }

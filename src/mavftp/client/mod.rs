@@ -18,6 +18,7 @@ use slot::{SHARED, Slot};
 use stream::Stream;
 use taken::Taken;
 
+pub use restraint::{Restraint, SMALL_FILE_BYTES_MAX};
 pub use stream::Bursts;
 
 mod answers;
@@ -26,6 +27,7 @@ mod job;
 mod outstanding;
 mod patience;
 mod recovery;
+mod restraint;
 mod schedule;
 mod simple;
 mod slot;
@@ -144,7 +146,7 @@ pub enum Error {
     /// Nothing has been heard of the target for the link timeout.
     #[error("the target is silent")]
     LinkDown,
-    /// The target is armed, and the request would change its files.
+    /// The target is armed, and is spared this.
     #[error("the vehicle is armed")]
     Armed,
     /// The file is not the one it was when the request began.
@@ -190,8 +192,8 @@ pub struct Traits {
 /// What others ask of a client.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Manners {
-    /// The vehicle is in use: listings ask for one page after another.
-    pub gentle: bool,
+    /// What the vehicle may be asked.
+    pub restraint: Restraint,
     /// The radio's buffer is nearly full: few blocks are on their way at once.
     pub crowded: bool,
     /// There is a limit to the rate: no block leaves before this, and no burst, which knows no limit.
@@ -263,8 +265,8 @@ pub struct Client {
     never_sums: bool,
     /// The open file is doubtful since a silence.
     doubtful: bool,
-    /// The vehicle has more to do than to list.
-    gentle: bool,
+    /// What the vehicle may be asked.
+    restraint: Restraint,
     /// The user has set a limit to the rate.
     limited: bool,
     /// Nobody will ask for anything more.
@@ -301,7 +303,7 @@ impl Client {
             never_truncates: false,
             never_sums: false,
             doubtful: false,
-            gentle: false,
+            restraint: Restraint::Free,
             limited: false,
             leaving: false,
         }
@@ -394,11 +396,12 @@ impl Client {
     /// Says that the target was silent or rebooted: what was open is open no more.
     pub fn server_returned(&mut self) {
         self.doubtful = true;
+        self.list_anew();
     }
 
     /// Says what the vehicle, the radio and the user ask of this client, from now on.
     pub fn set_manners(&mut self, manners: Manners) {
-        self.gentle = manners.gentle;
+        self.restrain(manners.restraint);
         self.limited = manners.limit.is_some();
         self.exchange.set_bounds(manners.limit, manners.crowded);
     }

@@ -108,6 +108,24 @@ impl Client {
         }
     }
 
+    /// It was the link that was silent: a listing that nothing has come of begins again with times.
+    pub(super) fn list_anew(&mut self) {
+        if self.lists_time == Some(false) {
+            return;
+        }
+        let mut anew = Vec::new();
+        for (id, job) in &mut self.jobs {
+            if let Kind::List(list) = &mut job.kind
+                && list.begin_anew()
+            {
+                anew.push(*id);
+            }
+        }
+        self.exchange.forget_others(
+            |request| matches!(request.owner, Owner::Job(id, _) if anew.contains(&id)),
+        );
+    }
+
     /// A server that lived and answered else, but no question for a checksum, has none.
     fn note_missing_checksum(&mut self, id: RequestId) {
         let Some(job) = self.jobs.get(&id) else { return };

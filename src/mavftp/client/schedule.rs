@@ -11,7 +11,7 @@ use super::exchange::Owner;
 use super::job::{Job, Kind};
 use super::simple::SimpleOp;
 use super::slot::Slot;
-use super::{Class, Client, RequestId};
+use super::{Class, Client, RequestId, Restraint};
 
 /// Servers read on while they list; the next page takes its time on a full card.
 const LIST_FLOOR: Duration = Duration::from_millis(300);
@@ -172,9 +172,9 @@ impl Client {
     /// Pages that may be on their way in all. A short queue keeps places for others; a vehicle that
     /// has more to do than list gets one after another.
     fn pages_at_once(&self) -> usize {
-        match self.gentle {
-            true => 1,
-            false => (self.traits.queue / 2).clamp(1, PAGES_MAX),
+        match self.restraint {
+            Restraint::Limited | Restraint::Silent => 1,
+            Restraint::Free => (self.traits.queue / 2).clamp(1, PAGES_MAX),
         }
     }
 
@@ -197,7 +197,8 @@ impl Client {
         let session = holding.session;
         let first = job.kind.first_missing().unwrap_or(0);
         let hurried = job.class <= Class::Demand && self.line.last().is_some_and(is_ahead);
-        let (block, before) = (self.block_size.bytes(), self.stream.reads_before(first, hurried));
+        let before = self.stream.reads_before(first, hurried).min(self.reads_before_limit());
+        let block = self.block_size.bytes();
         let (waited, progress) = (self.exchange.of_job(id) == 0, self.progress);
         let job = self.jobs.get_mut(&id)?;
         let (offset, request) = match &mut job.kind {

@@ -10,7 +10,7 @@ use crate::mavftp::wire::{Nak, Opcode, Payload};
 use super::exchange::Owner;
 use super::job::{Job, Kind};
 use super::slot::{Access, Slot};
-use super::{Client, Event, RequestId};
+use super::{Client, Event, RequestId, Restraint};
 
 /// Numbers kept free for the packets of a burst, so that none of ours looks like a repeat of it.
 const NUMBERS_MAX: u32 = 2100;
@@ -323,7 +323,8 @@ impl Client {
     /// Where a burst should begin now.
     fn burst_from(&mut self, now: Instant) -> Option<u32> {
         let block = self.block_size.bytes();
-        if self.limited || !self.stream.choice.is_due(now, self.exchange.reading(), block) {
+        let bound = self.limited || self.restraint != Restraint::Free;
+        if bound || !self.stream.choice.is_due(now, self.exchange.reading(), block) {
             return None;
         }
         let high = self.stream.bursts.back().map_or(0, Burst::high);

@@ -166,7 +166,10 @@ impl Client {
         let used = self.has_users(&holding.file);
         let due = match self.contender(&holding.file) {
             true => !used || self.may_give_way(now, holding),
-            false => self.rests(holding) && (self.leaving || now >= holding.idle_at()),
+            false => {
+                let at_once = self.leaving || self.closes_at_once(holding);
+                self.rests(holding) && (at_once || now >= holding.idle_at())
+            }
         };
         if !due || self.exchange.blocks() > 0 || self.stream.holds_others() {
             return None;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::client::{Class, Client, Error, Event, Manners, Op, Output, RequestId};
+use super::client::{
+    Class, Client, Error, Event, Manners, Op, Output, RequestId, Restraint,
+};
 use super::wire::{PAYLOAD_BYTES, Payload};
 
 mod limit;
@@ -62,6 +64,11 @@ pub struct Options {
     pub seed: u64,
     /// Bytes per second of file data both ways together; `None`: no limit of ours.
     pub rate_limit: Option<u32>,
+    /// What an armed autopilot may be asked.
+    pub when_armed: Restraint,
+    /// The least patience of every request. Where it is not zero, a request to a vehicle that is not
+    /// heard waits for it as long, instead of failing at once.
+    pub loss_patience: Duration,
 }
 
 /// What a heartbeat says, as far as it matters here.
@@ -158,6 +165,8 @@ pub struct Known {
     pub up: bool,
     /// Whether it is an armed autopilot.
     pub armed: bool,
+    /// What it may be asked now.
+    pub restraint: Restraint,
     /// Grows when what was cached may belong to another vehicle.
     pub epoch: u64,
     /// Who it says it is, if it does.
@@ -236,7 +245,8 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
         }
     }
 
-    /// Begins a request to a target. One that is silent or armed against it fails at once.
+    /// Begins a request to a target. What an armed one is spared fails at once, and so does everything
+    /// where the target is silent, unless that is to be waited for.
     pub fn request(
         &mut self,
         now: Instant,
@@ -246,12 +256,17 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
         class: Class,
         patience: Duration,
     ) {
-        let link_timeout = self.options.link_timeout;
+        let Options { link_timeout, loss_patience, when_armed, .. } = self.options;
+        let waits = !loss_patience.is_zero();
         let seed = self.options.seed ^ u64::from(target.system) << 8 ^ u64::from(target.component);
         let refusal = match self.vehicles.get(&target) {
             None => Some(Error::LinkDown),
-            Some(vehicle) if vehicle.silence(now) >= link_timeout => Some(Error::LinkDown),
-            Some(vehicle) if vehicle.is_armed() && changes_files(&op) => Some(Error::Armed),
+            Some(vehicle) if vehicle.silence(now) >= link_timeout && !waits => {
+                Some(Error::LinkDown)
+            }
+            Some(vehicle) if vehicle.restraint(when_armed).refuses(&op, class) => {
+                Some(Error::Armed)
+            }
             Some(_) => None,
         };
         match (refusal, self.vehicles.get_mut(&target)) {
@@ -259,7 +274,7 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 vehicle.wonder(now);
                 let traits = vehicle.family().traits();
                 let client = vehicle.client.get_or_insert_with(|| Client::new(now, traits, seed));
-                client.request(now, id, op, class, patience);
+                client.request(now, id, op, class, patience.max(loss_patience));
                 self.owners.insert(id, target);
             }
             (refusal, _) => {
@@ -267,6 +282,11 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 self.refused.push(Event::Done(id, Err(error)));
             }
         }
+    }
+
+    /// From now on [`Options::loss_patience`] is this.
+    pub fn set_loss_patience(&mut self, patience: Duration) {
+        self.options.loss_patience = patience;
     }
 
     /// The client that works on a request, for [`Client::supply`] and the like.
@@ -343,8 +363,10 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 return HubOutput::Send(Some(vehicle.address), Frame::AskIdentity(*target));
             }
             wake = vehicle.identity_due().map_or(wake, |due| wake.min(due));
+            let restraint = vehicle.restraint(self.options.when_armed);
+            vehicle.tell_restraint(now, restraint);
             let manners = Manners {
-                gentle: vehicle.is_armed(),
+                restraint,
                 crowded: self.radio.status(now).is_some_and(|radio| radio.txbuf < TXBUF_LEAST),
                 limit: self.limit.next_at(now),
             };
@@ -417,22 +439,10 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
             autopilot: vehicle.is_autopilot(),
             up: vehicle.silence(now) < self.options.link_timeout,
             armed: vehicle.is_armed(),
+            restraint: vehicle.restraint(self.options.when_armed),
             epoch: vehicle.epoch,
             identity: vehicle.identity,
         }
-    }
-}
-
-/// Whether a request could upset an armed vehicle.
-fn changes_files(op: &Op) -> bool {
-    match op {
-        Op::List { .. } | Op::Read { .. } | Op::Size { .. } | Op::Checksum { .. } => false,
-        Op::Write { .. }
-        | Op::Remove { .. }
-        | Op::MakeDirectory { .. }
-        | Op::RemoveDirectory { .. }
-        | Op::Rename { .. }
-        | Op::Truncate { .. } => true,
     }
 }
 

@@ -8,6 +8,8 @@ const OPTIONS: Options = Options {
     link_timeout: Duration::from_secs(5),
     seed: 7,
     rate_limit: None,
+    when_armed: Restraint::Limited,
+    loss_patience: Duration::ZERO,
 };
 const PX4: Heartbeat = Heartbeat { vehicle_type: 2, autopilot: 12, base_mode: 0 };
 const CAMERA: Heartbeat = Heartbeat { vehicle_type: 30, autopilot: 8, base_mode: 0 };
@@ -279,4 +281,54 @@ fn a_radio_with_the_ids_of_a_vehicle_does_not_keep_it_alive() {
     bench.hub.receive(bench.now, 1, TARGET, Incoming::Radio(status));
     assert_eq!(bench.hub.look(bench.now, TARGET).map(|known| known.up), Some(false));
     assert_eq!(bench.hub.radio(bench.now), Some(status));
+}
+
+#[test]
+fn a_camera_and_a_companion_are_never_limited() {
+    let mut bench = Bench::new();
+    for component in [100, 191] {
+        bench.beat(1, 1, component, Heartbeat { base_mode: 128, ..CAMERA });
+        let target = Target { system: 1, component };
+        assert_eq!(bench.hub.look(bench.now, target).unwrap().restraint, Restraint::Free);
+    }
+}
+
+#[test]
+fn what_an_armed_autopilot_may_be_asked_is_for_the_user_to_say() {
+    for (when_armed, listed, removed) in [
+        (Restraint::Free, None, None),
+        (Restraint::Limited, None, Some(Err(Error::Armed))),
+        (Restraint::Silent, Some(Err(Error::Armed)), Some(Err(Error::Armed))),
+    ] {
+        let mut bench = Bench::new();
+        bench.hub = Hub::new(bench.now, Options { when_armed, ..OPTIONS });
+        bench.beat(1, 1, 1, Heartbeat { base_mode: 128, ..PX4 });
+        bench.request(1, list());
+        assert_eq!(done(&bench.drain()), listed, "{when_armed:?}");
+        bench.request(2, Op::Remove { path: b"/a".to_vec() });
+        assert_eq!(done(&bench.drain()), removed, "{when_armed:?}");
+    }
+}
+
+#[test]
+fn an_armed_autopilot_is_asked_who_it_is() {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, Heartbeat { base_mode: 128, ..PX4 });
+    bench.request(1, list());
+    let asks = |output: &HubOutput<u8>| matches!(output, HubOutput::Send(_, Frame::AskIdentity(_)));
+    assert!(bench.drain().iter().any(asks));
+}
+
+#[test]
+fn a_vehicle_that_is_waited_for_gets_requests_while_it_is_silent() {
+    let mut bench = Bench::new();
+    bench.hub.set_loss_patience(Duration::from_secs(60));
+    bench.beat(1, 1, 1, PX4);
+    bench.wait(8);
+    bench.request(1, list());
+    assert_eq!(done(&bench.drain()), None);
+    bench.wait(59);
+    assert_eq!(done(&bench.drain()), None);
+    bench.wait(1);
+    assert_eq!(done(&bench.drain()), Some(Err(Error::TimedOut)));
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::mavftp::client::{Bursts, Client, Traits};
+use crate::mavftp::client::{Bursts, Client, Restraint, SMALL_FILE_BYTES_MAX, Traits};
 
 use super::{Heartbeat, Identity, Target};
 
@@ -109,6 +109,9 @@ pub struct Vehicle<P> {
     identity_due: Option<Instant>,
     two_places: Complaint,
     two_identities: Complaint,
+    /// What it may be asked, as the log has it.
+    told: Restraint,
+    arming: Complaint,
 }
 
 /// Something wrong that may go on: when it was logged last.
@@ -142,6 +145,8 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
             identity_due: None,
             two_places: Complaint::default(),
             two_identities: Complaint::default(),
+            told: Restraint::Free,
+            arming: Complaint::default(),
         }
     }
 
@@ -158,6 +163,34 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
     /// Whether writes could upset it in flight.
     pub fn is_armed(&self) -> bool {
         self.target.component == AUTOPILOT && self.heartbeat.base_mode & ARMED != 0
+    }
+
+    /// What it may be asked, where `when_armed` is the rule for armed autopilots.
+    pub fn restraint(&self, when_armed: Restraint) -> Restraint {
+        if self.is_armed() { when_armed } else { Restraint::Free }
+    }
+
+    /// Logs that one whose files are used has been armed or disarmed; one that does both all the time
+    /// is not worth a line each.
+    pub fn tell_restraint(&mut self, now: Instant, restraint: Restraint) {
+        if restraint == self.told || self.client.is_none() {
+            return;
+        }
+        let target = self.target;
+        match restraint {
+            Restraint::Free => tracing::info!(%target, "disarmed: its files are free again"),
+            Restraint::Limited if self.arming.is_due(now) => tracing::warn!(
+                %target,
+                "armed: until it is disarmed nothing is changed, and only files of up to {} KiB are \
+                 read (--when-armed)",
+                SMALL_FILE_BYTES_MAX >> 10
+            ),
+            Restraint::Silent if self.arming.is_due(now) => {
+                tracing::warn!(%target, "armed: until it is disarmed nothing is asked (--when-armed)");
+            }
+            Restraint::Limited | Restraint::Silent => {}
+        }
+        self.told = restraint;
     }
 
     /// Its server's family.

@@ -113,6 +113,16 @@ impl ListJob {
         self.with_time && self.next == 0
     }
 
+    /// Begins again with times, if nothing has come yet; whether it does.
+    pub fn begin_anew(&mut self) -> bool {
+        let untouched = self.next == 0 && self.early.is_empty();
+        if untouched {
+            self.with_time = true;
+            self.asked.clear();
+        }
+        untouched
+    }
+
     /// Goes on with the plain opcode from the beginning.
     pub fn fall_back(&mut self) {
         self.with_time = false;

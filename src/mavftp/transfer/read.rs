@@ -138,6 +138,11 @@ impl ReadJob {
         self.size.is_some() && self.missing.is_empty() && self.asked == 0
     }
 
+    /// Whether nothing of it is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.asked == 0
+    }
+
     /// Whether there is a block to ask for.
     pub fn wants(&self) -> bool {
         self.size.is_none() || !self.missing.is_empty()

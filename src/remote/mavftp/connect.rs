@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::link::Peer;
 use crate::link::address::Address;
 use crate::link::node::Node;
-use crate::mavftp::client::{Class, Error, Event, Op, RequestId};
+use crate::mavftp::client::{Class, Error, Event, Op, RequestId, Restraint};
 use crate::mavftp::hub::{self, Hub, HubOutput, Known, Target, Wish};
 use crate::mavftp::wire::PATH_BYTES_MAX;
 use crate::remote::{OpId, Remote, Status};
@@ -54,6 +54,8 @@ pub fn connect(
         link_timeout: options.link_timeout,
         seed: seed(),
         rate_limit: options.rate_limit,
+        when_armed: translate::restraint(options.when_armed),
+        loss_patience: Duration::ZERO,
     };
     let search = Search {
         node,
@@ -115,14 +117,14 @@ impl Search<'_> {
                 let target = known.target;
                 self.say(now, &format!("asking system {target} for its files"));
                 match self.probe(target, options)? {
-                    Answer::Lists => return self.finish(known),
+                    Answer::Lists => return self.finish(known, options),
                     Answer::Refuses => self.refusing.push(known),
                     Answer::Nothing => _ = self.mute.insert(target),
                 }
                 continue;
             }
             if let Some(known) = self.refusing.first().copied().filter(|_| self.is_settled(now)) {
-                return self.finish(known);
+                return self.finish(known, options);
             }
             if now >= self.end {
                 return Err(self.failure(now));
@@ -175,6 +177,8 @@ impl Search<'_> {
                         return Ok(match result {
                             Ok(_) => Answer::Lists,
                             Err(_) if listed => Answer::Lists,
+                            // It is there, and is not asked for more.
+                            Err(Error::Armed) => Answer::Lists,
                             Err(Error::TimedOut | Error::LinkDown) => Answer::Nothing,
                             Err(_) => Answer::Refuses,
                         });
@@ -287,7 +291,7 @@ impl Search<'_> {
         })
     }
 
-    fn finish(self, known: Known) -> Result<Arc<dyn Remote>, ConnectError> {
+    fn finish(mut self, known: Known, options: &Options) -> Result<Arc<dyn Remote>, ConnectError> {
         let status = Arc::new(Mutex::new(Status {
             up: true,
             epoch: known.epoch,
@@ -296,9 +300,11 @@ impl Search<'_> {
             streams: true,
             label: label(&known),
             identity: known.identity.map(|identity| identity.to_string()),
-            armed: known.armed,
+            armed: known.restraint != Restraint::Free,
             has_virtual: known.family.has_virtual_places(),
         }));
+        // While a vehicle was looked for, nobody was to be waited for.
+        self.hub.set_loss_patience(options.loss_patience);
         let (sender, commands) = crossbeam_channel::unbounded();
         let waker = self.node.waker();
         let driver = Driver {

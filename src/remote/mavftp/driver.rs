@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 
 use crate::link::Peer;
 use crate::link::node::Node;
-use crate::mavftp::client::{Event, RequestId};
+use crate::mavftp::client::{Event, RequestId, Restraint};
 use crate::mavftp::hub::{Hub, HubOutput, Target};
 use crate::mavftp::wire::WireEntry;
 use crate::remote::{Class, Error, Op, OpId, Pull, Sink, Source, Status};
@@ -250,7 +250,7 @@ impl Driver {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.up = known.up;
         status.epoch = known.epoch;
-        status.armed = known.armed;
+        status.armed = known.restraint != Restraint::Free;
         if status.identity.is_none() || known.identity.is_some() {
             status.identity = known.identity.map(|identity| identity.to_string());
         }

@@ -4,6 +4,7 @@ use crate::link::node::{Message, Received};
 use crate::mavftp::client;
 use crate::mavftp::hub::{Frame, Heartbeat, Identity, Incoming, RadioStatus, Target};
 use crate::mavftp::wire::{Nak, WireEntry};
+use super::WhenArmed;
 use crate::remote::{
     Class, Entry, Error, Kind, Name, Op, PathError, RemotePath, Reply, SIZE_MAX, WriteMode,
 };
@@ -54,6 +55,15 @@ fn wire_path(path: &RemotePath) -> Vec<u8> {
     match path.as_bytes() {
         [b'/', rest @ ..] if rest.first() == Some(&b'@') => rest.to_vec(),
         bytes => bytes.to_vec(),
+    }
+}
+
+/// What an armed vehicle may be asked.
+pub fn restraint(when_armed: WhenArmed) -> client::Restraint {
+    match when_armed {
+        WhenArmed::Limit => client::Restraint::Limited,
+        WhenArmed::Allow => client::Restraint::Free,
+        WhenArmed::Deny => client::Restraint::Silent,
     }
 }
 

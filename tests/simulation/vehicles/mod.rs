@@ -69,6 +69,11 @@ impl Kind {
         World::with(seed, faults, self.autopilot(), |files| self.far(files, seed))
     }
 
+    /// Whether it lists with times.
+    pub fn lists_times(self) -> bool {
+        matches!(self, Kind::Mavsdk(Release::Four) | Kind::Px4(Firmware::Main))
+    }
+
     /// Its `MAV_AUTOPILOT`.
     pub fn autopilot(self) -> u8 {
         match self {

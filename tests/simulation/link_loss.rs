@@ -1,0 +1,102 @@
+//! A link that is lost for a while: what is waited for, and for how long.
+
+use std::time::Duration;
+
+use mavftp_mount::mavftp::client::{Class, Error, Op, Reply, Restraint};
+
+use crate::for_seeds;
+use crate::network::{Faults, Random};
+use crate::vehicles::{ALL, Kind};
+use crate::world::{PATIENCE, World};
+
+const LENGTH: usize = 300_000;
+const WAIT: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(20);
+
+fn patient(kind: Kind, faults: Faults, seed: u64) -> World {
+    let mut world = kind.world(seed, faults);
+    world.files.set_time(Some(1_000_000));
+    world.files.insert("/d/log", &Random::new(seed).bytes(LENGTH));
+    world.set_rules(Restraint::Limited, WAIT);
+    world
+}
+
+fn fall_silent(world: &mut World, reboots: bool) {
+    world.network.silent = true;
+    world.run_for(SILENCE / 2);
+    if reboots {
+        world.reboot();
+    }
+    world.run_for(SILENCE / 2);
+    world.network.silent = false;
+}
+
+#[test]
+fn a_read_lives_through_a_silence_and_a_reboot() {
+    for kind in ALL {
+        for_seeds(0..4, |seed| {
+            let mut world = patient(kind, Faults::BAD, seed);
+            let id = world.read("/d/log", 0, LENGTH as u32);
+            world.run_until(|world| world.outcomes[&id].bytes.len() > 100);
+            fall_silent(&mut world, seed % 2 == 0);
+            assert_eq!(world.finish(id), Ok(Reply::Size(LENGTH as u32)), "{kind:?}");
+            assert_eq!(world.outcomes[&id].joined(0), Random::new(seed).bytes(LENGTH));
+            world.check_quiet();
+        });
+    }
+}
+
+#[test]
+fn an_upload_lives_through_a_silence_and_a_reboot() {
+    for kind in ALL {
+        for_seeds(0..4, |seed| {
+            let mut world = patient(kind, Faults::BAD, seed);
+            let content = Random::new(seed).bytes(100_000);
+            let id = world.upload("/d/new", &content);
+            world.run_until(|world| world.outcomes[&id].acknowledged > 10_000);
+            fall_silent(&mut world, seed % 2 == 0);
+            assert_eq!(world.finish(id), Ok(Reply::Size(100_000)), "{kind:?}");
+            assert_eq!(world.files.content("/d/new"), Some(content), "{kind:?}");
+            world.check_quiet();
+        });
+    }
+}
+
+#[test]
+fn what_is_asked_of_a_silent_vehicle_waits_for_it() {
+    for kind in ALL {
+        let mut world = patient(kind, Faults::BAD, 1);
+        world.network.silent = true;
+        world.run_for(Duration::from_secs(7));
+        let listing = world.ask(Op::List { path: b"/d".to_vec() }, Class::Metadata);
+        let reading = world.read("/d/log", 0, 1000);
+        world.run_for(SILENCE);
+        world.network.silent = false;
+        assert_eq!(world.finish(listing), Ok(Reply::Done), "{kind:?}");
+        assert_eq!(world.finish(reading), Ok(Reply::Size(LENGTH as u32)), "{kind:?}");
+        let timed = kind.lists_times();
+        let told = world.outcomes[&listing].entries.iter().any(|entry| entry.mtime.is_some());
+        assert_eq!(told, timed, "{kind:?}: a silence says nothing of what a server can do");
+        world.check_quiet();
+    }
+}
+
+#[test]
+fn patience_ends_with_a_vehicle_that_stays_away() {
+    let mut world = patient(ALL[0], Faults::NONE, 1);
+    world.network.silent = true;
+    world.run_for(Duration::from_secs(7));
+    let began = world.now;
+    assert_eq!(world.perform(Op::List { path: b"/d".to_vec() }), Err(Error::TimedOut));
+    assert!(world.now - began >= WAIT && world.now - began < WAIT + PATIENCE);
+}
+
+#[test]
+fn without_patience_a_silent_vehicle_fails_requests_at_once() {
+    let mut world = ALL[0].world(1, Faults::NONE);
+    world.network.silent = true;
+    world.run_for(Duration::from_secs(7));
+    let began = world.now;
+    assert_eq!(world.perform(Op::List { path: b"/d".to_vec() }), Err(Error::LinkDown));
+    assert!(world.now - began <= Duration::from_secs(1));
+}
