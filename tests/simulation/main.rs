@@ -5,6 +5,7 @@ mod bad_input;
 mod bursts;
 mod compared;
 mod fairness;
+mod filesystem;
 mod hostile;
 mod largest_frame;
 mod listings;
