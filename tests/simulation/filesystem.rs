@@ -65,7 +65,10 @@ impl Scenario {
         assert_eq!(flight.around.store.alive(), 0, "staged copies are left");
         assert_eq!(flight.world.counter.as_ref().map(|counter| counter.desk.running()), Some(0));
         assert!(!flight.world.hub.holds_sessions(), "a session is left open");
-        assert_eq!(flight.world.open_files(), 0, "the vehicle has a file open");
+        // A closing that is never heard leaves a file open there until somebody resets.
+        if self.mishaps.is_empty() && !flight.around.lossy {
+            assert_eq!(flight.world.open_files(), 0, "the vehicle has a file open");
+        }
     }
 }
 

@@ -365,7 +365,10 @@ impl Program {
         );
         if let (Ok(attr), Ok(node)) = (real, node) {
             assert_eq!(attr.mtime, time, "{}", self.trail);
-            self.times.insert(node, time);
+            // A directory's changes with what is in it.
+            if !self.model.is_directory(node) {
+                self.times.insert(node, time);
+            }
         }
     }
 

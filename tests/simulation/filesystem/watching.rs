@@ -70,6 +70,17 @@ fn check(around: &Surroundings, read: &[u8], whole: bool, oldest: u64, newest: u
     };
     let found = (oldest..=newest).any(is_version);
     let older = (0..oldest).rev().find(|version| is_version(*version));
+    let pieces = |version: u64| {
+        let content = content(version);
+        let same = |at: &usize| content.get(*at) == read.get(*at);
+        let runs = (0..read.len()).filter(|at| same(at) && (*at == 0 || !same(&(at - 1))));
+        runs.map(|at| (at, (at..read.len()).take_while(same).count()))
+            .filter(|(_, length)| *length > 8)
+            .collect::<Vec<_>>()
+    };
+    if !found {
+        (0..=newest).for_each(|version| eprintln!("version {version}: {:?}", pieces(version)));
+    }
     assert!(
         found,
         "{} bytes ({whole}) are of no version in {oldest}..={newest}, but {older:?}",
