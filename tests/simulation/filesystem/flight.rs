@@ -105,6 +105,11 @@ impl Surroundings {
         self.trouble_until.get().is_some_and(|until| self.now() < until + AFTERMATH)
     }
 
+    /// Whether something has ever been wrong.
+    pub fn was_troubled(&self) -> bool {
+        self.trouble_until.get().is_some()
+    }
+
     /// Whether something is wrong at this moment.
     fn is_in_trouble(&self) -> bool {
         self.trouble_until.get().is_some_and(|until| self.now() < until)
@@ -180,7 +185,8 @@ impl Flight {
             alarms: RefCell::default(),
             alarm_count: Cell::default(),
             trouble_until: Cell::default(),
-            lossy: faults.loss >= 0.04 || faults.loss_run > 1.0,
+            // PX4 forgets some of its answers, and then its session is taken for another's.
+            lossy: faults.loss >= 0.04 || matches!(kind, Kind::Px4(_)) && faults.loss > 0.0,
             failures: RefCell::default(),
             longest: RefCell::default(),
         });

@@ -109,9 +109,9 @@ impl Program {
         let file = |bytes: &[u8]| Node::File { bytes: Body::stored(bytes.to_vec()), linked: true };
         put(vec!["a"], Node::Directory(BTreeMap::new()));
         put(vec!["a", "b"], file(&[3; 5000]));
-        put(vec!["c"], file(b"hello"));
+        put(vec!["c"], file(b"hello there"));
         around.files.insert(&format!("{home}/a/b"), &[3; 5000]);
-        around.files.insert(&format!("{home}/c"), b"hello");
+        around.files.insert(&format!("{home}/c"), b"hello there");
         let (open, times, looked_up) = Default::default();
         let trail = String::new();
         Program { around, home, model, open, times, replaces_in_two_steps, looked_up, trail }
@@ -180,7 +180,9 @@ impl Program {
             && is_failure(*errno)
         {
             *self.around.failures.borrow_mut().entry(*errno).or_default() += 1;
-            let explained = self.around.lossy || self.around.is_troubled();
+            // What was open when another vehicle may have come in its place is stale from then on.
+            let ever = *errno == libc::ESTALE && self.around.was_troubled();
+            let explained = self.around.lossy || self.around.is_troubled() || ever;
             assert!(explained, "{}: failed without a cause: {text}", self.trail);
         }
         result.map_err(|(errno, _)| errno)
@@ -380,7 +382,7 @@ impl Program {
             true => self.call(fs.fsync(handle)).await,
             false => self.call(fs.flush(handle)).await,
         };
-        self.flushed(node, write, flushed);
+        self.flushed(node, write || sync, flushed);
     }
 
     fn flushed(&mut self, node: usize, write: bool, result: Outcome<()>) {
@@ -399,13 +401,22 @@ impl Program {
 
     /// What `close(2)` does to the only descriptor.
     async fn close(&mut self, open: usize) {
-        let node = self.release(open).await;
+        let node = self.open[open].node;
+        let body = self.model.bytes(node).expect("it is a file");
+        let new = (body.far == [None]).then(|| body.now.clone());
+        self.release(open).await;
         if self.writers(node) > 0 || !self.model.is_linked(node) {
             return;
         }
         let settled = self.model.bytes(node).expect("it is a file").is_settled();
         if let Some(path) = self.path_of(node).filter(|_| !settled) {
             self.settle(&[&path], self.model.clone(), true).await;
+            let far = self.around.files.content(&format!("{}/{}", self.home, path.join("/")));
+            let is_kept = |bytes: &Vec<u8>| self.around.store.has_kept(bytes);
+            // Of what was fetched in part, only a part is kept.
+            if let Some(new) = new.filter(|_| far.is_none()) {
+                assert!(new.iter().any(is_kept), "{}: it is nowhere", self.trail);
+            }
         }
     }
 

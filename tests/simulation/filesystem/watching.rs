@@ -11,13 +11,14 @@ use super::program::is_failure;
 
 const NAME: &str = "shared";
 /// How often it is replaced.
-const EACH: Duration = Duration::from_secs(7);
+const EACH: Duration = Duration::from_secs(15);
 /// Requests on their way, and a listing that had begun.
 const SLACK: Duration = Duration::from_secs(15);
 
-/// What a version holds. Versions differ in size, for some vehicles tell no times.
+/// What a version holds. Versions differ in size, for some vehicles tell no times; each is smaller
+/// than the one before, for a larger one is taken for one that grew.
 fn content(version: u64) -> Vec<u8> {
-    let size = 3_000 + (version % 50) * 131;
+    let size = 9_700 - (version % 70) * 131;
     (0..size).map(|at| (at.wrapping_mul(31) ^ version.wrapping_mul(77) ^ at >> 8) as u8).collect()
 }
 
