@@ -146,6 +146,11 @@ impl Handles {
         }
     }
 
+    /// How many files and directories are open.
+    pub fn count(&self) -> usize {
+        self.files.len() + self.directories.len()
+    }
+
     fn fresh(&mut self) -> Handle {
         self.last += 1;
         Handle(self.last)

@@ -119,6 +119,11 @@ impl Inodes {
         inodes
     }
 
+    /// How many are looked up or open, the root among them.
+    pub fn used(&self) -> usize {
+        self.nodes.values().filter(|node| node.uses > 0).count()
+    }
+
     /// The number of a place, a new one if it has none, or if another kind of thing stood there.
     pub fn assign(&mut self, place: &Place, kind: Kind) -> Ino {
         if let Some(ino) = self.find(place) {

@@ -9,6 +9,7 @@ mod directories;
 mod errno;
 mod files;
 mod handles;
+mod holdings;
 mod inodes;
 mod intervals;
 mod made_up;
@@ -43,6 +44,8 @@ pub use directories::DirectoryEntry;
 pub use errno::FsError;
 pub use files::Opened;
 pub use handles::Handle;
+#[doc(hidden)]
+pub use holdings::Holdings;
 pub use inodes::Ino;
 pub use staging::{DiskStore, Later, StagedBytes, Store};
 

@@ -80,7 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// The filesystem and its model, and what is open in both.
 struct Pair {
     world: World,
-    model: Model,
+    model: Model<Vec<u8>>,
     open: Vec<OpenPair>,
 }
 
@@ -96,7 +96,7 @@ impl Pair {
     fn new() -> Pair {
         let world = World::with([("/a/b", &[3; 5000][..]), ("/c", b"hello")]);
         let mut model = Model { nodes: vec![Node::Directory(BTreeMap::new())] };
-        let add = |model: &mut Model, path: Path, node| model.add(&path, node).unwrap();
+        let add = |model: &mut Model<_>, path: Path, node| model.add(&path, node).unwrap();
         add(&mut model, vec!["a"], Node::Directory(BTreeMap::new()));
         add(&mut model, vec!["a", "b"], Node::File { bytes: vec![3; 5000], linked: true });
         add(&mut model, vec!["c"], Node::File { bytes: b"hello".to_vec(), linked: true });

@@ -9,10 +9,13 @@ use crossbeam_channel::Sender;
 
 use super::{Class, Error, Op, OpId, Remote, Sink, Status};
 use crate::link::Waker;
-use driver::Command;
+use desk::Command;
 
 mod connect;
+#[doc(hidden)]
+pub mod desk;
 mod driver;
+mod places;
 mod translate;
 
 pub use connect::{ConnectError, connect};

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId, Restraint};
 use mavftp_mount::mavftp::hub::{Frame, Heartbeat, Hub, HubOutput, Incoming, Options, Target};
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Opcode, Payload, WireEntry};
+use mavftp_mount::remote::mavftp::desk::{Command, Desk};
 
 use crate::network::{Faults, Network, Way};
 use crate::personalities::{FarSide, Ours, Said, US};
@@ -121,10 +123,20 @@ pub struct World {
     pub shared: bool,
     /// Answers to other stations.
     pub overheard: Vec<Payload>,
+    /// No step leaps over this moment.
+    pub alarm: Option<Instant>,
+    /// Operations of a `Remote` in this world.
+    pub counter: Option<Counter>,
     autopilot: u8,
     far: Box<dyn FarSide>,
     beat_due: Instant,
     ids: u64,
+}
+
+/// What stands between a `Remote` and the hub, as in the program, without its thread.
+pub struct Counter {
+    pub desk: Desk,
+    pub commands: Receiver<Command>,
 }
 
 fn options(seed: u64) -> Options {
@@ -173,6 +185,8 @@ impl World {
             deaf: false,
             shared: false,
             overheard: Vec::new(),
+            alarm: None,
+            counter: None,
             autopilot,
             beat_due: now,
             ids: 0,
@@ -309,10 +323,13 @@ impl World {
         assert_eq!(self.far.open_files(self.now), 0, "the server has a file open");
     }
 
-    fn step(&mut self) {
+    /// Leaps to the next moment at which something happens.
+    pub fn step(&mut self) {
+        self.obey();
         let hub_wakes = self.drain_hub();
         let far_wakes = self.drain_far();
-        let wakes = [hub_wakes, far_wakes, self.network.next_arrival(), Some(self.beat_due)];
+        let arrival = self.network.next_arrival();
+        let wakes = [hub_wakes, far_wakes, arrival, Some(self.beat_due), self.alarm];
         let next = wakes.into_iter().flatten().min().unwrap_or(self.now);
         assert!(hub_wakes.is_none_or(|at| at > self.now), "the hub asks to be polled for ever");
         self.now = self.now.max(next);
@@ -353,6 +370,14 @@ impl World {
         let payload = payload.encode();
         let incoming = Incoming::Ftp { target_system, target_component, payload };
         self.hub.receive(self.now, self.address, TARGET, incoming);
+    }
+
+    fn obey(&mut self) {
+        let Some(counter) = &mut self.counter else { return };
+        while let Ok(command) = counter.commands.try_recv() {
+            counter.desk.obey(self.now, &mut self.hub, command);
+        }
+        counter.desk.publish(self.now, &self.hub);
     }
 
     fn drain_hub(&mut self) -> Option<Instant> {
@@ -396,6 +421,9 @@ impl World {
     }
 
     fn record(&mut self, event: Event) {
+        if let Some(counter) = &mut self.counter {
+            return counter.desk.tell(self.now, &mut self.hub, event);
+        }
         match event {
             Event::Opened(id, size) => self.outcome(id).opened = Some(size),
             Event::Data(id, offset, payload, range) => {

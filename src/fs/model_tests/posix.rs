@@ -8,20 +8,33 @@ pub type Outcome<T> = Result<T, i32>;
 /// The names that lead from the root to a file.
 pub type Path = Vec<&'static str>;
 
-/// A tree in memory that does what POSIX says. Nodes are never given back.
-pub struct Model {
-    pub nodes: Vec<Node>,
+/// What a file holds.
+pub trait Content: Default + Clone {
+    /// The file is emptied.
+    fn clear(&mut self);
 }
 
-#[derive(Debug)]
-pub enum Node {
-    File { bytes: Vec<u8>, linked: bool },
+impl Content for Vec<u8> {
+    fn clear(&mut self) {
+        Vec::clear(self);
+    }
+}
+
+/// A tree in memory that does what POSIX says. Nodes are never given back.
+#[derive(Clone)]
+pub struct Model<C> {
+    pub nodes: Vec<Node<C>>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Node<C> {
+    File { bytes: C, linked: bool },
     Directory(BTreeMap<&'static str, usize>),
 }
 
 pub const ROOT: usize = 0;
 
-impl Model {
+impl<C: Content> Model<C> {
     pub fn walk(&self, path: &[&str]) -> Outcome<usize> {
         path.iter().try_fold(ROOT, |at, name| match &self.nodes[at] {
             Node::Directory(names) => names.get(name).copied().ok_or(libc::ENOENT),
@@ -37,14 +50,14 @@ impl Model {
         }
     }
 
-    pub fn add(&mut self, path: &Path, node: Node) -> Outcome<usize> {
+    pub fn add(&mut self, path: &Path, node: Node<C>) -> Outcome<usize> {
         let fresh = self.nodes.len();
         self.parent(path)?.insert(path[path.len() - 1], fresh);
         self.nodes.push(node);
         Ok(fresh)
     }
 
-    pub fn bytes(&mut self, node: usize) -> Outcome<&mut Vec<u8>> {
+    pub fn bytes(&mut self, node: usize) -> Outcome<&mut C> {
         match &mut self.nodes[node] {
             Node::File { bytes, .. } => Ok(bytes),
             Node::Directory(_) => Err(libc::EISDIR),
@@ -67,7 +80,7 @@ impl Model {
         let node = match self.walk(path) {
             Ok(_) if create && flags & libc::O_EXCL != 0 => return Err(libc::EEXIST),
             Err(libc::ENOENT) if create => {
-                return self.add(path, Node::File { bytes: Vec::new(), linked: true });
+                return self.add(path, Node::File { bytes: C::default(), linked: true });
             }
             found => found?,
         };
@@ -128,7 +141,7 @@ impl Model {
     }
 
     /// Every file with its bytes, every directory with nothing.
-    pub fn tree(&self, node: usize, path: &str, tree: &mut BTreeMap<String, Option<Vec<u8>>>) {
+    pub fn tree(&self, node: usize, path: &str, tree: &mut BTreeMap<String, Option<C>>) {
         match &self.nodes[node] {
             Node::File { bytes, .. } => {
                 tree.insert(path.into(), Some(bytes.clone()));

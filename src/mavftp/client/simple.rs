@@ -121,6 +121,8 @@ impl SimpleOp {
                 Confirm::new(path, None, nak)
             }
             SimpleOp::Rename(_, to) if gone => Confirm::new(to, Some(false), nak),
+            // A server that replaces nothing looks at the new name first.
+            SimpleOp::Rename(from, _) if there => Confirm::new(from, None, nak),
             SimpleOp::MakeDirectory(path) if there && tries > 1 => {
                 Confirm::new(path, Some(true), nak)
             }
@@ -214,6 +216,21 @@ mod tests {
                 assert_eq!(confirm.verdict().is_ok(), there);
             }
             assert!(matches!(op.answered(1, Err(Nak::Fail), &answer), SimpleStep::Failed(_)));
+        }
+    }
+
+    #[test]
+    fn a_rename_that_is_refused_because_it_worked_before_is_no_reason_to_remove_the_target() {
+        let answer = Payload::request(Opcode::Nak);
+        let rename = SimpleOp::Rename(b"/x/a".to_vec(), b"/x/b".to_vec());
+        for nak in [Nak::FileExists, Nak::FailErrno(EEXIST)] {
+            let SimpleStep::Confirm(mut confirm) = rename.answered(2, Err(nak), &answer) else {
+                panic!("it may have worked")
+            };
+            assert_eq!(confirm.verdict(), Ok(Reply::Done), "the old name is gone");
+            let name = b"a".to_vec();
+            confirm.page(&[WireEntry { name, directory: false, size: 0, mtime: None }]);
+            assert_eq!(confirm.verdict(), Err(Error::Refused(nak)));
         }
     }
 

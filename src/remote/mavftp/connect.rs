@@ -1,18 +1,18 @@
 //! Finding a vehicle with files: wait for heartbeats, choose, ask for FTP.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::link::Peer;
 use crate::link::address::Address;
 use crate::link::node::Node;
-use crate::mavftp::client::{Class, Error, Event, Op, RequestId, Restraint};
+use crate::mavftp::client::{Class, Error, Event, Op, RequestId};
 use crate::mavftp::hub::{self, Hub, HubOutput, Known, Target, Wish};
-use crate::mavftp::wire::PATH_BYTES_MAX;
-use crate::remote::{OpId, Remote, Status};
+use crate::remote::{OpId, Remote};
 
+use super::desk::Desk;
 use super::driver::{DRAIN_FRAMES_MAX, Driver};
 use super::{MavftpRemote, Options, translate};
 
@@ -292,29 +292,13 @@ impl Search<'_> {
     }
 
     fn finish(mut self, known: Known, options: &Options) -> Result<Arc<dyn Remote>, ConnectError> {
-        let status = Arc::new(Mutex::new(Status {
-            up: true,
-            epoch: known.epoch,
-            path_bytes_max: PATH_BYTES_MAX,
-            appends: known.family.traits().keeps_content,
-            streams: true,
-            label: label(&known),
-            identity: known.identity.map(|identity| identity.to_string()),
-            armed: known.restraint != Restraint::Free,
-            has_virtual: known.family.has_virtual_places(),
-        }));
+        let desk = Desk::new(&known, label(&known));
+        let status = desk.status();
         // While a vehicle was looked for, nobody was to be waited for.
         self.hub.set_loss_patience(options.loss_patience);
         let (sender, commands) = crossbeam_channel::unbounded();
         let waker = self.node.waker();
-        let driver = Driver {
-            node: self.node,
-            hub: self.hub,
-            target: known.target,
-            status: status.clone(),
-            commands,
-            running: HashMap::new(),
-        };
+        let driver = Driver { node: self.node, hub: self.hub, desk, commands };
         let thread = std::thread::Builder::new().name("link".into()).spawn(move || driver.run())?;
         Ok(Arc::new(MavftpRemote { commands: sender, waker, status, thread: Some(thread) }))
     }

@@ -1,20 +1,16 @@
-//! The thread around hub and link: takes commands, drains the link, sends what the hub wants sent,
-//! and hands events to sinks. Blocks on nothing but the link.
+//! The thread around hub and link: takes commands, drains the link and sends what the hub wants
+//! sent. Blocks on nothing but the link. What becomes of commands and events is the desk's business.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
 use crate::link::Peer;
 use crate::link::node::Node;
-use crate::mavftp::client::{Event, RequestId, Restraint};
-use crate::mavftp::hub::{Hub, HubOutput, Target};
-use crate::mavftp::wire::WireEntry;
-use crate::remote::{Class, Error, Op, OpId, Pull, Sink, Source, Status};
+use crate::mavftp::hub::{Hub, HubOutput};
 
+use super::desk::{Command, Desk};
 use super::translate;
 
 /// Frames taken from the link before anything is sent.
@@ -24,47 +20,12 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 /// A link that fails is tried again after this.
 const LINK_PAUSE: Duration = Duration::from_millis(200);
 
-/// What the thread is told.
-pub enum Command {
-    /// Begin an operation.
-    Submit {
-        /// Its name.
-        id: OpId,
-        /// What to do.
-        op: Op,
-        /// How urgent.
-        class: Class,
-        /// The longest time without progress.
-        patience: Duration,
-        /// Who gets the results.
-        sink: Arc<dyn Sink>,
-    },
-    /// Change an operation's class.
-    Raise(OpId, Class),
-    /// An upload's source has more.
-    More(OpId),
-    /// End an operation.
-    Cancel(OpId),
-    /// End the thread.
-    Stop,
-}
-
 /// The thread's state.
 pub struct Driver {
     pub node: Node,
     pub hub: Hub<Peer>,
-    pub target: Target,
-    pub status: Arc<Mutex<Status>>,
+    pub desk: Desk,
     pub commands: Receiver<Command>,
-    pub running: HashMap<RequestId, Running>,
-}
-
-/// An operation under way.
-pub struct Running {
-    sink: Arc<dyn Sink>,
-    source: Option<Arc<dyn Source>>,
-    /// Entries of a listing that could not be shown.
-    left_out: u32,
 }
 
 impl Driver {
@@ -74,12 +35,12 @@ impl Driver {
         loop {
             let now = Instant::now();
             while let Ok(command) = self.commands.try_recv() {
-                if self.obey(now, command) {
+                if self.desk.obey(now, &mut self.hub, command) {
                     farewell = Some(now + FAREWELL);
                 }
             }
             let wait = self.work();
-            self.publish();
+            self.desk.publish(Instant::now(), &self.hub);
             match farewell {
                 Some(end) if now >= end || !self.hub.holds_sessions() => break,
                 Some(end) => self.listen(Some(wait.map_or(end, |wait| wait.min(end)))),
@@ -89,63 +50,6 @@ impl Driver {
         let (strangers, unmatched) = (self.hub.strangers(), self.hub.unmatched());
         let counters = self.node.counters();
         tracing::debug!(?counters, strangers, unmatched, "the link is closed");
-    }
-
-    /// Carries out a command; true when it is the last.
-    fn obey(&mut self, now: Instant, command: Command) -> bool {
-        match command {
-            Command::Submit { id, op, class, patience, sink } => {
-                self.submit(now, id, &op, class, patience, sink);
-            }
-            Command::Raise(id, class) => self.with_client(id, |client, id| {
-                client.set_class(id, translate::class(class));
-            }),
-            Command::More(id) => self.with_client(id, |client, id| client.more(now, id)),
-            Command::Cancel(id) => self.with_client(id, |client, id| client.cancel(id)),
-            Command::Stop => {
-                let all: Vec<RequestId> = self.running.keys().copied().collect();
-                for id in all {
-                    self.with_client(OpId(id.0), |client, id| client.cancel(id));
-                }
-                self.hub.leave();
-                return true;
-            }
-        }
-        false
-    }
-
-    fn submit(
-        &mut self,
-        now: Instant,
-        id: OpId,
-        op: &Op,
-        class: Class,
-        patience: Duration,
-        sink: Arc<dyn Sink>,
-    ) {
-        let wire_op = match translate::op(op) {
-            Ok(wire_op) => wire_op,
-            Err(error) => return sink.done(Err(error)),
-        };
-        let source = match op {
-            Op::Write { source, .. } => Some(source.clone()),
-            _ => None,
-        };
-        let id = RequestId(id.0);
-        self.running.insert(id, Running { sink, source, left_out: 0 });
-        let class = translate::class(class);
-        self.hub.request(now, self.target, id, wire_op, class, patience);
-    }
-
-    fn with_client(
-        &mut self,
-        id: OpId,
-        act: impl FnOnce(&mut crate::mavftp::client::Client, RequestId),
-    ) {
-        let id = RequestId(id.0);
-        if let Some(client) = self.hub.client(id) {
-            act(client, id);
-        }
     }
 
     /// Waits for a frame until the deadline, then takes what else is there.
@@ -177,82 +81,12 @@ impl Driver {
                     let queued = self.node.queue(to, &translate::message(&frame));
                     pass_over(queued);
                 }
-                HubOutput::Event(event) => self.tell(event),
+                HubOutput::Event(event) => self.desk.tell(Instant::now(), &mut self.hub, event),
                 HubOutput::Wait(at) => {
                     pass_over(self.node.flush());
                     return at;
                 }
             }
-        }
-    }
-
-    fn tell(&mut self, event: Event) {
-        match event {
-            Event::Opened(id, size) => self.with_sink(id, |sink| sink.opened(u64::from(size))),
-            Event::Data(id, offset, payload, range) => self.with_sink(id, |sink| {
-                sink.data(u64::from(offset), payload.data().get(range).unwrap_or_default());
-            }),
-            Event::Page(id, entries) => self.tell_page(id, entries),
-            Event::Acknowledged(id, offset) => {
-                self.with_sink(id, |sink| sink.acknowledged(u64::from(offset)));
-            }
-            Event::Want(id, offset, length) => self.supply(id, offset, length as usize),
-            Event::Done(id, result) => {
-                if let Some(running) = self.running.remove(&id) {
-                    if running.left_out > 1 {
-                        tracing::warn!(
-                            left_out = running.left_out,
-                            "entries left out of a listing, in all"
-                        );
-                    }
-                    let result = result.map(translate::reply).map_err(translate::error);
-                    running.sink.done(result);
-                }
-            }
-        }
-    }
-
-    fn tell_page(&mut self, id: RequestId, entries: Vec<WireEntry>) {
-        let Some(running) = self.running.get_mut(&id) else { return };
-        let entries = translate::entries(entries, |entry, error| {
-            // Once for a listing: a vehicle may have thousands of them.
-            if running.left_out == 0 {
-                let name = entry.name.escape_ascii();
-                tracing::warn!(%name, %error, "left an entry out of a listing, perhaps more");
-            }
-            running.left_out += 1;
-        });
-        running.sink.page(entries);
-    }
-
-    fn with_sink(&self, id: RequestId, tell: impl FnOnce(&dyn Sink)) {
-        if let Some(running) = self.running.get(&id) {
-            tell(&*running.sink);
-        }
-    }
-
-    fn supply(&mut self, id: RequestId, offset: u32, length: usize) {
-        let source = self.running.get(&id).and_then(|running| running.source.clone());
-        let Some(source) = source else { return };
-        let mut buffer = vec![0; length];
-        let pulled = source.pull(u64::from(offset), &mut buffer);
-        let Some(client) = self.hub.client(id) else { return };
-        match pulled {
-            Pull::Bytes(count) => client.supply(id, offset, &buffer[..count.min(length)]),
-            Pull::Pending => client.starve(id),
-            Pull::Idle => client.idle(Instant::now(), id),
-            Pull::End => client.finish_source(id, offset),
-        }
-    }
-
-    fn publish(&self) {
-        let Some(known) = self.hub.look(Instant::now(), self.target) else { return };
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.up = known.up;
-        status.epoch = known.epoch;
-        status.armed = known.restraint != Restraint::Free;
-        if status.identity.is_none() || known.identity.is_some() {
-            status.identity = known.identity.map(|identity| identity.to_string());
         }
     }
 }
@@ -267,9 +101,7 @@ fn pass_over(sent: io::Result<()>) {
 impl Drop for Driver {
     /// Nobody waits for ever, even if this thread panics.
     fn drop(&mut self) {
-        for (_, running) in self.running.drain() {
-            running.sink.done(Err(Error::Cancelled));
-        }
+        self.desk.close();
         while let Ok(command) = self.commands.try_recv() {
             super::refuse(command);
         }
