@@ -13,6 +13,7 @@ use driver::Command;
 
 mod connect;
 mod driver;
+mod places;
 mod translate;
 
 pub use connect::{ConnectError, connect};

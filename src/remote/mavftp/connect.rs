@@ -14,6 +14,7 @@ use crate::mavftp::wire::PATH_BYTES_MAX;
 use crate::remote::{OpId, Remote, Status};
 
 use super::driver::{DRAIN_FRAMES_MAX, Driver};
+use super::places::Places;
 use super::{MavftpRemote, Options, translate};
 
 /// After the first heartbeat, so long is waited for an autopilot before a component will do.
@@ -313,6 +314,7 @@ impl Search<'_> {
             status: status.clone(),
             commands,
             running: HashMap::new(),
+            places: Places::default(),
         };
         let thread = std::thread::Builder::new().name("link".into()).spawn(move || driver.run())?;
         Ok(Arc::new(MavftpRemote { commands: sender, waker, status, thread: Some(thread) }))

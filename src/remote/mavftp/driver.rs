@@ -10,11 +10,12 @@ use crossbeam_channel::Receiver;
 
 use crate::link::Peer;
 use crate::link::node::Node;
-use crate::mavftp::client::{Event, RequestId, Restraint};
+use crate::mavftp::client::{self, Event, RequestId, Restraint};
 use crate::mavftp::hub::{Hub, HubOutput, Target};
 use crate::mavftp::wire::WireEntry;
-use crate::remote::{Class, Error, Op, OpId, Pull, Sink, Source, Status};
+use crate::remote::{Class, Error, Nature, Op, OpId, Pull, RemotePath, Reply, Sink, Source, Status};
 
+use super::places::{self, Next, Places, RootListing};
 use super::translate;
 
 /// Frames taken from the link before anything is sent.
@@ -57,6 +58,8 @@ pub struct Driver {
     pub status: Arc<Mutex<Status>>,
     pub commands: Receiver<Command>,
     pub running: HashMap<RequestId, Running>,
+    /// Which virtual places the vehicle has.
+    pub places: Places,
 }
 
 /// An operation under way.
@@ -65,6 +68,16 @@ pub struct Running {
     source: Option<Arc<dyn Source>>,
     /// Entries of a listing that could not be shown.
     left_out: u32,
+    /// What is made when it is opened has no size before.
+    sizeless: bool,
+    /// The listing of a root that leaves things out.
+    root: Option<Root>,
+}
+
+struct Root {
+    listing: RootListing,
+    class: Class,
+    patience: Duration,
 }
 
 impl Driver {
@@ -132,7 +145,19 @@ impl Driver {
             _ => None,
         };
         let id = RequestId(id.0);
-        self.running.insert(id, Running { sink, source, left_out: 0 });
+        let mut running = Running { sink, source, left_out: 0, sizeless: false, root: None };
+        if let (Op::List { path }, client::Op::List { path: wire_path }) = (op, &wire_op)
+            && self.has_virtual()
+        {
+            if let Some(entries) = places::unlisted(wire_path) {
+                running.sink.page(entries);
+                return running.sink.done(Ok(Reply::Done));
+            }
+            running.sizeless = self.nature(path) == Nature::MadeUp;
+            let listing = RootListing::new();
+            running.root = path.is_root().then_some(Root { listing, class, patience });
+        }
+        self.running.insert(id, running);
         let class = translate::class(class);
         self.hub.request(now, self.target, id, wire_op, class, patience);
     }
@@ -198,6 +223,7 @@ impl Driver {
             }
             Event::Want(id, offset, length) => self.supply(id, offset, length as usize),
             Event::Done(id, result) => {
+                let Some(result) = self.go_on(id, result) else { return };
                 if let Some(running) = self.running.remove(&id) {
                     if running.left_out > 1 {
                         tracing::warn!(
@@ -214,7 +240,7 @@ impl Driver {
 
     fn tell_page(&mut self, id: RequestId, entries: Vec<WireEntry>) {
         let Some(running) = self.running.get_mut(&id) else { return };
-        let entries = translate::entries(entries, |entry, error| {
+        let mut entries = translate::entries(entries, |entry, error| {
             // Once for a listing: a vehicle may have thousands of them.
             if running.left_out == 0 {
                 let name = entry.name.escape_ascii();
@@ -222,7 +248,52 @@ impl Driver {
             }
             running.left_out += 1;
         });
-        running.sink.page(entries);
+        if running.sizeless {
+            entries.iter_mut().for_each(|entry| entry.size = 0);
+        }
+        let Some(root) = &mut running.root else { return running.sink.page(entries) };
+        let entries = root.listing.page(entries);
+        let enough = root.listing.has_enough();
+        if !entries.is_empty() {
+            running.sink.page(entries);
+        }
+        if enough && let Some(client) = self.hub.client(id) {
+            client.cancel(id);
+        }
+    }
+
+    /// Goes on with the listing of a root; else answers how the operation ended.
+    fn go_on(
+        &mut self,
+        id: RequestId,
+        result: Result<client::Reply, client::Error>,
+    ) -> Option<Result<client::Reply, client::Error>> {
+        let now = Instant::now();
+        let Some(running) = self.running.get_mut(&id) else { return Some(result) };
+        let Some(root) = &mut running.root else { return Some(result) };
+        let known = self.hub.look(now, self.target);
+        self.places.meet(known.as_ref().map_or(0, |known| known.epoch));
+        let may_ask = known.is_some_and(|known| known.restraint == Restraint::Free);
+        let (shown, next) = root.listing.ended(result, &mut self.places, may_ask);
+        let (class, patience) = (translate::class(root.class), root.patience);
+        if !shown.is_empty() {
+            running.sink.page(shown);
+        }
+        match next {
+            Next::Done(result) => Some(result),
+            Next::Ask(op) => {
+                self.hub.request(now, self.target, id, op, class, patience);
+                None
+            }
+        }
+    }
+
+    fn has_virtual(&self) -> bool {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).has_virtual
+    }
+
+    fn nature(&self, path: &RemotePath) -> Nature {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).nature(path)
     }
 
     fn with_sink(&self, id: RequestId, tell: impl FnOnce(&dyn Sink)) {
