@@ -84,7 +84,9 @@ impl From<PathError> for FsError {
     fn from(error: PathError) -> FsError {
         match error {
             PathError::TooLong => FsError::NameTooLong,
-            PathError::Empty | PathError::Dots | PathError::Separator => FsError::Invalid,
+            PathError::Empty | PathError::Dots | PathError::Separator | PathError::Control => {
+                FsError::Invalid
+            }
         }
     }
 }

@@ -68,6 +68,8 @@ struct State {
     log: Vec<String>,
     status: Status,
     garbled: u32,
+    /// Names that differ in case only are the same, as on a FAT card.
+    folds: bool,
 }
 
 #[derive(Clone)]
@@ -100,6 +102,7 @@ impl MemoryRemote {
                 has_virtual: false,
             },
             garbled: 0,
+            folds: false,
         };
         let remote = Arc::new(MemoryRemote(Mutex::new(state)));
         for (path, bytes) in files {
@@ -158,6 +161,12 @@ impl MemoryRemote {
     /// The next so many writes store other bytes than they were given.
     pub fn garble_writes(&self, count: u32) {
         self.0.lock().unwrap().garbled = count;
+    }
+
+    /// From now on names that differ in case only are the same, and a renaming removes what stands at
+    /// the new name first, as on a FAT card in a PX4 board.
+    pub fn fold_case(&self) {
+        self.0.lock().unwrap().folds = true;
     }
 
     /// Forgets the log.
@@ -253,6 +262,7 @@ impl MemoryRemote {
 
     fn perform(&self, op: &Op, sink: &dyn Sink) -> Outcome {
         let line = format!("{op:?}");
+        let op = &self.0.lock().unwrap().as_meant(op);
         let mut state = self.0.lock().unwrap();
         if let Some(at) = state.failures.iter().position(|(start, _)| line.starts_with(start)) {
             return Err(state.failures.remove(at).1);
@@ -344,6 +354,32 @@ impl State {
         Ok(self.children(path).map(entry).collect())
     }
 
+    /// The operation on what its paths mean.
+    fn as_meant(&self, op: &Op) -> Op {
+        let mut op = op.clone();
+        if self.folds {
+            match &mut op {
+                Op::List { path }
+                | Op::Read { path, .. }
+                | Op::Size { path }
+                | Op::Write { path, .. }
+                | Op::Remove { path }
+                | Op::MakeDirectory { path }
+                | Op::RemoveDirectory { path }
+                | Op::Truncate { path, .. }
+                | Op::Checksum { path } => *path = self.meant(path),
+                Op::Rename { from, .. } => *from = self.meant(from),
+            }
+        }
+        op
+    }
+
+    /// What stands at a path in whichever spelling.
+    fn meant(&self, path: &RemotePath) -> RemotePath {
+        let is_meant = |there: &&RemotePath| there.as_bytes().eq_ignore_ascii_case(path.as_bytes());
+        self.files.keys().find(is_meant).unwrap_or(path).clone()
+    }
+
     fn file(&self, path: &RemotePath) -> Result<&Vec<u8>, Error> {
         match self.files.get(path) {
             Some(Node::File { bytes, .. }) => Ok(bytes),
@@ -362,6 +398,10 @@ impl State {
 
     fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Outcome {
         self.check_parent(to)?;
+        if self.folds {
+            let replaced = self.meant(to);
+            self.files.remove(&replaced);
+        }
         if !self.files.contains_key(from) {
             return Err(Error::NotFound);
         }

@@ -19,6 +19,9 @@ pub enum PathError {
     /// A slash or NUL inside a name.
     #[error("a name cannot hold `/` or NUL")]
     Separator,
+    /// A control character, which would do something to whoever shows the name.
+    #[error("a name with a control character")]
+    Control,
     /// More than [`NAME_BYTES_MAX`] bytes.
     #[error("the name is longer than {NAME_BYTES_MAX} bytes")]
     TooLong,

@@ -21,7 +21,9 @@ mod directories;
 mod names;
 mod reading;
 mod recovery;
+mod spelling;
 mod times;
+mod virtual_files;
 mod writing;
 
 pub const RDONLY: i32 = libc::O_RDONLY;

@@ -96,21 +96,6 @@ fn a_number_stays_while_mounted() {
 }
 
 #[test]
-fn virtual_files_are_read_past_the_kernels_cache_and_never_written() {
-    let world = World::with([("/@SYS/threads.txt", &b"main"[..])]);
-    let ino = world.ino("/@SYS/threads.txt");
-    let opened = world.run(world.fs.open(ino, RDONLY)).unwrap();
-    assert!(opened.direct_io);
-    assert_eq!(world.read(opened.handle), b"main");
-    world.remote.clear_log();
-    assert_eq!(errno(world.run(world.fs.open(ino, WRONLY))), libc::EROFS);
-    let directory = world.ino("/@SYS");
-    assert_eq!(errno(world.run(world.fs.create(directory, b"new", WRONLY))), libc::EROFS);
-    assert_eq!(errno(world.unlink("/@SYS/threads.txt")), libc::EROFS);
-    assert!(world.remote.log().is_empty());
-}
-
-#[test]
 fn a_mount_without_writing_refuses_every_change() {
     let options = FsOptions { read_only: true, ..FsOptions::default() };
     let world = World::with_options([("/a", &b"x"[..]), ("/d/b", b"")], options);

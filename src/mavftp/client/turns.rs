@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::mavftp::transfer::is_made_up;
 use crate::mavftp::wire::{Opcode, Payload};
 
 use super::exchange::Owner;
@@ -215,9 +216,14 @@ impl Client {
         self.preemptible(holding) && (idle || self.turn_over(now, holding))
     }
 
-    /// An upload to a server that empties what it opens for writing keeps its session to the end.
+    /// An upload to a server that empties what it opens for writing keeps its session to the end, and so
+    /// does who reads a file that was made for this opening.
     fn preemptible(&self, holding: &Holding) -> bool {
-        holding.file.access == Access::Read || self.traits.keeps_content
+        match holding.file.access {
+            // Opened anew it would be another content.
+            Access::Read => !is_made_up(&holding.file.path),
+            Access::Create | Access::Keep => self.traits.keeps_content,
+        }
     }
 
     fn upload_complete(&self, id: RequestId) -> bool {

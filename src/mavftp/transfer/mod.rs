@@ -19,5 +19,5 @@ pub use choice::{Choice, Wanted};
 pub use flow::Flow;
 pub use list::{ListJob, ListStep};
 pub use ranges::Ranges;
-pub use read::{ReadJob, ReadStep};
+pub use read::{ReadJob, ReadStep, is_made_up};
 pub use write::{WriteJob, WriteStep};

@@ -32,6 +32,8 @@ pub struct ReadJob {
     known: Known,
     /// The file must be opened anew before this begins.
     anew: bool,
+    /// Bytes of it have come.
+    begun: bool,
 }
 
 /// What the caller knows of the file's size.
@@ -63,7 +65,7 @@ impl ReadJob {
     pub fn new(path: Vec<u8>, start: u32, length: u32) -> ReadJob {
         let end = start.saturating_add(length);
         ReadJob {
-            made_up: path.starts_with(b"@"),
+            made_up: is_made_up(&path),
             path,
             start,
             end,
@@ -73,6 +75,7 @@ impl ReadJob {
             reopenings: 0,
             known: Known::Nothing,
             anew: false,
+            begun: false,
         }
     }
 
@@ -91,7 +94,8 @@ impl ReadJob {
     /// A file that grew since is not; what was opened then knows nothing of the new bytes.
     pub fn accepts(&mut self, size: u32) -> bool {
         self.anew = match self.known {
-            Known::Nothing => false,
+            // What was made for an earlier opening is old.
+            Known::Nothing => self.made_up,
             Known::Size(known) => known != size && !self.made_up,
             Known::Asked => true,
         };
@@ -113,6 +117,8 @@ impl ReadJob {
         let size = if self.made_up { u32::MAX } else { size };
         match self.size {
             Some(before) if before != size && !self.made_up => return Err(Error::Changed),
+            // It was made anew for this opening.
+            Some(_) if self.made_up && self.begun => return Err(Error::Changed),
             Some(_) => {}
             None => {
                 self.size = Some(size);
@@ -216,7 +222,7 @@ impl ReadJob {
         if count == 0 {
             return self.refused(offset, size, Nak::Eof);
         }
-        self.reopenings = 0;
+        (self.reopenings, self.begun) = (0, true);
         let end = offset.saturating_add(count as u32);
         let asked = offset.saturating_add(u32::from(size));
         match end < asked {
@@ -243,6 +249,12 @@ impl ReadJob {
             true => ReadStep::Failed(Error::Refused(nak)),
         }
     }
+}
+
+/// Whether a file is made when it is opened, so that its size is worth nothing: ArduPilot's virtual
+/// places, but for its logs, which have two names.
+pub fn is_made_up(path: &[u8]) -> bool {
+    path.starts_with(b"@") && !path.starts_with(b"@MAV_LOG")
 }
 
 #[cfg(test)]
@@ -343,5 +355,16 @@ mod tests {
         assert_eq!(job.answered((0, 239), Ok(()), &data(239)), ReadStep::Data(0..239));
         assert!(job.is_complete());
         assert_eq!(job.size(), 250);
+    }
+
+    #[test]
+    fn a_virtual_file_is_never_put_together_from_two_openings() {
+        let mut job = ReadJob::new(b"@SYS/tasks.txt".to_vec(), 0, 100_000);
+        assert!(!job.accepts(100_000), "what is open was made earlier");
+        job.opened(100_000).unwrap();
+        job.opened(100_000).unwrap();
+        ask(&mut job);
+        job.answered((0, 239), Ok(()), &data(239));
+        assert_eq!(job.opened(100_000), Err(Error::Changed));
     }
 }

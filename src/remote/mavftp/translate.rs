@@ -146,7 +146,7 @@ pub fn entries(
     entries: Vec<WireEntry>,
     mut left_out: impl FnMut(&WireEntry, PathError),
 ) -> Vec<Entry> {
-    let entry = |wire: WireEntry| match Name::parse(&wire.name) {
+    let entry = |wire: WireEntry| match safe_name(&wire.name) {
         Ok(name) => {
             let kind = if wire.directory { Kind::Directory } else { Kind::File };
             let size = if wire.directory { 0 } else { wire.size.min(SIZE_MAX) };
@@ -161,6 +161,14 @@ pub fn entries(
         }
     };
     entries.into_iter().filter_map(entry).collect()
+}
+
+/// A name that can be shown. Servers send tabs as they are, and people have made such files.
+fn safe_name(bytes: &[u8]) -> Result<Name, PathError> {
+    match bytes.iter().any(|byte| byte.is_ascii_control() && !matches!(byte, 0 | b'\t')) {
+        true => Err(PathError::Control),
+        false => Name::parse(bytes),
+    }
 }
 
 /// The hub's view of a message.
@@ -238,10 +246,11 @@ mod tests {
         let wire =
             |name: &[u8]| WireEntry { name: name.to_vec(), directory: false, size: 1, mtime: None };
         let long = [b'x'; 300];
-        let names = [&b"ok"[..], b"..", b"../etc", b"a\0b", &long, b"tab\tname"];
+        let names =
+            [&b"ok"[..], b"..", b"../etc", b"a\0b", &long, b"tab\tname", b"a\nb", b"\x1b[2J"];
         let mut left_out = 0;
         let kept = entries(names.iter().map(|name| wire(name)).collect(), |_, _| left_out += 1);
-        assert_eq!(left_out, 3, "`..` is in every listing");
+        assert_eq!(left_out, 5, "`..` is in every listing");
         let kept: Vec<&[u8]> = kept.iter().map(|entry| entry.name.as_bytes()).collect();
         assert_eq!(kept, [&b"ok"[..], b"tab\tname"]);
     }
