@@ -13,11 +13,14 @@ use crate::fuse::{self, Access, Mounted};
 use crate::link::address::{Address, FtpAddress};
 use crate::remote::{self, Remote, RemotePath, save};
 
+mod background;
 mod daemon;
 mod device;
 mod end;
 mod error;
 mod mountpoint;
+
+use background::BackgroundThread;
 
 pub use error::Error;
 
@@ -113,7 +116,8 @@ fn mount(
     })?;
     check_root(&remote, options)?;
     let label = remote.status().label;
-    let fs = Arc::new(filesystem(remote, options));
+    let background = BackgroundThread::start().map_err(Error::Daemon)?;
+    let fs = filesystem(remote, options, &background);
     // From here on a signal unmounts instead of killing.
     let signals = end::watch_signals().map_err(Error::Daemon)?;
     let mounted = fuse::mount(fs.clone(), mountpoint, &fuse_options(options))
@@ -147,7 +151,11 @@ fn check_root(remote: &Arc<dyn Remote>, options: &Options) -> Result<(), Error> 
     }
 }
 
-fn filesystem(remote: Arc<dyn Remote>, options: &Options) -> Fs {
+fn filesystem(
+    remote: Arc<dyn Remote>,
+    options: &Options,
+    background: &BackgroundThread,
+) -> Arc<Fs> {
     let cache_options = cache::Options {
         bytes_max: options.cache_bytes,
         directory_time: options.directory_time,
@@ -173,7 +181,7 @@ fn filesystem(remote: Arc<dyn Remote>, options: &Options) -> Fs {
         trash_guard: options.trash_guard,
     };
     let store = Arc::new(DiskStore::from_environment());
-    Fs::new(cache, volume, store, fs_options, Box::new(wall_seconds))
+    Fs::new(cache, volume, store, background.spawner(), fs_options, Box::new(wall_seconds))
 }
 
 fn fuse_options(options: &Options) -> fuse::Options {

@@ -105,7 +105,7 @@ impl Cache {
         mtime: i64,
         source: Arc<dyn Source>,
         observer: Arc<dyn Sink>,
-        started: &(dyn Fn(OpId) + Sync),
+        started: &(dyn Fn(OpId, &RemotePath) + Sync),
     ) -> Result<(), Error> {
         let (far, status) = self.meet(volume)?;
         if self.with(|known| known.is_directory(volume, path)) {

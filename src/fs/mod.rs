@@ -4,6 +4,7 @@
 //! lock is held across `.await`; who changes a staged copy waits for its turn.
 
 mod attributes;
+mod background;
 mod directories;
 mod errno;
 mod files;
@@ -35,6 +36,7 @@ use crate::cache::{Cache, VolumeId};
 use crate::remote::{Entry, Error, Kind, Name, RemotePath};
 
 pub use attributes::{Attr, SetAttr, Statfs};
+pub use background::{Background, Work};
 pub use directories::DirectoryEntry;
 pub use errno::FsError;
 pub use files::Opened;
@@ -122,6 +124,7 @@ pub type WallClock = Box<dyn Fn() -> i64 + Send + Sync>;
 pub struct Fs {
     cache: Arc<Cache>,
     store: Arc<dyn Store>,
+    background: Arc<dyn Background>,
     options: FsOptions,
     wall_clock: WallClock,
     state: Mutex<State>,
@@ -150,9 +153,10 @@ impl Fs {
         cache: Arc<Cache>,
         volume: VolumeId,
         store: Arc<dyn Store>,
+        background: Arc<dyn Background>,
         options: FsOptions,
         wall_clock: WallClock,
-    ) -> Fs {
+    ) -> Arc<Fs> {
         let root = Place { volume, path: RemotePath::root() };
         let state = State {
             inodes: Inodes::new(root),
@@ -160,7 +164,8 @@ impl Fs {
             staged: BTreeMap::new(),
             moves: Moves::default(),
         };
-        Fs { cache, store, options, wall_clock, state: Mutex::new(state), rested: Event::new() }
+        let (state, rested) = (Mutex::new(state), Event::new());
+        Arc::new(Fs { cache, store, background, options, wall_clock, state, rested })
     }
 
     fn now(&self) -> i64 {

@@ -138,7 +138,7 @@ impl Fs {
         self.fetch(staged, turn, 0..sending.length).await?;
         let upload = Upload::new(staged.bytes().clone(), sending.length);
         upload.fill().await?;
-        let started = |operation| upload.set_operation(operation);
+        let started = |operation, _: &RemotePath| upload.set_operation(operation);
         let saving = self.cache.save(
             place.volume,
             &place.path,

@@ -24,7 +24,18 @@ pub fn ask_with(
     patience: Duration,
     observer: Arc<dyn Sink>,
 ) -> Ask {
-    let id = OpId::fresh();
+    ask_as(remote, OpId::fresh(), op, class, patience, observer)
+}
+
+/// The same under an id that the caller knows before anything is sent.
+pub fn ask_as(
+    remote: &Arc<dyn Remote>,
+    id: OpId,
+    op: Op,
+    class: Class,
+    patience: Duration,
+    observer: Arc<dyn Sink>,
+) -> Ask {
     let end = Arc::new(End { observer, state: Mutex::new(State::default()) });
     remote.submit(id, op, class, patience, end.clone());
     Ask { remote: remote.clone(), id, end }

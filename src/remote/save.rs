@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
-use super::ask::{ask, ask_with};
+use super::ask::{ask, ask_as};
 use super::{Class, Error, Name, Op, OpId, Pull, Remote, RemotePath, Reply};
 use super::{Sink, Source, WriteMode};
 use crate::mavftp::wire::Checksum;
@@ -66,8 +66,9 @@ pub fn is_temporary(name: &Name) -> bool {
 /// Stores `length` bytes from `source` as `target`, through a temporary name in the same folder.
 ///
 /// An empty file is created under its own name, and so is one whose two paths do not fit in one
-/// rename request. `observer` sees the acknowledgements. `started` gets the operation's id as soon
-/// as it is known, for a source that answers `Pending`. After an error the target is as it was,
+/// rename request. `observer` sees the acknowledgements. `started` gets the operation's id, for
+/// a source that answers `Pending`, and the far side's name for where the bytes go, before anything is
+/// sent; again for each time the file is sent. After an error the target is as it was,
 /// unless it had to be removed to be replaced, which the log says.
 ///
 /// A file of up to 2 MiB is compared by checksum where the server has one, because on a server with a
@@ -79,7 +80,7 @@ pub async fn save(
     source: Arc<dyn Source>,
     patience: Duration,
     observer: Arc<dyn Sink>,
-    started: &(dyn Fn(OpId) + Sync),
+    started: &(dyn Fn(OpId, &RemotePath) + Sync),
 ) -> Result<(), Error> {
     let temporary = temporary_beside(target).filter(|temporary| {
         let both = temporary.as_bytes().len() + 1 + target.as_bytes().len();
@@ -113,7 +114,7 @@ struct Saving<'a> {
     source: Arc<dyn Source>,
     patience: Duration,
     observer: Arc<dyn Sink>,
-    started: &'a (dyn Fn(OpId) + Sync),
+    started: &'a (dyn Fn(OpId, &RemotePath) + Sync),
 }
 
 impl Saving<'_> {
@@ -133,8 +134,9 @@ impl Saving<'_> {
     async fn write(&self, source: Arc<Tally>) -> Result<(), Error> {
         let op = Op::Write { path: self.place.clone(), mode: WriteMode::Replace, source };
         let observer = self.observer.clone();
-        let writing = ask_with(self.remote, op, Class::Write, self.patience, observer);
-        (self.started)(writing.id());
+        let id = OpId::fresh();
+        (self.started)(id, self.place);
+        let writing = ask_as(self.remote, id, op, Class::Write, self.patience, observer);
         expect_size(writing.await?, self.length)?;
         if self.verify == Verify::None {
             return Ok(());
@@ -297,7 +299,7 @@ mod tests {
                 source,
                 patience,
                 Arc::new(Nobody),
-                &|_| {},
+                &|_, _| {},
             ),
         )
     }

@@ -1,6 +1,7 @@
 //! Changes of ours: shown at once, without another listing, and believed no more in doubt.
 
 use super::*;
+use crate::remote::save;
 
 fn files() -> World {
     let world =
@@ -346,7 +347,7 @@ fn every_call_may_be_polled_by_another_thread() {
     is_send(cache.rename(volume, &at, &at));
     is_send(cache.truncate(volume, &at, 1));
     let source = Arc::new(Bytes(Vec::new()));
-    is_send(cache.save(volume, &at, 0, 1, source, Arc::new(Nobody), &|_| {}));
+    is_send(cache.save(volume, &at, 0, 1, source, Arc::new(Nobody), &|_, _| {}));
     assert!(world.asked().is_empty(), "nothing is sent before it is polled");
 }
 
@@ -363,9 +364,11 @@ fn the_observer_of_a_save_sees_what_is_acknowledged() {
     let seen = Arc::new(Seen(Mutex::new(0)));
     let started = Mutex::new(Vec::new());
     let (at, source) = (path("/n"), Arc::new(Bytes(vec![1; 1000])));
-    let note = |id| started.lock().push(id);
+    let note = |id, place: &RemotePath| started.lock().push((id, place.clone()));
     let save = world.cache.save(world.volume, &at, 1000, 1, source, seen.clone(), &note);
     world.run(save).unwrap();
     assert_eq!(*seen.0.lock(), 1000);
-    assert_eq!(started.lock().len(), 1);
+    let started = started.lock();
+    let [(_, place)] = &started[..] else { panic!("{started:?}") };
+    assert!(save::is_temporary(&place.name().unwrap()), "{place}");
 }

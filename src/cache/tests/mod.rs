@@ -93,7 +93,7 @@ impl World {
         let (at, source) = (path(at), Arc::new(Bytes(bytes.to_vec())));
         let length = bytes.len() as u64;
         let observer = Arc::new(Nobody);
-        self.run(self.cache.save(self.volume, &at, length, mtime, source, observer, &|_| {}))
+        self.run(self.cache.save(self.volume, &at, length, mtime, source, observer, &|_, _| {}))
     }
 
     /// What was asked since the last time.

@@ -183,7 +183,7 @@ fn a_read_during_the_replacement_waits_and_never_mixes_old_and_new() {
     let (at, source) = (path("/a"), Arc::new(Bytes(new.clone())));
     let observer = Arc::new(Nobody);
     let cache = &world.cache;
-    let save = cache.save(world.volume, &at, 10_000, 1, source, observer, &|_| {});
+    let save = cache.save(world.volume, &at, 10_000, 1, source, observer, &|_, _| {});
     let mut save = std::pin::pin!(save);
     let mut context = Context::from_waker(Waker::noop());
     // Upload, and the questions for its size and its checksum.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::staging::{MemoryStore, Store};
-use super::{Fs, FsError, FsOptions, Handle, Ino};
+use super::{Background, Fs, FsError, FsOptions, Handle, Ino, Work};
 use crate::cache::{Cache, Clock, Options};
 use crate::remote::memory::{Bytes, MemoryRemote};
 use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
@@ -34,7 +34,8 @@ pub const MOUNT_TIME: i64 = 1_600_000_000;
 pub struct World {
     pub remote: Arc<MemoryRemote>,
     pub store: Arc<MemoryStore>,
-    pub fs: Fs,
+    pub fs: Arc<Fs>,
+    background: Arc<Tasks>,
     wire: Arc<Wire>,
     time: Arc<AtomicI64>,
     disk_waits: AtomicU32,
@@ -71,8 +72,9 @@ impl World {
         let disk_waits = AtomicU32::new(0);
         let wall = time.clone();
         let wall = Box::new(move || wall.load(Ordering::Relaxed));
-        let fs = Fs::new(cache, volume, store, options, wall);
-        World { remote, store: Arc::default(), fs, wire, time, disk_waits }
+        let background = Arc::new(Tasks::default());
+        let fs = Fs::new(cache, volume, store, background.clone(), options, wall);
+        World { remote, store: Arc::default(), fs, background, wire, time, disk_waits }
     }
 
     /// Seconds since 1970 as the filesystem sees them.
@@ -109,9 +111,10 @@ impl World {
         std::thread::sleep(Duration::from_millis(1));
     }
 
-    /// The remote answers once.
+    /// Work in the background goes on, and the remote answers once.
     pub fn step(&self) -> bool {
-        self.wire.step() || self.remote.step()
+        let ended = self.background.step();
+        self.wire.step() || self.remote.step() || ended
     }
 
     pub fn ino(&self, path: &str) -> Ino {
@@ -223,6 +226,29 @@ pub fn poll<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Option<T> {
 /// The errno of what failed.
 pub fn errno<T: std::fmt::Debug>(result: Result<T, FsError>) -> i32 {
     result.expect_err("it should have failed").errno()
+}
+
+/// Work in the background, polled when the world is stepped.
+#[derive(Default)]
+struct Tasks(Mutex<Vec<Work>>);
+
+impl Tasks {
+    /// Lets all of it go on; true when some of it ended.
+    fn step(&self) -> bool {
+        // Work may begin more work.
+        let mut all = std::mem::take(&mut *self.0.lock());
+        let before = all.len();
+        all.retain_mut(|work| poll(work).is_none());
+        let ended = all.len() < before;
+        self.0.lock().append(&mut all);
+        ended
+    }
+}
+
+impl Background for Tasks {
+    fn spawn(&self, work: Work) {
+        self.0.lock().push(work);
+    }
 }
 
 struct SameTime(Arc<AtomicI64>);
