@@ -119,6 +119,11 @@ impl Cache {
         }
     }
 
+    /// Where a path of ours lies on the far side, whatever part of it is mounted.
+    pub fn far_path(&self, volume: VolumeId, path: &RemotePath) -> RemotePath {
+        self.volume(volume).map_or_else(|_| path.clone(), |far| path.below(&far.root))
+    }
+
     /// A directory's listing: cached while it is fresh, or while the link is lost; else being
     /// fetched, once for all who ask. Never waits. The caller must know that `path` is a directory:
     /// one server ends when a file is listed.

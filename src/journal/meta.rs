@@ -58,6 +58,15 @@ impl Vehicle {
             (Some(_), None) | (None, Some(_)) => false,
         }
     }
+
+    /// Whether this is the vehicle that `earlier` was in the same process: it may have said since who
+    /// it is.
+    pub fn continues(&self, earlier: &Vehicle) -> bool {
+        match (&self.identity, &earlier.identity) {
+            (Some(own), Some(others)) => own == others,
+            (None, None) | (Some(_), None) | (None, Some(_)) => self.session == earlier.session,
+        }
+    }
 }
 
 /// What stood under the file's name when the copy was made.
@@ -163,6 +172,20 @@ impl Meta {
             tail: None,
             before: Before::Nothing,
             leftovers: Vec::new(),
+        }
+    }
+
+    /// Of bytes of which nothing is known yet.
+    pub fn blank() -> Meta {
+        let vehicle =
+            Vehicle { identity: None, session: String::new(), source: String::new() };
+        Meta::new(vehicle, b"", 0)
+    }
+
+    /// Notes who the vehicle is, once it has said so.
+    pub fn learn_identity(&mut self, now: &Vehicle) {
+        if self.vehicle.identity.is_none() && now.continues(&self.vehicle) {
+            self.vehicle.identity.clone_from(&now.identity);
         }
     }
 

@@ -218,6 +218,11 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty)
 }
 
+/// Tells this process from every other that works on a journal.
+pub fn fresh_session() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
 /// Eight hexadecimal digits that are short to type.
 fn fresh_id() -> String {
     format!("{:08x}", RandomState::new().build_hasher().finish() as u32)
