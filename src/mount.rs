@@ -20,6 +20,7 @@ mod device;
 mod end;
 mod error;
 mod mountpoint;
+mod unsent;
 
 use background::BackgroundThread;
 
@@ -119,7 +120,9 @@ fn mount(
     let label = remote.status().label;
     let background = BackgroundThread::start().map_err(Error::Daemon)?;
     let journal = Places::from_environment().open().map_err(Error::Journal)?;
-    let fs = filesystem(remote, options, journal, &background);
+    let fs = filesystem(remote.clone(), options, journal.clone(), &background);
+    unsent::welcome(&journal, &fs, &remote, options.connection.mavlink.op_timeout, options.quiet);
+    drop(remote);
     // From here on a signal unmounts instead of killing.
     let signals = end::watch_signals().map_err(Error::Daemon)?;
     let mounted = fuse::mount(fs.clone(), mountpoint, &fuse_options(options))
@@ -129,12 +132,18 @@ fn mount(
         end::unmount(mounted, mountpoint, &signals);
         return Err(Error::NoAnswer(error));
     }
-    Ok(stay(mounted, fs, mountpoint, &signals))
+    Ok(stay(mounted, fs, &journal, mountpoint, &signals))
 }
 
-fn stay(mounted: Mounted, fs: Arc<Fs>, mountpoint: &Path, signals: &end::Signals) -> u8 {
+fn stay(
+    mounted: Mounted,
+    fs: Arc<Fs>,
+    journal: &Journal,
+    mountpoint: &Path,
+    signals: &end::Signals,
+) -> u8 {
     tracing::info!(mountpoint = %mountpoint.display(), "mounted");
-    let code = end::wait(mounted, &fs, mountpoint, signals);
+    let code = end::wait(mounted, &fs, journal, mountpoint, signals);
     tracing::info!(mountpoint = %mountpoint.display(), "unmounted");
     code
 }

@@ -15,6 +15,7 @@ mod changes;
 mod fetch;
 mod files;
 mod known;
+mod leftovers;
 mod listings;
 mod read;
 mod read_ahead;

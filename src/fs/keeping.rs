@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::inodes::Place;
+use super::inodes::{Ino, Place};
 use super::staged::Staged;
 use super::staging::StagedBytes;
 use super::{Found, Fs, FsError};
-use crate::cache::VolumeId;
+use crate::cache::{Cache, VolumeId};
 use crate::journal::{Before, Durability, Meta, PathBytes, State, Vehicle};
 use crate::remote::save::is_temporary;
 use crate::remote::{Entry, RemotePath};
@@ -130,22 +130,31 @@ impl Fs {
         staged.bytes().note_soon(&mut add);
     }
 
-    /// The vehicle has all of a file: what was left of it before is dropped.
+    /// The vehicle has all of a file: what was left of it before is dropped, here and there.
     pub(super) async fn settle(&self, staged: &Staged, place: &Place, length: u64) {
         let path = self.far_path(place);
-        let vehicle = self.vehicle(place.volume);
         let mut saved = |meta: &mut Meta| {
             meta.before = Before::File { size: length, mtime: None };
             meta.reason.clear();
-            meta.leftovers.clear();
+            // The last one has become the file; an empty file needed none.
+            if length > 0 {
+                meta.leftovers.pop();
+            }
         };
         staged.bytes().describe(&mut saved);
         if let Err(error) = self.write_down(staged).await {
             tracing::warn!(%path, %error, "saved, but the journal does not know it");
         }
-        match self.store.settle(vehicle, path.clone()).await {
-            Ok(_) => {}
+        match self.store.settle(self.vehicle(place.volume), path.clone()).await {
+            Ok(older) => staged.bytes().describe(&mut |meta| meta.leftovers.extend(older.clone())),
             Err(error) => tracing::warn!(%path, %error, "older unsent contents are still there"),
+        }
+        // Named now: the next upload adds a name that is still needed.
+        let names = staged.bytes().noted().leftovers;
+        if !names.is_empty() {
+            let (cache, bytes) = (self.cache.clone(), staged.bytes().clone());
+            let work = remove_leftovers(cache, place.volume, bytes, names);
+            self.background.spawn(Box::pin(work));
         }
     }
 
@@ -191,6 +200,12 @@ impl Fs {
         }
     }
 
+    /// Which vehicle or server the mount's root is on now.
+    pub fn far_side(&self) -> Vehicle {
+        let root = self.state.lock().inodes.place(Ino::ROOT).map(|place| place.volume);
+        self.vehicle(root.unwrap_or(VolumeId(0)))
+    }
+
     /// Which vehicle answers now.
     pub(super) fn vehicle(&self, volume: VolumeId) -> Vehicle {
         let status = self.cache.status(volume);
@@ -206,6 +221,30 @@ impl Fs {
     }
 }
 
+/// Removes unfinished uploads from the vehicle, and forgets each that is gone. What remains is
+/// removed at the next mount.
+async fn remove_leftovers(
+    cache: Arc<Cache>,
+    volume: VolumeId,
+    bytes: Arc<dyn StagedBytes>,
+    names: Vec<PathBytes>,
+) {
+    for name in names {
+        if cache.status(volume).armed {
+            return;
+        }
+        let removed = match RemotePath::parse(&name.0) {
+            Ok(path) => cache.remove_temporary(volume, &path).await,
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = removed {
+            tracing::debug!(path = %name, %error, "an unfinished upload is still there");
+            return;
+        }
+        bytes.note_soon(&mut |meta| meta.leftovers.retain(|left| *left != name));
+    }
+}
+
 /// How much of a file is staged.
 struct Extent {
     length: u64,
@@ -218,9 +257,9 @@ impl Extent {
     fn of(staged: &Staged) -> Extent {
         let (length, mtime) = (staged.length(), staged.mtime());
         let missing = staged.first_missing(0..length).map(|missing| missing.range);
-        let tail = missing.clone().filter(|first| {
-            first.start == 0 && staged.first_missing(first.end..length).is_none()
-        });
+        let tail = missing
+            .clone()
+            .filter(|first| first.start == 0 && staged.first_missing(first.end..length).is_none());
         Extent { length, mtime, whole: missing.is_none(), tail: tail.map(|first| first.end) }
     }
 

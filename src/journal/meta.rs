@@ -86,6 +86,20 @@ pub enum Before {
     Unknown,
 }
 
+impl Before {
+    /// Whether what is there now, by size and time, is what stood there before; the time counts
+    /// where both are known.
+    pub fn is_still(self, there: Option<(u64, Option<i64>)>) -> bool {
+        match (self, there) {
+            (Before::Nothing, there) => there.is_none(),
+            (Before::File { size, mtime }, Some((now, time))) => {
+                size == now && (mtime.is_none() || time.is_none() || mtime == time)
+            }
+            (Before::File { .. }, None) | (Before::Unknown, _) => false,
+        }
+    }
+}
+
 /// A path on the far side, which need not be text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Written", into = "Written")]
@@ -177,8 +191,7 @@ impl Meta {
 
     /// Of bytes of which nothing is known yet.
     pub fn blank() -> Meta {
-        let vehicle =
-            Vehicle { identity: None, session: String::new(), source: String::new() };
+        let vehicle = Vehicle { identity: None, session: String::new(), source: String::new() };
         Meta::new(vehicle, b"", 0)
     }
 

@@ -132,6 +132,17 @@ impl Journal {
         Ok(listed)
     }
 
+    /// The entries of which `wanted` says yes, as they are now. What cannot be understood is passed
+    /// over.
+    ///
+    /// # Errors
+    /// Why the directory cannot be read.
+    pub fn find(&self, wanted: impl Fn(&Meta) -> bool) -> io::Result<Vec<Found>> {
+        let ids = self.ids()?;
+        let readable = ids.iter().filter_map(|id| entry::look(&self.directory.join(id), id).ok());
+        Ok(readable.filter(|found| wanted(&found.meta)).collect())
+    }
+
     /// Takes over an entry that no living process works on; `None` when one does, or when the entry
     /// is gone.
     ///
@@ -150,12 +161,8 @@ impl Journal {
     /// # Errors
     /// Why the directory cannot be read.
     pub fn take_all(&self, wanted: impl Fn(&Meta) -> bool) -> io::Result<Vec<Entry>> {
-        let ids = self.ids()?;
-        let wanted = ids.iter().filter(|id| {
-            let found = entry::look(&self.directory.join(id), id);
-            found.is_ok_and(|found| !found.in_use && wanted(&found.meta))
-        });
-        Ok(wanted.filter_map(|id| self.take(id).ok().flatten()).collect())
+        let found = self.find(wanted)?.into_iter().filter(|found| !found.in_use);
+        Ok(found.filter_map(|found| self.take(&found.meta.id).ok().flatten()).collect())
     }
 
     /// Removes what died before it held anything: copies without changes, and unfinished entries.

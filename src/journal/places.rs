@@ -87,9 +87,7 @@ impl Places {
         // SAFETY: takes nothing, cannot fail and touches no memory of ours.
         let user = unsafe { libc::geteuid() };
         fs::symlink_metadata(&self.temporary).is_ok_and(|found| {
-            found.is_dir()
-                && found.uid() == user
-                && found.permissions().mode() & FOREIGN_BITS == 0
+            found.is_dir() && found.uid() == user && found.permissions().mode() & FOREIGN_BITS == 0
         })
     }
 }

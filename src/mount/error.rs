@@ -81,7 +81,9 @@ pub enum Error {
         error: io::Error,
     },
     /// There is no place for what is not sent yet.
-    #[error("cannot keep changes until they are sent: {0}; set XDG_STATE_HOME to a folder of yours")]
+    #[error(
+        "cannot keep changes until they are sent: {0}; set XDG_STATE_HOME to a folder of yours"
+    )]
     Journal(io::Error),
     /// The process cannot go to the background, or cannot take signals.
     #[error("cannot start: {0}; -f stays in the foreground")]

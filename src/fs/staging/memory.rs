@@ -42,9 +42,7 @@ impl MemoryStore {
     fn metas_of_kept(&self) -> Vec<(Arc<Held>, Meta)> {
         let entries = self.entries.lock();
         let with_meta = entries.iter().map(|held| (held.clone(), held.meta.lock().clone()));
-        with_meta
-            .filter(|(_, meta)| !matches!(meta.state, State::Clean | State::Dirty))
-            .collect()
+        with_meta.filter(|(_, meta)| !matches!(meta.state, State::Clean | State::Dirty)).collect()
     }
 
     fn take(&self, wanted: impl Fn(&Meta) -> bool) -> Vec<Arc<Held>> {
