@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::api::{self, Login};
-use crate::commands::Place;
+use crate::commands::{Place, unsent};
 use crate::fuse::Access;
 use crate::link::address::{Address, Source};
 use crate::mount;
@@ -89,6 +89,8 @@ pub enum Command {
         /// How it is saved.
         saving: Policy,
     },
+    /// What could not be sent.
+    Unsent(unsent::Options),
 }
 
 /// Parses the arguments, the program's name first.
@@ -186,6 +188,19 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
             let log = log_of(log);
             let place = patient(anywhere, place, far, &log)?;
             (log, Command::Put { local, place, saving: saving(&upload) })
+        }
+        Verb::Unsent { ids, send, export, discard, force, json, upload, far, log } => {
+            let log = log_of(log);
+            let task = match (send, export, discard) {
+                (Some(source), _, _) => {
+                    let place = Box::new(anywhere(source, far, &log)?);
+                    unsent::Task::Send { place, saving: saving(&upload), force }
+                }
+                (None, Some(directory), _) => unsent::Task::Export { directory },
+                (None, None, true) => unsent::Task::Discard,
+                (None, None, false) => unsent::Task::List { json },
+            };
+            (log, Command::Unsent(unsent::Options { task, ids }))
         }
     };
     Ok(Invocation { log, command })

@@ -56,6 +56,8 @@ pub mod api;
 pub mod fuse;
 // The kernel's requests end here.
 pub mod fs;
+// What is not on a vehicle yet, on the local disk.
+pub mod journal;
 // Names and bytes.
 pub mod cache;
 // Far sides.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use mavftp_mount::cli::{self, Command};
-use mavftp_mount::commands::{Failure, cat, get, ls, put};
+use mavftp_mount::commands::{Failure, cat, get, ls, put, unsent};
 use mavftp_mount::{mount, serve};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -26,6 +26,10 @@ fn main() -> ExitCode {
         Command::Cat { place } => finished(cat::run(place)),
         Command::Get { place, local } => finished(get::run(place, local.as_deref())),
         Command::Put { local, place, saving } => finished(put::run(local, place, *saving)),
+        Command::Unsent(options) => match unsent::run(options) {
+            Ok(code) => ExitCode::from(code),
+            Err(failure) => finished(Err(failure)),
+        },
     }
 }
 

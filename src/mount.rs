@@ -10,6 +10,7 @@ use crate::api::{self, Found, Vehicle};
 use crate::cache::{self, Cache, Clock};
 use crate::fs::{Append, DiskStore, Fs, FsOptions, WriteBack};
 use crate::fuse::{self, Access, Mounted};
+use crate::journal::{self, Journal, Places};
 use crate::link::address::{Address, FtpAddress};
 use crate::remote::{self, Remote, RemotePath, save};
 
@@ -19,6 +20,7 @@ mod device;
 mod end;
 mod error;
 mod mountpoint;
+mod unsent;
 
 use background::BackgroundThread;
 
@@ -117,7 +119,10 @@ fn mount(
     check_root(&remote, options)?;
     let label = remote.status().label;
     let background = BackgroundThread::start().map_err(Error::Daemon)?;
-    let fs = filesystem(remote, options, &background);
+    let journal = Places::from_environment().open().map_err(Error::Journal)?;
+    let fs = filesystem(remote.clone(), options, journal.clone(), &background);
+    unsent::welcome(&journal, &fs, &remote, options.connection.mavlink.op_timeout, options.quiet);
+    drop(remote);
     // From here on a signal unmounts instead of killing.
     let signals = end::watch_signals().map_err(Error::Daemon)?;
     let mounted = fuse::mount(fs.clone(), mountpoint, &fuse_options(options))
@@ -127,12 +132,18 @@ fn mount(
         end::unmount(mounted, mountpoint, &signals);
         return Err(Error::NoAnswer(error));
     }
-    Ok(stay(mounted, fs, mountpoint, &signals))
+    Ok(stay(mounted, fs, &journal, mountpoint, &signals))
 }
 
-fn stay(mounted: Mounted, fs: Arc<Fs>, mountpoint: &Path, signals: &end::Signals) -> u8 {
+fn stay(
+    mounted: Mounted,
+    fs: Arc<Fs>,
+    journal: &Journal,
+    mountpoint: &Path,
+    signals: &end::Signals,
+) -> u8 {
     tracing::info!(mountpoint = %mountpoint.display(), "mounted");
-    let code = end::wait(mounted, &fs, mountpoint, signals);
+    let code = end::wait(mounted, &fs, journal, mountpoint, signals);
     tracing::info!(mountpoint = %mountpoint.display(), "unmounted");
     code
 }
@@ -154,6 +165,7 @@ fn check_root(remote: &Arc<dyn Remote>, options: &Options) -> Result<(), Error> 
 fn filesystem(
     remote: Arc<dyn Remote>,
     options: &Options,
+    journal: Journal,
     background: &BackgroundThread,
 ) -> Arc<Fs> {
     let cache_options = cache::Options {
@@ -174,13 +186,15 @@ fn filesystem(
         directory_mode: 0o777 & !options.umask,
         read_only: options.read_only,
         mount_time: wall_seconds(),
+        source: source_of(options),
+        session: journal::fresh_session(),
         write_back: options.write_back,
         append: options.append,
         max_edit_bytes: options.max_edit_bytes,
         scratch_guard: options.scratch_guard,
         trash_guard: options.trash_guard,
     };
-    let store = Arc::new(DiskStore::from_environment());
+    let store = Arc::new(DiskStore::new(journal));
     Fs::new(cache, volume, store, background.spawner(), fs_options, Box::new(wall_seconds))
 }
 
@@ -208,6 +222,20 @@ fn fuse_options(options: &Options) -> fuse::Options {
 /// What stands for the source in the success line and in `findmnt`; never a user's name.
 fn source_name(options: &Options) -> String {
     let name = match &options.address {
+        Address::Ftp(_) => source_of(options),
+        Address::UdpListen { .. }
+        | Address::UdpOut(_)
+        | Address::UdpBroadcast(_)
+        | Address::TcpOut(_)
+        | Address::TcpListen { .. }
+        | Address::Serial { .. } => format!("mavlink:{}", source_of(options)),
+    };
+    if options.path.is_root() { name } else { format!("{name}#{}", options.path) }
+}
+
+/// The vehicle or server, never with a user's name.
+fn source_of(options: &Options) -> String {
+    match &options.address {
         Address::Ftp(server) => {
             Address::Ftp(FtpAddress { user: None, ..server.clone() }).to_string()
         }
@@ -216,9 +244,8 @@ fn source_name(options: &Options) -> String {
         | Address::UdpBroadcast(_)
         | Address::TcpOut(_)
         | Address::TcpListen { .. }
-        | Address::Serial { .. }) => format!("mavlink:{link}"),
-    };
-    if options.path.is_root() { name } else { format!("{name}#{}", options.path) }
+        | Address::Serial { .. }) => link.to_string(),
+    }
 }
 
 /// Asks the mount through the kernel, as any program would, and says that it is there.

@@ -57,18 +57,23 @@ const RULES: &[Rule] = &[
     Rule { module: "remote::ftp", may_use: &["remote"], must_not_name: &["fuser::"] },
     Rule { module: "remote", may_use: &[], must_not_name: &["std::fs", "std::net", "fuser::"] },
     Rule {
+        module: "journal",
+        may_use: &[],
+        must_not_name: &["Instant::now", "std::net", "std::thread", "fuser::"],
+    },
+    Rule {
         module: "cache",
         may_use: &["remote"],
         must_not_name: &["Instant::now", "SystemTime::now", "std::fs", "std::thread", "fuser::"],
     },
     Rule {
         module: "fs::staging",
-        may_use: &["fs", "cache", "remote"],
+        may_use: &["fs", "cache", "journal", "remote"],
         must_not_name: &["Instant::now", "fuser::"],
     },
     Rule {
         module: "fs",
-        may_use: &["cache", "remote"],
+        may_use: &["cache", "journal", "remote"],
         must_not_name: &["Instant::now", "SystemTime::now", "std::fs", "fuser::"],
     },
     Rule {
@@ -86,7 +91,8 @@ const RULES: &[Rule] = &[
 ];
 
 const EVERYTHING: &[&str] = &[
-    "api", "cache", "cli", "commands", "fs", "fuse", "link", "mavftp", "mount", "remote", "serve",
+    "api", "cache", "cli", "commands", "fs", "fuse", "journal", "link", "mavftp", "mount",
+    "remote", "serve",
 ];
 
 /// Nobody but `main` imports the places where layers are joined, and they not one another.

@@ -5,7 +5,8 @@
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::link::address::Address;
 use crate::remote::{self, Entry, Kind, Name, Remote, RemotePath, ask, save};
@@ -22,6 +23,9 @@ pub use connect::{Login, Options, Waiting, connect};
 pub use error::Error;
 pub use interrupt::Interrupt;
 pub use result::FtpResult;
+
+/// Between two looks at who a vehicle says it is.
+const IDENTITY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Told while bytes move: how many so far, and of how many where that is known.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
@@ -71,6 +75,37 @@ impl Vehicle {
     /// What it is, for people.
     pub fn label(&self) -> String {
         self.remote.status().label
+    }
+
+    /// Who it is, the same after a reboot and different for another: `uid2:0123…`; for a server host,
+    /// port and user. `None` when it has not said so within `limit`.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn identity(&self, limit: Duration) -> Result<Option<String>, Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let identity = self.remote.status().identity;
+            if self.interrupt.is_raised() {
+                return Err(Error::Interrupted);
+            }
+            if identity.is_some() || Instant::now() >= deadline {
+                return Ok(identity);
+            }
+            thread::sleep(IDENTITY_PAUSE);
+        }
+    }
+
+    /// Removes an unfinished upload of ours, if it is there. Other names are never removed by this.
+    ///
+    /// # Errors
+    /// As [`Vehicle::find`].
+    pub fn remove_temporary(&self, path: &RemotePath) -> Result<(), Error> {
+        if !path.name().is_some_and(|name| save::is_temporary(&name)) {
+            return Err(Error::remote(path, remote::Error::Denied));
+        }
+        let removal = save::remove_temporary(&self.remote, path, self.patience);
+        self.interrupt.block_on(removal)?.map_err(|error| Error::remote(path, error))
     }
 
     /// What stands at a path, as the listings above it say.

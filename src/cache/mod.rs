@@ -15,6 +15,7 @@ mod changes;
 mod fetch;
 mod files;
 mod known;
+mod leftovers;
 mod listings;
 mod read;
 mod read_ahead;
@@ -127,6 +128,11 @@ impl Cache {
         let Ok(far) = self.volume(volume) else { return 0 };
         let above = if far.root.is_root() { 0 } else { far.root.as_bytes().len() };
         far.remote.status().path_bytes_max.saturating_sub(above)
+    }
+
+    /// Where a path of ours lies on the far side, whatever part of it is mounted.
+    pub fn far_path(&self, volume: VolumeId, path: &RemotePath) -> RemotePath {
+        self.volume(volume).map_or_else(|_| path.clone(), |far| path.below(&far.root))
     }
 
     /// A directory's listing: cached while it is fresh, or while the link is lost; else being

@@ -52,7 +52,7 @@ fn write_entry(out: &mut dyn Write, entry: &Entry, style: Style) -> io::Result<(
 }
 
 /// UTC, to the second; `None` for a time that no vehicle can mean.
-fn shown(mtime: i64) -> Option<String> {
+pub(super) fn shown(mtime: i64) -> Option<String> {
     let seconds = u64::try_from(mtime).ok().filter(|_| mtime <= SECONDS_MAX)?;
     let time: SystemTime = UNIX_EPOCH + Duration::from_secs(seconds);
     Some(humantime::format_rfc3339_seconds(time).to_string().replace('T', " "))

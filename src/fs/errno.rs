@@ -41,6 +41,9 @@ pub enum FsError {
     /// The file or directory was removed or replaced.
     #[error("removed or replaced meanwhile")]
     Stale,
+    /// Another vehicle answers now than the one that the bytes were written for.
+    #[error("another vehicle answers now than the one this was written for")]
+    AnotherVehicle,
     /// The handle is unknown, or not open for this.
     #[error("not a handle that can do this")]
     BadHandle,
@@ -66,7 +69,7 @@ impl FsError {
             FsError::TooLarge | FsError::Far(Error::TooLarge) => libc::EFBIG,
             FsError::NameTooLong | FsError::Far(Error::PathTooLong) => libc::ENAMETOOLONG,
             FsError::Invalid | FsError::Far(Error::Invalid) => libc::EINVAL,
-            FsError::Stale | FsError::Far(Error::Changed) => libc::ESTALE,
+            FsError::Stale | FsError::AnotherVehicle | FsError::Far(Error::Changed) => libc::ESTALE,
             FsError::BadHandle => libc::EBADF,
             FsError::Far(Error::NoSpace) => libc::ENOSPC,
             FsError::Far(Error::Unsupported) => libc::EOPNOTSUPP,

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use super::attributes::Attr;
 use super::handles::{Access, FileHandle, Handle, VersionRead};
 use super::inodes::{Ino, Place};
+use super::keeping::before_of_entry;
 use super::made_up::MadeUp;
 use super::saving::Unsent;
 use super::staged::{Base, Staged};
+use super::staging::StagedBytes;
 use super::{Found, Fs, FsError, State};
+use crate::journal::Before;
 use crate::remote::{Entry, Error, Kind, Name, Nature};
 
 /// An opened file.
@@ -33,7 +36,11 @@ impl Fs {
             let staged = self.stage(ino).await?;
             if access.truncate {
                 let turn = staged.take_turn().await;
-                if let Err(error) = staged.set_length(&turn, 0, self.now()).await {
+                let emptied = match staged.set_length(&turn, 0, self.now()).await {
+                    Ok(()) => self.write_down(&staged).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = emptied {
                     drop(turn);
                     self.end_writing(&staged, Unsent::Keep).await;
                     return Err(error);
@@ -69,23 +76,38 @@ impl Fs {
         if let Some(found) = found {
             return self.open_found(&place, found, flags).await;
         }
-        let bytes = self.store.create().await?;
-        let mut state = self.state.lock();
-        if state.staged_at(&place).is_some() {
-            return Err(FsError::Exists);
+        let bytes = self.new_bytes(&place, Before::Nothing).await?;
+        let (staged, attr) = self.stage_new(&place, bytes)?;
+        if let Err(error) = self.write_down(&staged).await {
+            self.end_writing(&staged, Unsent::Discard).await;
+            self.forget(staged.ino, 1);
+            return Err(error);
         }
-        // Another station may have removed what stood here before: this is another file.
-        state.inodes.orphan(&place, None);
-        let ino = state.inodes.assign(&place, Kind::File);
-        let staged = Arc::new(Staged::new(ino, bytes, self.now()));
-        state.staged.insert(ino, staged.clone());
-        state.name_changed(&place);
-        let attr = self.attr_of_staged(&state, &staged);
-        state.inodes.use_once(ino);
-        drop(state);
+        let ino = staged.ino;
         // `create` is `open` for writing in the protocol, whatever the flags say.
         let access = Access { write: true, ..access };
         Ok((attr, self.opened(FileHandle { ino, access, file: None, made_up: None })))
+    }
+
+    /// A staged copy of a file that is new at a place. Counts one lookup.
+    fn stage_new(
+        &self,
+        place: &Place,
+        bytes: Arc<dyn StagedBytes>,
+    ) -> Result<(Arc<Staged>, Attr), FsError> {
+        let mut state = self.state.lock();
+        if state.staged_at(place).is_some() {
+            return Err(FsError::Exists);
+        }
+        // Another station may have removed what stood here before: this is another file.
+        state.inodes.orphan(place, None);
+        let ino = state.inodes.assign(place, Kind::File);
+        let staged = Arc::new(Staged::new(ino, bytes, self.now()));
+        state.staged.insert(ino, staged.clone());
+        state.name_changed(place);
+        state.inodes.use_once(ino);
+        let attr = self.attr_of_staged(&state, &staged);
+        Ok((staged, attr))
     }
 
     /// The bytes from `offset`: `size` of them, fewer at the end of the file.
@@ -114,6 +136,7 @@ impl Fs {
         let offset = if open.access.append { None } else { Some(offset) };
         let turn = staged.take_turn().await;
         staged.write(&turn, offset, data, self.now()).await?;
+        self.write_down(&staged).await?;
         Ok(length)
     }
 
@@ -158,7 +181,7 @@ impl Fs {
         if self.part_from_old_readers(ino) {
             return Err(FsError::Stale);
         }
-        let bytes = self.store.create().await?;
+        let bytes = self.new_bytes(&place, before_of_entry(&entry)).await?;
         // Another may have been faster.
         if let Some(staged) = self.join_writers(ino) {
             return Ok(staged);

@@ -12,6 +12,7 @@ mod handles;
 mod holdings;
 mod inodes;
 mod intervals;
+mod keeping;
 mod made_up;
 mod moving;
 mod names;
@@ -72,6 +73,10 @@ pub struct FsOptions {
     pub read_only: bool,
     /// Shown where nobody knows a modification time; seconds since 1970 UTC.
     pub mount_time: i64,
+    /// The vehicle or server as the user wrote it.
+    pub source: String,
+    /// Tells this mount from every other.
+    pub session: String,
     /// When changes must be on the vehicle.
     pub write_back: WriteBack,
     /// How bytes are added to a file.
@@ -113,6 +118,8 @@ impl Default for FsOptions {
             directory_mode: 0o755,
             read_only: false,
             mount_time: 0,
+            source: String::new(),
+            session: String::new(),
             write_back: WriteBack::default(),
             append: Append::default(),
             max_edit_bytes: MAX_EDIT_BYTES,

@@ -98,7 +98,7 @@ impl Fs {
             }
         }
         self.note_removed(&place, None);
-        Ok(())
+        self.write_down(staged).await
     }
 
     fn note_removed(&self, place: &Place, last: Option<Entry>) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::inodes::{Ino, Place};
+use super::keeping::before_of;
 use super::staged::Staged;
 use super::turn::Holding;
 use super::{Found, Fs, FsError};
@@ -50,11 +51,20 @@ impl Fs {
             self.cache.rename(from.volume, &from.path, &to.path).await?;
         } else if let Found::Staged(staged) = &source {
             staged.set_on_vehicle(target_is_there);
+            let before = before_of(target.as_ref());
+            staged.bytes().describe(&mut |meta| meta.before = before);
         }
-        let mut state = self.state.lock();
-        state.inodes.rename(&from, &to, replaced(target));
-        state.name_changed(&from);
-        state.name_changed(&to);
+        let orphan = match &target {
+            Some(Found::Staged(staged)) => Some(staged.clone()),
+            Some(Found::Entry(_)) | None => None,
+        };
+        {
+            let mut state = self.state.lock();
+            state.inodes.rename(&from, &to, replaced(target));
+            state.name_changed(&from);
+            state.name_changed(&to);
+        }
+        self.write_names_down(&to, orphan).await;
         Ok(())
     }
 

@@ -57,7 +57,8 @@ impl Fs {
         if staged.length() == size {
             return Ok(());
         }
-        staged.set_length(turn, size, self.now()).await
+        staged.set_length(turn, size, self.now()).await?;
+        self.write_down(staged).await
     }
 
     /// Cuts a large, clean file where it lies; false where the server cannot.

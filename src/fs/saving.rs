@@ -10,6 +10,7 @@ use super::staged::{Sending, Staged};
 use super::turn::Holding;
 use super::upload::Upload;
 use super::{Fs, FsError, Ino};
+use crate::journal::State;
 use crate::remote::{Error, RemotePath, Reply, Sink};
 
 /// How much of the vehicle's version is fetched at once into a staged copy.
@@ -25,33 +26,6 @@ pub(super) enum Unsent {
 }
 
 impl Fs {
-    /// Sends every staged copy that the vehicle lacks; for the unmount. What could not be sent is
-    /// kept on the local disk, and returned with the reason.
-    pub async fn finish(&self) -> Vec<(RemotePath, FsError)> {
-        let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
-        let mut failed = Vec::new();
-        for staged in staged {
-            let Err(error) = self.save_if_dirty(&staged).await else { continue };
-            let Ok(place) = self.place(staged.ino) else { continue };
-            self.keep_unsent(&staged, &place).await;
-            failed.push((place.path, error));
-        }
-        failed
-    }
-
-    /// Keeps on the local disk what the vehicle lacks of every file, without waiting for anything that
-    /// is being sent; for an end in a hurry. How many files that were.
-    pub async fn keep_all_unsent(&self) -> usize {
-        let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
-        let mut kept = 0;
-        for staged in staged.iter().filter(|staged| staged.is_dirty()) {
-            let Ok(place) = self.place(staged.ino) else { continue };
-            self.keep_unsent(staged, &place).await;
-            kept += 1;
-        }
-        kept
-    }
-
     /// Reads from a staged copy; what is not here yet comes from the vehicle's version.
     pub(super) async fn read_staged(
         &self,
@@ -79,10 +53,19 @@ impl Fs {
         if staged.is_base_outdated() {
             tracing::warn!(path = %place.path, "changed on the vehicle since it was opened here");
         }
-        let saved = self.save(staged, &turn, &place, sending).await;
+        let saved = match self.check_same_vehicle(staged, &place) {
+            Ok(()) => self.save(staged, &turn, &place, sending).await,
+            Err(error) => Err(error),
+        };
         match &saved {
-            Ok(()) => self.note_saved(staged, &turn, &place, sending),
-            Err(error) => tracing::warn!(path = %place.path, %error, "could not save"),
+            Ok(()) => {
+                self.note_saved(staged, &turn, &place, sending);
+                self.settle(staged, &place, sending.length).await;
+            }
+            Err(error) => {
+                tracing::warn!(path = %place.path, %error, "could not save");
+                self.note_failure(staged, error);
+            }
         }
         saved
     }
@@ -101,7 +84,9 @@ impl Fs {
         let place = self.place(staged.ino).ok();
         let is_lost = unsent == Unsent::Keep && staged.is_dirty() && !staged.has_writers();
         if let Some(place) = place.filter(|_| is_lost) {
-            self.keep_unsent(staged, &place).await;
+            self.keep_unsent(staged, &place, State::Failed).await;
+        } else if !staged.has_writers() {
+            self.let_go(staged).await;
         }
         self.drop_staged(staged);
         drop(turn);
@@ -138,7 +123,10 @@ impl Fs {
         self.fetch(staged, turn, 0..sending.length).await?;
         let upload = Upload::new(staged.bytes().clone(), sending.length);
         upload.fill().await?;
-        let started = |operation, _: &RemotePath| upload.set_operation(operation);
+        let started = |operation, far: &RemotePath| {
+            self.note_temporary(staged, far);
+            upload.set_operation(operation);
+        };
         let saving = self.cache.save(
             place.volume,
             &place.path,
@@ -163,30 +151,6 @@ impl Fs {
         state.inodes.set_own_time(staged.ino, OwnTime { mtime, size: sending.length, far });
         state.inodes.content_changed(staged.ino);
         state.name_changed(place);
-    }
-
-    /// Keeps what could not be sent; a state that is kept already is not kept twice.
-    async fn keep_unsent(&self, staged: &Staged, place: &Place) {
-        if staged.is_kept() {
-            return;
-        }
-        let generation = staged.generation();
-        let whole = staged.first_missing(0..staged.length()).is_none();
-        let name = place.path.name();
-        let name = name.as_ref().map_or(&b"file"[..], |name| name.as_bytes());
-        match staged.bytes().keep(name).await {
-            Ok(kept) => {
-                staged.note_kept(generation);
-                tracing::error!(
-                    path = %place.path, kept = %kept.display(), whole,
-                    "not saved on the vehicle; the bytes are kept here"
-                );
-            }
-            Err(error) => tracing::error!(
-                path = %place.path, %error,
-                "not saved on the vehicle, and the bytes could not be kept here either"
-            ),
-        }
     }
 
     fn drop_staged(&self, staged: &Arc<Staged>) {

@@ -1,32 +1,44 @@
-//! Where staged bytes lie: the trait [`Store`], and the local disk. The only file of `fs` that
-//! touches the disk, and it does so on the pool of `blocking`, never on the caller's thread. Must not
-//! know what the bytes are for.
+//! Where staged bytes lie: the trait [`Store`], and the journal on the local disk. What touches the
+//! disk does so on the pool of `blocking`, never on the caller's thread. Must not know what the bytes
+//! are for.
 
-use std::ffi::OsString;
-use std::fs::{DirBuilder, File, OpenOptions};
 use std::future::Future;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use blocking::unblock;
+use parking_lot::Mutex;
+
+use crate::journal::{Durability, Entry, Journal, Meta, PathBytes, State, Vehicle, read_at};
+
+#[cfg(test)]
+mod memory;
+
+#[cfg(test)]
+pub use memory::MemoryStore;
 
 /// An answer of the disk that comes later.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send + 'a>>;
 
+/// A change of what is noted about staged bytes.
+pub type Change<'a> = &'a mut (dyn FnMut(&mut Meta) + Send);
+
 /// A place for staged copies.
 pub trait Store: Send + Sync {
-    /// A new, empty file that disappears when it is dropped.
+    /// A new, empty file. It disappears when it is dropped, unless it was noted that something
+    /// would be lost by that.
     fn create(&self) -> Later<'_, Arc<dyn StagedBytes>>;
+    /// Drops what was left unsent of a file that has been saved now; what may lie on the vehicle
+    /// because of that.
+    fn settle(&self, vehicle: Vehicle, path: PathBytes) -> Later<'_, Vec<PathBytes>>;
+    /// Takes over what an earlier mount of this vehicle promised to send and did not.
+    fn take_pending(&self, vehicle: Vehicle) -> Later<'_, Vec<Arc<dyn StagedBytes>>>;
 }
 
-/// How much of a staged copy is copied at once.
-const COPIED_BYTES: usize = 64 << 10;
-
-/// The bytes of one staged copy.
+/// The bytes of one staged copy, and what is noted about them.
 pub trait StagedBytes: Send + Sync {
     /// The bytes from `offset`: `length` of them, fewer at the end.
     fn read(&self, offset: u64, length: usize) -> Later<'_, Vec<u8>>;
@@ -34,268 +46,233 @@ pub trait StagedBytes: Send + Sync {
     fn write(&self, offset: u64, data: Vec<u8>) -> Later<'_, ()>;
     /// Cuts the file, or lengthens it with zeros.
     fn set_length(&self, length: u64) -> Later<'_, ()>;
-    /// Copies the bytes to where a person finds them, under `name` or one like it; says where.
-    fn keep(&self, name: &[u8]) -> Later<'_, PathBuf>;
+    /// What was noted last.
+    fn noted(&self) -> Meta;
+    /// Changes what is noted; a change that changes nothing costs nothing, except that bytes and
+    /// notes survive a power cut afterwards if that is wanted.
+    fn note(&self, durability: Durability, change: Change<'_>) -> Later<'_, ()>;
+    /// Changes what is to be noted, and leaves the writing to the next [`StagedBytes::note`].
+    fn describe(&self, change: Change<'_>);
+    /// Changes what is noted, and waits for nothing.
+    fn note_soon(&self, change: Change<'_>);
+    /// Where a person finds the bytes.
+    fn place(&self) -> PathBuf;
 }
 
-/// Staged copies as unnamed files on the local disk.
+/// Staged copies as entries of the journal.
 #[derive(Debug, Clone)]
 pub struct DiskStore {
-    staging: PathBuf,
-    unsent: Option<PathBuf>,
+    journal: Journal,
 }
 
 impl DiskStore {
-    /// Stages in the directory `staging`. What could not be sent is kept in the directory `unsent`,
-    /// which is made when it is needed; without it, in a fresh private one beside the staged files.
-    pub fn new(staging: PathBuf, unsent: Option<PathBuf>) -> DiskStore {
-        DiskStore { staging, unsent }
-    }
-
-    /// Stages in `$TMPDIR` or `/var/tmp`; keeps in `$XDG_STATE_HOME/mavftp-mount/unsent`, or
-    /// `~/.local/state/mavftp-mount/unsent`.
-    pub fn from_environment() -> DiskStore {
-        let absolute = |variable: &str| {
-            std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
-        };
-        let state = absolute("XDG_STATE_HOME")
-            .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-        DiskStore {
-            staging: absolute("TMPDIR").unwrap_or_else(|| PathBuf::from("/var/tmp")),
-            unsent: state.map(|state| state.join("mavftp-mount/unsent")),
-        }
+    /// Stages in a journal.
+    pub fn new(journal: Journal) -> DiskStore {
+        DiskStore { journal }
     }
 }
 
 impl Store for DiskStore {
     fn create(&self) -> Later<'_, Arc<dyn StagedBytes>> {
-        let store = self.clone();
+        let journal = self.journal.clone();
         Box::pin(unblock(move || {
-            let file = Arc::new(tempfile::tempfile_in(&store.staging)?);
-            Ok(Arc::new(DiskBytes { file, store }) as Arc<dyn StagedBytes>)
+            let entry = journal.create(Meta::blank())?;
+            Ok(DiskBytes::over(entry))
+        }))
+    }
+
+    fn settle(&self, vehicle: Vehicle, path: PathBytes) -> Later<'_, Vec<PathBytes>> {
+        let journal = self.journal.clone();
+        Box::pin(unblock(move || {
+            let older = |meta: &Meta| meta.path == path && meta.vehicle.is(&vehicle);
+            let mut leftovers = Vec::new();
+            for entry in journal.take_all(older)? {
+                let meta = entry.meta();
+                tracing::info!(id = meta.id, %path, "a newer content was saved; dropping this one");
+                leftovers.extend(meta.leftovers);
+                entry.remove()?;
+            }
+            Ok(leftovers)
+        }))
+    }
+
+    fn take_pending(&self, vehicle: Vehicle) -> Later<'_, Vec<Arc<dyn StagedBytes>>> {
+        let journal = self.journal.clone();
+        Box::pin(unblock(move || {
+            let promised = |meta: &Meta| meta.state == State::Pending && meta.vehicle.is(&vehicle);
+            let taken = journal.take_all(promised)?;
+            Ok(taken.into_iter().map(DiskBytes::over).collect())
         }))
     }
 }
 
+/// An entry, and what is noted about it.
 struct DiskBytes {
-    file: Arc<File>,
-    store: DiskStore,
+    held: Arc<Held>,
+    noting: Arc<Noting>,
+}
+
+/// An entry, which is let go of with the last user of its bytes.
+struct Held(Option<Entry>);
+
+/// What is to be noted. Apart from the entry, whose own notes are locked while the disk writes.
+struct Noting {
+    wanted: Mutex<Meta>,
+    written: Mutex<Meta>,
+}
+
+impl DiskBytes {
+    fn over(entry: Entry) -> Arc<dyn StagedBytes> {
+        let (wanted, written) = (Mutex::new(entry.meta()), Mutex::new(entry.meta()));
+        let noting = Arc::new(Noting { wanted, written });
+        Arc::new(DiskBytes { held: Arc::new(Held(Some(entry))), noting })
+    }
+
+    fn on_the_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Entry) -> io::Result<T> + Send + 'static,
+    ) -> Later<'_, T> {
+        let held = self.held.clone();
+        Box::pin(unblock(move || match &held.0 {
+            Some(entry) => work(entry),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }))
+    }
 }
 
 impl StagedBytes for DiskBytes {
     fn read(&self, offset: u64, length: usize) -> Later<'_, Vec<u8>> {
-        let file = self.file.clone();
-        Box::pin(unblock(move || read_at(&file, offset, length)))
+        self.on_the_disk(move |entry| read_at(entry.data(), offset, length))
     }
 
     fn write(&self, offset: u64, data: Vec<u8>) -> Later<'_, ()> {
-        let file = self.file.clone();
-        Box::pin(unblock(move || file.write_all_at(&data, offset)))
+        self.on_the_disk(move |entry| entry.data().write_all_at(&data, offset))
     }
 
     fn set_length(&self, length: u64) -> Later<'_, ()> {
-        let file = self.file.clone();
-        Box::pin(unblock(move || file.set_len(length)))
+        self.on_the_disk(move |entry| entry.data().set_len(length))
     }
 
-    fn keep(&self, name: &[u8]) -> Later<'_, PathBuf> {
-        let (file, store, name) = (self.file.clone(), self.store.clone(), name.to_vec());
-        Box::pin(unblock(move || {
-            let directory = keeping_place(&store)?;
-            let (kept, path) = create_beside(&directory, &name)?;
-            copy_with_holes(&file, &kept)?;
-            kept.sync_all()?;
-            Ok(path)
-        }))
+    fn noted(&self) -> Meta {
+        self.noting.wanted.lock().clone()
     }
-}
 
-fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+    fn note(&self, durability: Durability, change: Change<'_>) -> Later<'_, ()> {
+        self.describe(change);
+        if durability == Durability::Process && self.noting.is_written() {
+            return Box::pin(std::future::ready(Ok(())));
         }
+        let noting = self.noting.clone();
+        self.on_the_disk(move |entry| noting.write(entry, durability))
     }
-    bytes.truncate(filled);
-    Ok(bytes)
+
+    fn describe(&self, change: Change<'_>) {
+        change(&mut self.noting.wanted.lock());
+    }
+
+    fn note_soon(&self, change: Change<'_>) {
+        self.describe(change);
+        let (held, noting) = (self.held.clone(), self.noting.clone());
+        let writing = move || {
+            let written = held.0.as_ref().map(|entry| noting.write(entry, Durability::Process));
+            if let Some(Err(error)) = written {
+                tracing::warn!(%error, "the journal could not be written");
+            }
+        };
+        unblock(writing).detach();
+    }
+
+    fn place(&self) -> PathBuf {
+        self.held.0.as_ref().map(Entry::place).unwrap_or_default()
+    }
 }
 
-/// Copies a file to an empty one and leaves out what is zeros: what a vehicle says of a size costs no
-/// room on the local disk.
-fn copy_with_holes(from: &File, to: &File) -> io::Result<()> {
-    let mut offset = 0;
-    loop {
-        let piece = read_at(from, offset, COPIED_BYTES)?;
-        if piece.is_empty() {
-            return to.set_len(offset);
+impl Noting {
+    fn is_written(&self) -> bool {
+        *self.wanted.lock() == *self.written.lock()
+    }
+
+    fn write(&self, entry: &Entry, durability: Durability) -> io::Result<()> {
+        // What is wanted by now: of two notes on their way the newer must win.
+        entry.note(durability, |meta| *meta = self.wanted.lock().clone())?;
+        *self.written.lock() = entry.meta();
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    /// An entry that stays is unlocked at once, so that a later save of the same file finds it.
+    fn drop(&mut self) {
+        let Some(entry) = self.0.take() else { return };
+        match entry.state() {
+            State::Failed | State::Partial | State::Interrupted | State::Pending => drop(entry),
+            State::Clean | State::Dirty => {
+                let closing = move || {
+                    if let Err(error) = entry.close() {
+                        tracing::warn!(%error, "a staged copy could not be removed");
+                    }
+                };
+                unblock(closing).detach();
+            }
         }
-        if piece.iter().any(|byte| *byte != 0) {
-            to.write_all_at(&piece, offset)?;
-        }
-        offset += piece.len() as u64;
-    }
-}
-
-/// The recovery directory; readable by nobody else, for the bytes may be a vehicle's secrets.
-fn keeping_place(store: &DiskStore) -> io::Result<PathBuf> {
-    match &store.unsent {
-        Some(directory) => {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            Ok(directory.clone())
-        }
-        None => {
-            let fresh = tempfile::Builder::new()
-                .prefix("mavftp-mount-unsent-")
-                .tempdir_in(&store.staging)?;
-            Ok(fresh.keep())
-        }
-    }
-}
-
-/// A new file whose name begins with `name`. Never an existing one.
-fn create_beside(directory: &Path, name: &[u8]) -> io::Result<(File, PathBuf)> {
-    /// Leaves room for a number within the 255 bytes of a name.
-    const NAME_BYTES: usize = 200;
-    const ATTEMPTS: u32 = 10_000;
-    let stem = &name[..name.len().min(NAME_BYTES)];
-    for attempt in 0..ATTEMPTS {
-        let mut candidate = stem.to_vec();
-        if attempt > 0 {
-            candidate.extend_from_slice(format!(".{attempt}").as_bytes());
-        }
-        let path = directory.join(OsString::from_vec(candidate));
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        match opened {
-            Ok(file) => return Ok((file, path)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "the recovery folder is full of this name"))
-}
-
-/// Names and bytes.
-#[cfg(test)]
-type Kept = Vec<(Vec<u8>, Vec<u8>)>;
-
-/// Staged copies in memory, that answer at once.
-#[cfg(test)]
-#[derive(Default)]
-pub struct MemoryStore {
-    kept: Arc<parking_lot::Mutex<Kept>>,
-}
-
-#[cfg(test)]
-impl MemoryStore {
-    /// What was kept for recovery.
-    pub fn kept(&self) -> Kept {
-        self.kept.lock().clone()
-    }
-}
-
-#[cfg(test)]
-impl Store for MemoryStore {
-    fn create(&self) -> Later<'_, Arc<dyn StagedBytes>> {
-        let bytes = MemoryBytes { bytes: Default::default(), kept: self.kept.clone() };
-        Box::pin(std::future::ready(Ok(Arc::new(bytes) as Arc<dyn StagedBytes>)))
-    }
-}
-
-#[cfg(test)]
-struct MemoryBytes {
-    bytes: parking_lot::Mutex<Vec<u8>>,
-    kept: Arc<parking_lot::Mutex<Kept>>,
-}
-
-#[cfg(test)]
-impl StagedBytes for MemoryBytes {
-    fn read(&self, offset: u64, length: usize) -> Later<'_, Vec<u8>> {
-        let bytes = self.bytes.lock();
-        let start = (offset as usize).min(bytes.len());
-        let end = (start + length).min(bytes.len());
-        Box::pin(std::future::ready(Ok(bytes[start..end].to_vec())))
-    }
-
-    fn write(&self, offset: u64, data: Vec<u8>) -> Later<'_, ()> {
-        let mut bytes = self.bytes.lock();
-        let end = offset as usize + data.len();
-        if bytes.len() < end {
-            bytes.resize(end, 0);
-        }
-        bytes[offset as usize..end].copy_from_slice(&data);
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn set_length(&self, length: u64) -> Later<'_, ()> {
-        self.bytes.lock().resize(length as usize, 0);
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn keep(&self, name: &[u8]) -> Later<'_, PathBuf> {
-        self.kept.lock().push((name.to_vec(), self.bytes.lock().clone()));
-        Box::pin(std::future::ready(Ok(PathBuf::from("memory"))))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use futures_lite::future::block_on;
 
     use super::*;
 
+    fn journal() -> (tempfile::TempDir, Journal) {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal::open(&place.path().join("unsent")).unwrap();
+        (place, journal)
+    }
+
+    fn eventually(what: &str, happened: impl Fn() -> bool) {
+        for _ in 0..500 {
+            if happened() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("{what}");
+    }
+
     #[test]
     fn the_disk_gives_back_what_was_written_with_zeros_between() {
-        let place = tempfile::tempdir().unwrap();
-        let store = DiskStore::new(place.path().to_owned(), None);
+        let (_place, journal) = journal();
+        let store = DiskStore::new(journal);
         let bytes = block_on(store.create()).unwrap();
         block_on(bytes.write(3, b"abc".to_vec())).unwrap();
         block_on(bytes.set_length(8)).unwrap();
         assert_eq!(block_on(bytes.read(0, 100)).unwrap(), b"\0\0\0abc\0\0");
         assert_eq!(block_on(bytes.read(9, 1)).unwrap(), b"");
-        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "the file has no name");
     }
 
     #[test]
-    fn kept_bytes_never_replace_older_ones() {
-        let place = tempfile::tempdir().unwrap();
-        let unsent = place.path().join("state/unsent");
-        let store = DiskStore::new(place.path().to_owned(), Some(unsent.clone()));
-        for content in [b"one", b"two"] {
-            let bytes = block_on(store.create()).unwrap();
-            block_on(bytes.write(0, content.to_vec())).unwrap();
-            block_on(bytes.keep(b"params.txt")).unwrap();
-        }
-        assert_eq!(std::fs::read(unsent.join("params.txt")).unwrap(), b"one");
-        assert_eq!(std::fs::read(unsent.join("params.txt.1")).unwrap(), b"two");
-    }
-
-    #[test]
-    fn kept_holes_take_no_room() {
-        let place = tempfile::tempdir().unwrap();
-        let store = DiskStore::new(place.path().to_owned(), None);
+    fn a_copy_that_nobody_lacks_disappears_with_its_last_user() {
+        let (_place, journal) = journal();
+        let store = DiskStore::new(journal.clone());
         let bytes = block_on(store.create()).unwrap();
-        let length = 64 << 20;
-        block_on(bytes.write(length - 1, b"x".to_vec())).unwrap();
-        let kept = block_on(bytes.keep(b"a")).unwrap().metadata().unwrap();
-        assert_eq!(kept.len(), length);
-        assert!(kept.blocks() < 1024, "{} blocks", kept.blocks());
+        let file = bytes.place();
+        assert!(file.exists());
+        drop(bytes);
+        eventually("the entry is gone", || !file.parent().unwrap().exists());
     }
 
     #[test]
-    fn without_a_recovery_folder_a_private_one_is_made() {
-        let place = tempfile::tempdir().unwrap();
-        let store = DiskStore::new(place.path().to_owned(), None);
+    fn a_copy_that_could_not_be_sent_stays() {
+        let (_place, journal) = journal();
+        let store = DiskStore::new(journal.clone());
         let bytes = block_on(store.create()).unwrap();
-        block_on(bytes.write(0, b"x".to_vec())).unwrap();
-        let kept = block_on(bytes.keep(b"a")).unwrap();
-        assert!(kept.starts_with(place.path()));
-        assert_eq!(std::fs::read(kept).unwrap(), b"x");
+        block_on(bytes.write(0, b"precious".to_vec())).unwrap();
+        let mut fail = |meta: &mut Meta| meta.state = State::Failed;
+        block_on(bytes.note(Durability::Power, &mut fail)).unwrap();
+        let file = bytes.place();
+        drop(bytes);
+        assert_eq!(std::fs::read(file).unwrap(), b"precious");
+        assert_eq!(journal.list().unwrap().len(), 1);
     }
 }

@@ -10,10 +10,10 @@ use crossbeam_channel::{Receiver, select};
 use futures_lite::future::block_on;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::mountpoint;
-use crate::fs::{Fs, FsError};
+use super::{mountpoint, unsent};
+use crate::fs::Fs;
 use crate::fuse::Mounted;
-use crate::remote::RemotePath;
+use crate::journal::Journal;
 
 /// Longest time that changes are sent before a mount ends. A vehicle that takes them slowly gets
 /// what a service manager grants by default before it kills (90 s), less some for the rest.
@@ -56,11 +56,17 @@ pub(super) fn watch_signals() -> io::Result<Signals> {
 
 /// Stays until a signal or an unmount from outside; sends what is to be sent; returns the exit
 /// code.
-pub(super) fn wait(mounted: Mounted, fs: &Arc<Fs>, mountpoint: &Path, signals: &Signals) -> u8 {
+pub(super) fn wait(
+    mounted: Mounted,
+    fs: &Arc<Fs>,
+    journal: &Journal,
+    mountpoint: &Path,
+    signals: &Signals,
+) -> u8 {
     loop {
         select! {
             recv(mounted.ended()) -> _ => {
-                let code = send_changes(fs, signals);
+                let code = send_changes(fs, journal, signals);
                 if let Err(error) = mounted.join() {
                     tracing::warn!(%error, "the mount ended oddly");
                 }
@@ -70,7 +76,7 @@ pub(super) fn wait(mounted: Mounted, fs: &Arc<Fs>, mountpoint: &Path, signals: &
                 Ok(Signal::HangUp) => tracing::debug!("SIGHUP is ignored"),
                 // The signal thread never ends before us; if it did, nobody could stop us.
                 Ok(Signal::Stop) | Err(_) => {
-                    let code = send_changes(fs, signals);
+                    let code = send_changes(fs, journal, signals);
                     unmount(mounted, mountpoint, signals);
                     return code;
                 }
@@ -104,8 +110,15 @@ pub(super) fn unmount(mounted: Mounted, mountpoint: &Path, signals: &Signals) {
     mounted.abandon();
 }
 
-/// Sends every change that a program has not flushed yet; says what could not be sent.
-fn send_changes(fs: &Arc<Fs>, signals: &Signals) -> u8 {
+/// Sends every change that a program has not flushed yet; says what could not be sent, now or before,
+/// and where it is kept.
+fn send_changes(fs: &Arc<Fs>, journal: &Journal, signals: &Signals) -> u8 {
+    let all_sent = finish(fs, signals);
+    if unsent::farewell(journal, fs) == 0 && all_sent { DONE } else { UNSENT }
+}
+
+/// Whether the vehicle has every change that was left.
+fn finish(fs: &Arc<Fs>, signals: &Signals) -> bool {
     let (sender, finished) = crossbeam_channel::bounded(1);
     let hurried = fs.clone();
     let fs = fs.clone();
@@ -115,12 +128,12 @@ fn send_changes(fs: &Arc<Fs>, signals: &Signals) -> u8 {
     };
     if let Err(error) = thread::Builder::new().name("finish".into()).spawn(work) {
         tracing::error!(%error, "changes that were not flushed are lost");
-        return UNSENT;
+        return false;
     }
     let limit = crossbeam_channel::after(SENDING_MAX);
     loop {
         select! {
-            recv(finished) -> unsent => return report(&unsent.unwrap_or_default()),
+            recv(finished) -> failed => return failed.is_ok_and(|failed| failed.is_empty()),
             recv(limit) -> _ => return give_up(&hurried, "sending the last changes took too long"),
             recv(signals) -> signal => match signal {
                 Ok(Signal::HangUp) => {}
@@ -130,15 +143,7 @@ fn send_changes(fs: &Arc<Fs>, signals: &Signals) -> u8 {
     }
 }
 
-fn report(unsent: &[(RemotePath, FsError)]) -> u8 {
-    for (path, error) in unsent {
-        // Why, and where the bytes are, has been said already.
-        tracing::debug!(%path, %error, "the last changes of this file were not sent");
-    }
-    if unsent.is_empty() { DONE } else { UNSENT }
-}
-
-fn give_up(fs: &Fs, reason: &str) -> u8 {
-    tracing::error!("{reason}; what was not sent is kept here:");
-    if block_on(fs.keep_all_unsent()) == 0 { DONE } else { UNSENT }
+fn give_up(fs: &Fs, reason: &str) -> bool {
+    tracing::error!("{reason}; what was not sent is kept here");
+    block_on(fs.keep_all_unsent()) == 0
 }

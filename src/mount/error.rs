@@ -80,6 +80,11 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// There is no place for what is not sent yet.
+    #[error(
+        "cannot keep changes until they are sent: {0}; set XDG_STATE_HOME to a folder of yours"
+    )]
+    Journal(io::Error),
     /// The process cannot go to the background, or cannot take signals.
     #[error("cannot start: {0}; -f stays in the foreground")]
     Daemon(io::Error),
@@ -116,6 +121,7 @@ impl Error {
             | Error::Refused { .. }
             | Error::NoAnswer(_)
             | Error::LogFile { .. }
+            | Error::Journal(_)
             | Error::Daemon(_) => 1,
         }
     }

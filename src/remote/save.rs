@@ -263,6 +263,27 @@ pub async fn replace(
     }
 }
 
+/// Removes an unfinished upload, if it is there. Whether it is, its own size tells: listing a folder
+/// for that may take long.
+pub async fn remove_temporary(
+    remote: &Arc<dyn Remote>,
+    path: &RemotePath,
+    patience: Duration,
+) -> Result<(), Error> {
+    let size = Op::Size { path: path.clone() };
+    match ask(remote, size, Class::Metadata, patience).await {
+        // A server without sizes may have it.
+        Ok(_) | Err(Error::Unsupported) => {}
+        Err(Error::NotFound) => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    let removal = Op::Remove { path: path.clone() };
+    match ask(remote, removal, Class::Metadata, patience).await {
+        Ok(_) | Err(Error::NotFound) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 pub(super) fn temporary_beside(target: &RemotePath) -> Option<RemotePath> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -172,7 +172,7 @@ fn a_large_file_is_sent_through_a_small_window() {
 #[test]
 fn staged_copies_on_the_disk_are_sent_like_those_in_memory() {
     let place = tempfile::tempdir().unwrap();
-    let disk = crate::fs::DiskStore::new(place.path().to_owned(), None);
+    let disk = crate::fs::DiskStore::new(crate::journal::Journal::open(place.path()).unwrap());
     let world = World::over([("/a", &[5; 9000][..])], FsOptions::default(), Arc::new(disk));
     let handle = world.open("/a", RDWR);
     world.write(handle, 4000, &[6; 300_000]);

@@ -1,0 +1,195 @@
+//! The verbs, their arguments and their help.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{FarArguments, LogArguments, UploadArguments};
+use crate::cli::values;
+use crate::serve;
+
+const PLACES: &str = "\
+SOURCE is an address such as udp:14550; mavftp-mount --help shows all kinds.
+#/PATH names a place there; quote it where the shell would not leave it alone.";
+
+const LS_HELP: &str = "\
+Examples:
+  mavftp-mount ls udp:14550
+  mavftp-mount ls -l 'udp:14550#/fs/microsd/log'";
+
+const CAT_HELP: &str = "\
+Example:
+  mavftp-mount cat udp:14550#/etc/config.txt | less";
+
+const GET_HELP: &str = "\
+The file appears under its name once every byte is there.
+
+Examples:
+  mavftp-mount get udp:14550#/log.ulg
+  mavftp-mount get udp:14550#/log.ulg /tmp/";
+
+const PUT_HELP: &str = "\
+A file that is there keeps its old content until every byte has arrived.
+
+Examples:
+  mavftp-mount put hello.lua udp:14550#/APM/scripts/
+  mavftp-mount put new.txt udp:14550#/etc/config.txt";
+
+const SERVE_HELP: &str = "\
+ENDPOINT is an address such as udp:14550; mavftp-mount --help shows all kinds.
+
+Examples:
+  mavftp-mount serve udpout:localhost:14550 card   towards a ground station
+  mavftp-mount serve udp:14560 card --writable     wait for clients";
+
+const UNSENT_HELP: &str = "\
+Nothing here is sent by itself, except what --write-back async promised to
+send. --send refuses what belongs to another vehicle, what is not complete,
+and what would replace a file that has changed since; --force sends it.
+
+Examples:
+  mavftp-mount unsent
+  mavftp-mount unsent --send udp:14550
+  mavftp-mount unsent --export rescued 3f9a2c1e
+  mavftp-mount unsent --discard 3f9a2c1e
+
+Exit codes: 0 nothing is left, 6 something is, others as mavftp-mount --help.";
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Verb {
+    /// Be a MAVLink FTP server for a directory
+    #[command(
+        override_usage = "mavftp-mount serve [OPTIONS] ENDPOINT DIRECTORY", after_help = SERVE_HELP
+    )]
+    Serve {
+        /// Where ground stations are, or will come from
+        #[arg(value_name = "ENDPOINT")]
+        endpoint: OsString,
+        /// What is served; nothing outside of it can be reached
+        #[arg(value_name = "DIRECTORY")]
+        directory: PathBuf,
+        /// Let clients change files
+        #[arg(long)]
+        writable: bool,
+        /// Our MAVLink system id
+        #[arg(
+            long, value_name = "ID", default_value_t = serve::SYSTEM_ID,
+            value_parser = values::id
+        )]
+        system_id: u8,
+        /// Our MAVLink component id; 1 is what clients ask that know only autopilots
+        #[arg(
+            long, value_name = "ID", default_value_t = serve::COMPONENT_ID,
+            value_parser = values::id
+        )]
+        component_id: u8,
+        #[command(flatten)]
+        log: LogArguments,
+    },
+    /// List a directory, one name per line
+    #[command(
+        override_usage = "mavftp-mount ls [OPTIONS] SOURCE[#/PATH]", after_help = help_of(LS_HELP)
+    )]
+    Ls {
+        /// A vehicle or server, and perhaps a place there
+        #[arg(value_name = "SOURCE[#/PATH]")]
+        place: OsString,
+        /// Kind, size and time (UTC) as well
+        #[arg(short, long)]
+        long: bool,
+        #[command(flatten)]
+        far: FarArguments,
+        #[command(flatten)]
+        log: LogArguments,
+    },
+    /// Print a file
+    #[command(
+        override_usage = "mavftp-mount cat [OPTIONS] SOURCE#/PATH",
+        after_help = help_of(CAT_HELP)
+    )]
+    Cat {
+        /// A vehicle or server, and the file there
+        #[arg(value_name = "SOURCE#/PATH")]
+        place: OsString,
+        #[command(flatten)]
+        far: FarArguments,
+        #[command(flatten)]
+        log: LogArguments,
+    },
+    /// Copy a file from the vehicle
+    #[command(
+        override_usage = "mavftp-mount get [OPTIONS] SOURCE#/PATH [LOCAL]",
+        after_help = help_of(GET_HELP)
+    )]
+    Get {
+        /// A vehicle or server, and the file there
+        #[arg(value_name = "SOURCE#/PATH")]
+        place: OsString,
+        /// Local name or directory; default: the same name here
+        #[arg(value_name = "LOCAL")]
+        local: Option<PathBuf>,
+        #[command(flatten)]
+        far: FarArguments,
+        #[command(flatten)]
+        log: LogArguments,
+    },
+    /// Copy a file to the vehicle
+    #[command(
+        override_usage = "mavftp-mount put [OPTIONS] LOCAL SOURCE[#/PATH]",
+        after_help = help_of(PUT_HELP)
+    )]
+    Put {
+        /// The local file
+        #[arg(value_name = "LOCAL")]
+        local: PathBuf,
+        /// A vehicle or server, and a name or directory there
+        #[arg(value_name = "SOURCE[#/PATH]")]
+        place: OsString,
+        #[command(flatten)]
+        upload: UploadArguments,
+        #[command(flatten)]
+        far: FarArguments,
+        #[command(flatten)]
+        log: LogArguments,
+    },
+    /// What could not be sent to a vehicle: list, send, save or drop it
+    #[command(
+        override_usage = "mavftp-mount unsent [OPTIONS] [ID]…\n       \
+                          mavftp-mount unsent --send SOURCE [OPTIONS] [ID]…\n       \
+                          mavftp-mount unsent --export DIR [ID]…\n       \
+                          mavftp-mount unsent --discard [ID]…",
+        after_help = UNSENT_HELP
+    )]
+    Unsent {
+        /// Only these, as the list names them [default: all]
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// Send to this vehicle or server what belongs to it
+        #[arg(long, value_name = "SOURCE", conflicts_with_all = ["export", "discard", "json"])]
+        send: Option<OsString>,
+        /// Copy the bytes into this directory
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["discard", "json"])]
+        export: Option<PathBuf>,
+        /// Drop them for good
+        #[arg(long, conflicts_with = "json")]
+        discard: bool,
+        /// Send also what is refused otherwise
+        #[arg(long, requires = "send")]
+        force: bool,
+        /// List for programs
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        upload: UploadArguments,
+        #[command(flatten)]
+        far: FarArguments,
+        #[command(flatten)]
+        log: LogArguments,
+    },
+}
+
+/// The end of a verb's help.
+fn help_of(verb: &str) -> String {
+    format!("{PLACES}\n\n{verb}")
+}
