@@ -112,7 +112,10 @@ impl Fs {
     /// Remembers why a copy could not be sent, for when it is kept.
     pub(super) fn note_failure(&self, staged: &Staged, error: &FsError) {
         let reason = error.to_string();
-        staged.bytes().describe(&mut |meta| meta.reason = reason.clone());
+        staged.bytes().describe(&mut |meta| {
+            meta.reason.clone_from(&reason);
+            meta.current = None;
+        });
     }
 
     /// Remembers a name on the vehicle that is to be removed should this process die. Does not wait
@@ -126,6 +129,7 @@ impl Fs {
             if !meta.leftovers.contains(&name) {
                 meta.leftovers.push(name.clone());
             }
+            meta.current = Some(name.clone());
         };
         staged.bytes().note_soon(&mut add);
     }
@@ -136,10 +140,8 @@ impl Fs {
         let mut saved = |meta: &mut Meta| {
             meta.before = Before::File { size: length, mtime: None };
             meta.reason.clear();
-            // The last one has become the file; an empty file needed none.
-            if length > 0 {
-                meta.leftovers.pop();
-            }
+            let file = meta.current.take();
+            meta.leftovers.retain(|left| Some(left) != file.as_ref());
         };
         staged.bytes().describe(&mut saved);
         if let Err(error) = self.write_down(staged).await {
