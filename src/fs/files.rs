@@ -134,7 +134,7 @@ impl Fs {
     pub async fn flush(&self, handle: Handle) -> Result<(), FsError> {
         let (open, staged) = self.open_file(handle)?;
         match staged {
-            Some(staged) if open.access.changes() => self.save_if_dirty(&staged).await,
+            Some(staged) if open.access.changes() => self.save_or_promise(&staged).await,
             Some(_) | None => Ok(()),
         }
     }

@@ -14,11 +14,15 @@ use crate::remote::{Entry, RemotePath};
 
 impl Fs {
     /// Sends every staged copy that the vehicle lacks; for the unmount. What could not be sent is
-    /// kept on the local disk, and returned with the reason.
+    /// kept on the local disk, and returned with the reason; what was promised to be sent stays so.
     pub async fn finish(&self) -> Vec<(RemotePath, FsError)> {
         let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
         let mut failed = Vec::new();
         for staged in staged {
+            if self.is_promised(&staged) {
+                self.try_promise(&staged).await;
+                continue;
+            }
             let Err(error) = self.save_if_dirty(&staged).await else { continue };
             let Ok(place) = self.place(staged.ino) else { continue };
             self.keep_unsent(&staged, &place, State::Failed).await;
@@ -89,6 +93,14 @@ impl Fs {
             if let Err(error) = self.write_down(&staged).await {
                 tracing::warn!(path = %place.path, %error, "the journal has the old name");
             }
+            self.drop_nameless(&staged);
+        }
+    }
+
+    /// Drops a copy that has neither a name nor somebody who writes it: one that waited to be sent.
+    pub(super) fn drop_nameless(&self, staged: &Arc<Staged>) {
+        if self.place(staged.ino).is_err() && !staged.has_writers() {
+            self.state.lock().staged.remove(&staged.ino);
         }
     }
 
@@ -192,7 +204,7 @@ impl Fs {
     }
 
     /// Nobody misses a copy any more: the next start shall not take it for lost.
-    pub(super) async fn let_go(&self, staged: &Staged) {
+    pub(super) async fn note_dropped(&self, staged: &Staged) {
         if staged.is_kept() {
             return;
         }
@@ -204,8 +216,12 @@ impl Fs {
 
     /// Which vehicle or server the mount's root is on now.
     pub fn far_side(&self) -> Vehicle {
-        let root = self.state.lock().inodes.place(Ino::ROOT).map(|place| place.volume);
-        self.vehicle(root.unwrap_or(VolumeId(0)))
+        self.vehicle(self.root().volume)
+    }
+
+    pub(super) fn root(&self) -> Place {
+        let root = self.state.lock().inodes.place(Ino::ROOT).cloned();
+        root.unwrap_or(Place { volume: VolumeId(0), path: RemotePath::root() })
     }
 
     /// Which vehicle answers now.
@@ -248,15 +264,16 @@ async fn remove_leftovers(
 }
 
 /// How much of a file is staged.
-struct Extent {
+pub(super) struct Extent {
     length: u64,
     mtime: i64,
-    whole: bool,
+    /// All of it.
+    pub(super) whole: bool,
     tail: Option<u64>,
 }
 
 impl Extent {
-    fn of(staged: &Staged) -> Extent {
+    pub(super) fn of(staged: &Staged) -> Extent {
         let (length, mtime) = (staged.length(), staged.mtime());
         let missing = staged.first_missing(0..length).map(|missing| missing.range);
         let tail = missing
@@ -266,7 +283,7 @@ impl Extent {
     }
 
     /// The length and time of whole bytes are the disk's: they change with every write.
-    fn note(&self, meta: &mut Meta) {
+    pub(super) fn note(&self, meta: &mut Meta) {
         (meta.whole, meta.tail) = (self.whole, self.tail);
         if !self.whole || meta.state != State::Dirty {
             (meta.length, meta.mtime) = (self.length, self.mtime);

@@ -14,6 +14,7 @@ mod intervals;
 mod keeping;
 mod moving;
 mod names;
+mod promises;
 mod rename;
 mod resize;
 mod saving;
@@ -48,6 +49,7 @@ pub use staging::{DiskStore, Later, StagedBytes, Store};
 use handles::Handles;
 use inodes::{Inodes, Place, Standing};
 use moving::Moves;
+use promises::Promises;
 use staged::Staged;
 
 /// The default of [`FsOptions::max_edit_bytes`].
@@ -132,6 +134,7 @@ pub struct Fs {
     cache: Arc<Cache>,
     store: Arc<dyn Store>,
     background: Arc<dyn Background>,
+    promises: Promises,
     options: FsOptions,
     wall_clock: WallClock,
     state: Mutex<State>,
@@ -172,7 +175,8 @@ impl Fs {
             moves: Moves::default(),
         };
         let (state, rested) = (Mutex::new(state), Event::new());
-        Arc::new(Fs { cache, store, background, options, wall_clock, state, rested })
+        let promises = Promises::default();
+        Arc::new(Fs { cache, store, background, promises, options, wall_clock, state, rested })
     }
 
     fn now(&self) -> i64 {

@@ -1,5 +1,7 @@
 //! Directories made and removed, files removed.
 
+use std::sync::Arc;
+
 use super::attributes::Attr;
 use super::inodes::{FarTime, Ino, OwnTime, Place};
 use super::staged::Staged;
@@ -78,7 +80,7 @@ impl Fs {
         }
     }
 
-    async fn remove_staged(&self, staged: &Staged) -> Result<(), FsError> {
+    async fn remove_staged(&self, staged: &Arc<Staged>) -> Result<(), FsError> {
         // An upload under way would bring the name back.
         let _turn = staged.take_turn().await;
         let place = self.place(staged.ino)?;
@@ -89,7 +91,9 @@ impl Fs {
             }
         }
         self.note_removed(&place, None);
-        self.write_down(staged).await
+        let noted = self.write_down(staged).await;
+        self.drop_nameless(staged);
+        noted
     }
 
     fn note_removed(&self, place: &Place, last: Option<Entry>) {

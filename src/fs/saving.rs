@@ -76,17 +76,22 @@ impl Fs {
             return;
         }
         // A page of a shared mapping can be written back after the last flush.
-        if unsent == Unsent::Keep && staged.is_untried() {
+        if unsent == Unsent::Keep && staged.is_untried() && !self.is_promised(staged) {
             // The error is logged, and what it means for the bytes follows.
             let _ = self.save_if_dirty(staged).await;
         }
         let turn = staged.take_turn().await;
         let place = self.place(staged.ino).ok();
+        if place.is_some() && self.is_promised(staged) {
+            // Nobody may look at it until it is sent, and its number must stay until then.
+            self.state.lock().inodes.use_once(staged.ino);
+            return;
+        }
         let is_lost = unsent == Unsent::Keep && staged.is_dirty() && !staged.has_writers();
         if let Some(place) = place.filter(|_| is_lost) {
             self.keep_unsent(staged, &place, State::Failed).await;
         } else if !staged.has_writers() {
-            self.let_go(staged).await;
+            self.note_dropped(staged).await;
         }
         self.drop_staged(staged);
         drop(turn);
@@ -153,7 +158,7 @@ impl Fs {
         state.name_changed(place);
     }
 
-    fn drop_staged(&self, staged: &Arc<Staged>) {
+    pub(super) fn drop_staged(&self, staged: &Arc<Staged>) {
         let mut state = self.state.lock();
         let is_this = |held: &Arc<Staged>| Arc::ptr_eq(held, staged);
         // It may have been opened again in the meantime.

@@ -92,6 +92,22 @@ impl Staged {
         Staged::with(ino, bytes, Content::new(Some(base), mtime))
     }
 
+    /// A whole file of this length and modification time that an earlier mount did not send, with
+    /// no writer.
+    pub fn restored(
+        ino: Ino,
+        bytes: Arc<dyn StagedBytes>,
+        (length, mtime): (u64, i64),
+        on_vehicle: bool,
+    ) -> Staged {
+        let mut content = Content::new(None, mtime);
+        content.here.insert(0..length);
+        (content.length, content.on_vehicle, content.writers) = (length, on_vehicle, 0);
+        content.tried = content.generation;
+        content.kept = Some(content.generation);
+        Staged::with(ino, bytes, content)
+    }
+
     fn with(ino: Ino, bytes: Arc<dyn StagedBytes>, content: Content) -> Staged {
         Staged { ino, bytes, turn: Arc::default(), content: Mutex::new(content) }
     }

@@ -18,6 +18,7 @@ use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Sour
 
 mod crowd;
 mod directories;
+mod journal;
 mod names;
 mod reading;
 mod recovery;
@@ -72,7 +73,7 @@ impl World {
         let disk_waits = AtomicU32::new(0);
         let wall = time.clone();
         let wall = Box::new(move || wall.load(Ordering::Relaxed));
-        let background = Arc::new(Tasks::default());
+        let background = Arc::new(Tasks { work: Mutex::default(), time: time.clone() });
         let fs = Fs::new(cache, volume, store, background.clone(), options, wall);
         World { remote, store: Arc::default(), fs, background, wire, time, disk_waits }
     }
@@ -229,25 +230,36 @@ pub fn errno<T: std::fmt::Debug>(result: Result<T, FsError>) -> i32 {
 }
 
 /// Work in the background, polled when the world is stepped.
-#[derive(Default)]
-struct Tasks(Mutex<Vec<Work>>);
+struct Tasks {
+    work: Mutex<Vec<Work>>,
+    time: Arc<AtomicI64>,
+}
 
 impl Tasks {
     /// Lets all of it go on; true when some of it ended.
     fn step(&self) -> bool {
         // Work may begin more work.
-        let mut all = std::mem::take(&mut *self.0.lock());
+        let mut all = std::mem::take(&mut *self.work.lock());
         let before = all.len();
         all.retain_mut(|work| poll(work).is_none());
         let ended = all.len() < before;
-        self.0.lock().append(&mut all);
+        self.work.lock().append(&mut all);
         ended
     }
 }
 
 impl Background for Tasks {
     fn spawn(&self, work: Work) {
-        self.0.lock().push(work);
+        self.work.lock().push(work);
+    }
+
+    fn pause(&self, time: Duration) -> Work {
+        let (clock, end) =
+            (self.time.clone(), self.time.load(Ordering::Relaxed) + time.as_secs() as i64);
+        Box::pin(std::future::poll_fn(move |_| match clock.load(Ordering::Relaxed) >= end {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }))
     }
 }
 
