@@ -138,9 +138,7 @@ fn a_file_that_was_being_written_when_we_were_killed_is_rescued() {
     open.write_all(b"not yet closed").unwrap();
     let mut edited = File::options().write(true).open(stage.near("there")).unwrap();
     edited.write_all(b"B").unwrap();
-    let (code, printed) = stage.unsent(&[]);
-    assert!(code == REMAINS && printed.contains("open, in use"), "{printed}");
-
+    // Another process would close its copies of the descriptors, which sends the files.
     stage.mounted.as_mut().unwrap().program().kill();
     let (code, printed) = stage.unsent(&[]);
     assert_eq!(code, REMAINS);
