@@ -18,7 +18,6 @@ pub trait Background: Send + Sync {
 
 impl Fs {
     /// Does work beside the requests, on a filesystem that stays as long as the work.
-    #[allow(dead_code)]
     pub(super) fn in_background<W>(self: &Arc<Fs>, work: impl FnOnce(Arc<Fs>) -> W)
     where
         W: Future<Output = ()> + Send + 'static,

@@ -1,5 +1,7 @@
 //! Directories made and removed, files removed.
 
+use std::sync::Arc;
+
 use super::attributes::Attr;
 use super::inodes::{FarTime, Ino, OwnTime, Place};
 use super::staged::Staged;
@@ -78,9 +80,10 @@ impl Fs {
         }
     }
 
-    async fn remove_staged(&self, staged: &Staged) -> Result<(), FsError> {
+    async fn remove_staged(&self, staged: &Arc<Staged>) -> Result<(), FsError> {
         // An upload under way would bring the name back.
         let _turn = staged.take_turn().await;
+        self.end_streaming(staged).await;
         let place = self.place(staged.ino)?;
         if staged.is_on_vehicle() {
             match self.cache.remove(place.volume, &place.path).await {
@@ -89,6 +92,9 @@ impl Fs {
             }
         }
         self.note_removed(&place, None);
+        if !staged.has_writers() {
+            self.let_go(staged);
+        }
         Ok(())
     }
 
