@@ -32,7 +32,15 @@ pub(super) fn store(
     let pulled: Arc<dyn Source> = source.clone();
     let work = move || {
         let observer = Arc::new(Acknowledged(sender));
-        block_on(save::save(remote, (path, policy), Some(length), pulled, patience, observer, &|_, _| {}))
+        block_on(save::save(
+            remote,
+            (path, policy),
+            Some(length),
+            pulled,
+            patience,
+            observer,
+            &|_, _| {},
+        ))
     };
     let result = thread::scope(|scope| {
         let upload = thread::Builder::new().name("upload".into()).spawn_scoped(scope, work)?;

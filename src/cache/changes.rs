@@ -245,13 +245,7 @@ impl Known {
         }
     }
 
-    pub(super) fn saved(
-        &mut self,
-        volume: VolumeId,
-        path: &RemotePath,
-        size: u64,
-        mtime: i64,
-    ) {
+    pub(super) fn saved(&mut self, volume: VolumeId, path: &RemotePath, size: u64, mtime: i64) {
         let now = self.now;
         let seen = Seen { size, mtime: Some(mtime) };
         let id = self.files.at_or_insert(volume, path, seen, now);

@@ -65,12 +65,7 @@ impl Fs {
         }
     }
 
-    async fn set_length(
-        &self,
-        staged: &Staged,
-        turn: &Holding,
-        size: u64,
-    ) -> Result<(), FsError> {
+    async fn set_length(&self, staged: &Staged, turn: &Holding, size: u64) -> Result<(), FsError> {
         if staged.length() == size {
             return Ok(());
         }

@@ -14,7 +14,9 @@ use super::staging::{MemoryStore, Store};
 use super::{Background, Closing, Fs, FsError, FsOptions, Handle, Ino, Work};
 use crate::cache::{Cache, Clock, Options};
 use crate::remote::memory::{Bytes, MemoryRemote};
-use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status, WriteMode};
+use crate::remote::{
+    Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status, WriteMode,
+};
 
 mod crowd;
 mod directories;
@@ -345,8 +347,16 @@ impl Remote for Wire {
         };
         let source = source.clone();
         let begins_again_at = if id.0.is_multiple_of(3) { 1500 } else { usize::MAX };
-        let pulling =
-            Pulling { id, op, source, sink, from, bytes: vec![0; from], hungry: false, begins_again_at };
+        let pulling = Pulling {
+            id,
+            op,
+            source,
+            sink,
+            from,
+            bytes: vec![0; from],
+            hungry: false,
+            begins_again_at,
+        };
         self.uploads.lock().push_back(pulling);
     }
     fn raise(&self, id: OpId, class: Class) {

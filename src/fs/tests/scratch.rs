@@ -52,7 +52,10 @@ fn a_scratch_file_with_another_name_is_sent_before_the_rename_returns() {
         world.rename("/#a#", "/a").unwrap();
         assert_eq!(world.remote.content("/a").unwrap(), b"new content");
         assert_eq!(world.remote.names("/"), ["a"]);
-        assert_eq!((world.names("/"), world.content("/a")), (vec!["a".into()], b"new content".into()));
+        assert_eq!(
+            (world.names("/"), world.content("/a")),
+            (vec!["a".into()], b"new content".into())
+        );
         if open {
             world.write(handle, 11, b", more");
             world.close(handle);

@@ -154,7 +154,12 @@ impl Client {
                 if append.is_some() && !self.traits.keeps_content {
                     return Err(Error::Unsupported);
                 }
-                Kind::Write(Upload { job, append: append.is_some(), begun: false, idle_since: None })
+                Kind::Write(Upload {
+                    job,
+                    append: append.is_some(),
+                    begun: false,
+                    idle_since: None,
+                })
             }
             Op::Remove { path } => simple(SimpleOp::Remove(fit(path)?)),
             Op::MakeDirectory { path } => simple(SimpleOp::MakeDirectory(fit(path)?)),
