@@ -8,7 +8,9 @@ use std::time::Duration;
 
 mod support;
 
-use support::mounted::{MOUNT_TIME, Mounted, Server, UNMOUNT_TIME, Vehicle, free_port};
+use support::mounted::{
+    LINK_TIMEOUT, MOUNT_TIME, Mounted, Server, UNMOUNT_TIME, Vehicle, free_port,
+};
 use support::program::{eventually, our_program_keeping};
 
 /// Exit codes of the command line contract.
@@ -222,4 +224,59 @@ fn json_names_what_is_unsent_and_garbage_is_left_alone() {
     assert!(printed.contains("\"path\":\"/new\"") && printed.contains("unreadable"), "{printed}");
     assert_eq!(stage.unsent(&["--discard"]).0, REMAINS);
     assert_eq!(fs::read(garbled.join("data")).unwrap(), b"?");
+}
+
+#[test]
+fn an_asynchronous_close_outlives_a_lost_link_and_our_own_end() {
+    const ASYNC: [&str; 2] = ["--write-back", "async"];
+    let mut stage = Stage::new(&[], |_| ());
+    stage.unmount();
+    stage.mount(&ASYNC);
+    fs::write(stage.near("second"), b"soon there").unwrap();
+    eventually("it is sent", MOUNT_TIME, || stage.far("second").exists());
+    stage.vehicle.kill();
+    std::thread::sleep(LINK_TIMEOUT + Duration::from_secs(1));
+    fs::write(stage.near("later"), b"promised").unwrap();
+    assert_eq!(fs::read(stage.near("later")).unwrap(), b"promised");
+    let (code, printed) = stage.unsent(&[]);
+    assert!(code == REMAINS && printed.contains("pending, in use"), "{printed}");
+
+    stage.mounted.as_mut().unwrap().program().kill();
+    stage.mounted = None;
+    assert!(stage.unsent(&[]).1.contains("pending"));
+    stage.restart_vehicle();
+    stage.mount(&ASYNC);
+    assert_eq!(fs::read(stage.near("later")).unwrap(), b"promised");
+    eventually("the promise is kept", MOUNT_TIME, || {
+        fs::read(stage.far("later")).is_ok_and(|bytes| bytes == b"promised")
+    });
+    eventually("nothing is left", MOUNT_TIME, || stage.unsent(&[]).0 == DONE);
+    assert_eq!(stage.unmount(), DONE);
+}
+
+#[test]
+fn an_upload_that_died_with_us_leaves_nothing_on_the_vehicle_after_the_next_mount() {
+    let slow = ["--rate-limit", "20k"];
+    let mut stage = Stage::new(&slow, |_| ());
+    let near = stage.near("large");
+    let writer = std::thread::spawn(move || fs::write(near, vec![7; 400_000]));
+    let unfinished = |stage: &Stage| {
+        let names = fs::read_dir(stage.served.path()).unwrap();
+        names.filter(|name| hidden(name.as_ref().unwrap())).count()
+    };
+    eventually("an upload is under way", MOUNT_TIME, || unfinished(&stage) == 1);
+    // The name is noted beside the upload, not before it.
+    std::thread::sleep(Duration::from_millis(500));
+    stage.mounted.as_mut().unwrap().program().kill();
+    assert!(writer.join().unwrap().is_err());
+    stage.mounted = None;
+    assert!(!stage.far("large").exists());
+    assert!(stage.unsent(&[]).1.contains("interrupted"));
+    stage.mount(&[]);
+    eventually("it is removed", MOUNT_TIME, || unfinished(&stage) == 0);
+    assert!(stage.unsent(&[]).1.contains("interrupted"), "the bytes are still here");
+}
+
+fn hidden(name: &fs::DirEntry) -> bool {
+    name.file_name().to_string_lossy().starts_with(".mavftp-")
 }

@@ -21,6 +21,7 @@ mod read;
 mod read_ahead;
 mod reading;
 mod record;
+mod saving;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use known::{Known, Shared};
 
 pub use listings::Listing;
 pub use read::OpenFile;
+pub use saving::Saving;
 
 /// What [`Cache::entry`] calls the root, which has no name.
 const ROOT_NAME: &[u8] = b"root";
@@ -112,6 +114,7 @@ impl Cache {
                 epoch: 0,
                 path_bytes_max: 0,
                 appends: false,
+                streams: false,
                 label: "no such volume".into(),
                 identity: None,
                 armed: false,

@@ -19,13 +19,17 @@ impl Fs {
         let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
         let mut failed = Vec::new();
         for staged in staged {
+            if staged.is_local() {
+                tracing::debug!(ino = staged.ino.0, "an editor's scratch file is dropped");
+                continue;
+            }
             if self.is_promised(&staged) {
                 self.try_promise(&staged).await;
                 continue;
             }
             let Err(error) = self.save_if_dirty(&staged).await else { continue };
             let Ok(place) = self.place(staged.ino) else { continue };
-            self.keep_unsent(&staged, &place, State::Failed).await;
+            self.keep_unsent(&staged, &place).await;
             failed.push((place.path, error));
         }
         failed
@@ -36,9 +40,9 @@ impl Fs {
     pub async fn keep_all_unsent(&self) -> usize {
         let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
         let mut kept = 0;
-        for staged in staged.iter().filter(|staged| staged.is_dirty()) {
+        for staged in staged.iter().filter(|staged| staged.is_dirty() && !staged.is_local()) {
             let Ok(place) = self.place(staged.ino) else { continue };
-            self.keep_unsent(staged, &place, State::Failed).await;
+            self.keep_unsent(staged, &place).await;
             kept += 1;
         }
         kept
@@ -65,7 +69,8 @@ impl Fs {
     /// name or what is there of it. Costs nothing when it is known already.
     pub(super) async fn write_down(&self, staged: &Staged) -> Result<(), FsError> {
         let place = self.place(staged.ino).ok();
-        let (now, kept, dirty) = (self.now(), staged.is_kept(), staged.is_dirty());
+        let (now, kept, dirty) =
+            (self.now(), staged.is_kept(), staged.is_dirty() && !staged.is_local());
         let extent = Extent::of(staged);
         let place = place.map(|place| (self.far_path(&place), self.vehicle(place.volume)));
         let mut change = |meta: &mut Meta| {
@@ -106,7 +111,6 @@ impl Fs {
 
     /// Brings bytes and notes to where a power cut does not reach them: before something is sent
     /// that leaves the vehicle with half a file if it is cut.
-    #[allow(dead_code)]
     pub(super) async fn secure(&self, staged: &Staged) -> Result<(), FsError> {
         self.write_down(staged).await?;
         Ok(staged.bytes().note(Durability::Power, &mut |_| {}).await?)
@@ -132,7 +136,7 @@ impl Fs {
 
     /// Remembers a name on the vehicle that is to be removed should this process die. Does not wait
     /// for the disk: the vehicle hears of the name later than the disk does.
-    pub(super) fn note_temporary(&self, staged: &Staged, far: &RemotePath) {
+    pub(super) fn note_temporary(&self, bytes: &Arc<dyn StagedBytes>, far: &RemotePath) {
         if !far.name().is_some_and(|name| is_temporary(&name)) {
             return;
         }
@@ -143,7 +147,7 @@ impl Fs {
             }
             meta.current = Some(name.clone());
         };
-        staged.bytes().note_soon(&mut add);
+        bytes.note_soon(&mut add);
     }
 
     /// The vehicle has all of a file: what was left of it before is dropped, here and there.
@@ -173,11 +177,12 @@ impl Fs {
     }
 
     /// Keeps what could not be sent; a state that is kept already is not kept twice.
-    pub(super) async fn keep_unsent(&self, staged: &Staged, place: &Place, state: State) {
+    pub(super) async fn keep_unsent(&self, staged: &Staged, place: &Place) {
         if staged.is_kept() {
             return;
         }
         let generation = staged.generation();
+        let state = if staged.is_partial() { State::Partial } else { State::Failed };
         let (now, path, extent) = (self.now(), self.far_path(place), Extent::of(staged));
         let vehicle = self.vehicle(place.volume);
         let mut keep = |meta: &mut Meta| {

@@ -83,6 +83,7 @@ impl Fs {
     async fn remove_staged(&self, staged: &Arc<Staged>) -> Result<(), FsError> {
         // An upload under way would bring the name back.
         let _turn = staged.take_turn().await;
+        self.end_streaming(staged).await;
         let place = self.place(staged.ino)?;
         if staged.is_on_vehicle() {
             match self.cache.remove(place.volume, &place.path).await {
@@ -92,6 +93,9 @@ impl Fs {
         }
         self.note_removed(&place, None);
         let noted = self.write_down(staged).await;
+        if !staged.has_writers() {
+            self.let_go(staged);
+        }
         self.drop_nameless(staged);
         noted
     }

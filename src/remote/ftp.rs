@@ -111,6 +111,8 @@ impl Remote for FtpRemote {
             epoch: 0,
             path_bytes_max: PATH_BYTES_MAX,
             appends: false,
+            // One connection carries one file at a time.
+            streams: false,
             label: self.label.clone(),
             identity: Some(self.identity.clone()),
             armed: false,

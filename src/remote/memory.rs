@@ -93,6 +93,7 @@ impl MemoryRemote {
                 epoch: 0,
                 path_bytes_max: 238,
                 appends: true,
+                streams: true,
                 label: "memory".into(),
                 identity: Some("memory".into()),
                 armed: false,
@@ -235,7 +236,7 @@ impl MemoryRemote {
             match from.pull(bytes.len() as u64, &mut buffer) {
                 Pull::Bytes(count) => bytes.extend_from_slice(&buffer[..count]),
                 Pull::End => break,
-                Pull::Pending => std::thread::yield_now(),
+                Pull::Pending | Pull::Idle => std::thread::yield_now(),
             }
             sink.acknowledged(bytes.len() as u64);
         }

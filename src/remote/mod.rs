@@ -33,7 +33,8 @@ pub trait Remote: Send + Sync {
     /// Changes the class of a running operation: a read-ahead that somebody now waits for.
     fn raise(&self, id: OpId, class: Class);
 
-    /// Says that the [`Source`] of a running write that answered [`Pull::Pending`] has more.
+    /// Says that the [`Source`] of a running write that answered [`Pull::Pending`] or
+    /// [`Pull::Idle`] has more.
     fn more(&self, id: OpId);
 
     /// Ends an operation early; its sink gets [`Error::Cancelled`] unless it was done already,
@@ -169,8 +170,12 @@ pub trait Source: Send + Sync {
 pub enum Pull {
     /// So many bytes, at least one, stand in the buffer.
     Bytes(usize),
-    /// Not yet; [`Remote::more`] will be called.
+    /// Not yet, but soon; [`Remote::more`] will be called.
     Pending,
+    /// Not before a program goes on, which may take any time; [`Remote::more`] will be called. Others
+    /// get the far side's session meanwhile. Where an upload cannot go on after that, it ends with
+    /// [`Error::Busy`].
+    Idle,
     /// The file ends at this offset.
     End,
 }
@@ -259,6 +264,8 @@ pub struct Status {
     pub path_bytes_max: usize,
     /// Whether a write may keep the first bytes ([`WriteMode::Append`]).
     pub appends: bool,
+    /// Whether an upload whose [`Source`] is idle leaves room for what else is asked.
+    pub streams: bool,
     /// What it is, for people: `system 1, PX4, FTP ok`.
     pub label: String,
     /// Who it is, the same after a reboot and different for another, to decide what belongs to it:

@@ -11,6 +11,7 @@ mod listings;
 mod network;
 mod personalities;
 mod requests;
+mod streaming;
 mod thousand;
 mod throughput;
 mod transfers;

@@ -54,6 +54,8 @@ pub struct Outcome {
     source: Vec<u8>,
     /// How many bytes the source has for now.
     available: usize,
+    /// The source waits for a program when it has nothing.
+    idles: bool,
 }
 
 impl Outcome {
@@ -197,6 +199,14 @@ impl World {
             id,
             Outcome { source: bytes.to_vec(), available: bytes.len(), ..Outcome::default() },
         );
+        id
+    }
+
+    /// Begins an upload of `bytes` that a program has not written yet.
+    pub fn upload_while_written(&mut self, path: &str, bytes: &[u8]) -> RequestId {
+        let id = self.upload(path, bytes);
+        let outcome = self.outcome(id);
+        (outcome.available, outcome.idles) = (0, true);
         id
     }
 
@@ -391,6 +401,7 @@ impl World {
         match bytes.is_empty() {
             false => client.supply(id, offset as u32, &bytes),
             true if offset >= all => client.finish_source(id, all as u32),
+            true if outcome.idles => client.idle(self.now, id),
             true => client.starve(id),
         }
     }

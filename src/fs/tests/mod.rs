@@ -11,10 +11,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::staging::{MemoryStore, Store};
-use super::{Background, Fs, FsError, FsOptions, Handle, Ino, Work};
+use super::{Background, Closing, Fs, FsError, FsOptions, Handle, Ino, Work};
 use crate::cache::{Cache, Clock, Options};
 use crate::remote::memory::{Bytes, MemoryRemote};
-use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
+use crate::remote::{
+    Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status, WriteMode,
+};
 
 mod crowd;
 mod directories;
@@ -22,6 +24,9 @@ mod journal;
 mod names;
 mod reading;
 mod recovery;
+mod scratch;
+mod streaming;
+mod tails;
 mod times;
 mod writing;
 
@@ -92,6 +97,17 @@ impl World {
         self.wire.full.store(refuse, Ordering::Relaxed);
     }
 
+    /// How many bytes have been pulled of the uploads under way.
+    pub fn uploading(&self) -> usize {
+        self.wire.uploads.lock().iter().map(|pulling| pulling.bytes.len()).sum()
+    }
+
+    /// All uploads under way fail.
+    pub fn break_uploads(&self, error: Error) {
+        let broken = std::mem::take(&mut *self.wire.uploads.lock());
+        broken.into_iter().for_each(|pulling| pulling.sink.done(Err(error.clone())));
+    }
+
     /// Drives a future to its end. Also holds it to what an executor thread needs.
     pub fn run<T>(&self, future: impl Future<Output = T> + Send) -> T {
         let mut future = pin!(future);
@@ -159,7 +175,7 @@ impl World {
     }
 
     pub fn flush(&self, handle: Handle) -> Result<(), FsError> {
-        self.run(self.fs.flush(handle))
+        self.run(self.fs.flush(handle, Closing::Ordinary))
     }
 
     pub fn release(&self, handle: Handle) {
@@ -285,6 +301,7 @@ struct Pulling {
     op: Op,
     source: Arc<dyn Source>,
     sink: Arc<dyn Sink>,
+    from: usize,
     bytes: Vec<u8>,
     hungry: bool,
     begins_again_at: usize,
@@ -300,7 +317,7 @@ impl Wire {
         let mut buffer = [0; 700];
         match pulling.source.pull(pulling.bytes.len() as u64, &mut buffer) {
             Pull::Bytes(count) => pulling.bytes.extend_from_slice(&buffer[..count]),
-            Pull::Pending => {
+            Pull::Pending | Pull::Idle => {
                 let told = !std::mem::replace(&mut pulling.hungry, true);
                 self.uploads.lock().push_back(pulling);
                 return told;
@@ -310,9 +327,10 @@ impl Wire {
                 return true;
             }
         }
+        pulling.sink.acknowledged(pulling.bytes.len() as u64);
         if pulling.bytes.len() >= pulling.begins_again_at {
             pulling.begins_again_at = usize::MAX;
-            pulling.bytes.clear();
+            pulling.bytes.truncate(pulling.from);
         }
         self.uploads.lock().push_back(pulling);
         true
@@ -331,13 +349,26 @@ impl Wire {
 
 impl Remote for Wire {
     fn submit(&self, id: OpId, op: Op, class: Class, patience: Duration, sink: Arc<dyn Sink>) {
-        let Op::Write { source, .. } = &op else {
+        let Op::Write { source, mode, .. } = &op else {
             return self.inner.submit(id, op, class, patience, sink);
+        };
+        // Only the place counts of what is there already.
+        let from = match mode {
+            WriteMode::Replace => 0,
+            WriteMode::Append { offset } => *offset as usize,
         };
         let source = source.clone();
         let begins_again_at = if id.0.is_multiple_of(3) { 1500 } else { usize::MAX };
-        let pulling =
-            Pulling { id, op, source, sink, bytes: Vec::new(), hungry: false, begins_again_at };
+        let pulling = Pulling {
+            id,
+            op,
+            source,
+            sink,
+            from,
+            bytes: vec![0; from],
+            hungry: false,
+            begins_again_at,
+        };
         self.uploads.lock().push_back(pulling);
     }
     fn raise(&self, id: OpId, class: Class) {
@@ -349,8 +380,14 @@ impl Remote for Wire {
         }
     }
     fn cancel(&self, id: OpId) {
-        self.uploads.lock().retain(|pulling| pulling.id != id);
-        self.inner.cancel(id);
+        let mut uploads = self.uploads.lock();
+        let at = uploads.iter().position(|pulling| pulling.id == id);
+        let cancelled = at.and_then(|at| uploads.remove(at));
+        drop(uploads);
+        match cancelled {
+            Some(pulling) => pulling.sink.done(Err(Error::Cancelled)),
+            None => self.inner.cancel(id),
+        }
     }
     fn status(&self) -> Status {
         self.inner.status()

@@ -52,6 +52,8 @@ pub struct Upload {
     pub append: bool,
     /// Whether the file has been opened before.
     pub begun: bool,
+    /// Since when its source waits for a program.
+    pub idle_since: Option<Instant>,
 }
 
 impl Kind {
@@ -91,6 +93,14 @@ impl Kind {
         }
     }
 
+    /// Since when this has nothing to do before a program goes on.
+    pub fn idle_since(&self) -> Option<Instant> {
+        match self {
+            Kind::Write(upload) => upload.idle_since.filter(|_| upload.job.is_starved()),
+            Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) | Kind::Read(_) => None,
+        }
+    }
+
     /// Whether this has a block to ask for or to send.
     pub fn wants(&self) -> bool {
         match self {
@@ -106,6 +116,11 @@ impl Kind {
             Kind::Read(read) => read.missing_from(0).map(|range| range.start),
             Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) | Kind::Write(_) => None,
         }
+    }
+
+    /// Whether this needs its file open now.
+    pub fn needs_file(&self) -> bool {
+        self.unfinished() && !self.is_starved()
     }
 
     /// Whether this still needs its file open.
@@ -139,7 +154,12 @@ impl Client {
                 if append.is_some() && !self.traits.keeps_content {
                     return Err(Error::Unsupported);
                 }
-                Kind::Write(Upload { job, append: append.is_some(), begun: false })
+                Kind::Write(Upload {
+                    job,
+                    append: append.is_some(),
+                    begun: false,
+                    idle_since: None,
+                })
             }
             Op::Remove { path } => simple(SimpleOp::Remove(fit(path)?)),
             Op::MakeDirectory { path } => simple(SimpleOp::MakeDirectory(fit(path)?)),

@@ -209,7 +209,7 @@ pub enum Event {
     /// Entries of a listing.
     Page(RequestId, Vec<WireEntry>),
     /// An upload wants so many bytes from this offset: answer by [`Client::supply`],
-    /// [`Client::starve`] or [`Client::finish_source`].
+    /// [`Client::starve`], [`Client::idle`] or [`Client::finish_source`].
     Want(RequestId, u32, u32),
     /// Every byte of an upload before this offset is stored.
     Acknowledged(RequestId, u32),
@@ -354,10 +354,21 @@ impl Client {
         }
     }
 
+    /// The same of a source that may have nothing for long: the session is for others meanwhile.
+    /// Where the server would empty the file when it is opened again, the upload ends with
+    /// [`Error::Busy`] if somebody else needs a session, or after some seconds.
+    pub fn idle(&mut self, now: Instant, id: RequestId) {
+        if let Some(upload) = self.upload(id) {
+            upload.job.starve();
+            upload.idle_since = Some(now);
+        }
+    }
+
     /// Says that an upload's source has more.
     pub fn more(&mut self, now: Instant, id: RequestId) {
         if let Some(upload) = self.upload(id) {
             upload.job.more();
+            upload.idle_since = None;
         }
         // A source that is slow is not a vehicle that is silent.
         if let Some(job) = self.jobs.get_mut(&id) {

@@ -7,6 +7,9 @@ use super::RequestId;
 
 /// An open file that nobody reads or writes is closed after this: on PX4 it is everybody's only one.
 const IDLE: Duration = Duration::from_secs(1);
+/// An upload that waits for its program, and that a server would empty if it were opened again, keeps
+/// the slot so long.
+pub const IDLE_UPLOAD: Duration = Duration::from_secs(5);
 /// A holder may keep the slot so long while others wait …
 const TURN: Duration = Duration::from_secs(2);
 /// … or until it has moved so many blocks, whichever is longer.

@@ -6,8 +6,8 @@ use crate::mavftp::wire::{Opcode, Payload};
 
 use super::exchange::Owner;
 use super::job::{Job, Kind};
-use super::slot::{Access, File, Holding, Slot};
-use super::{Class, Client, RequestId};
+use super::slot::{Access, File, Holding, IDLE_UPLOAD, Slot};
+use super::{Class, Client, Error, RequestId};
 
 impl Client {
     /// Opens a file for whoever needs one, and closes one that is finished, idle or had its turn.
@@ -20,7 +20,10 @@ impl Client {
                 Some(self.close(now, session))
             }
             Slot::Free => self.open_next(now),
-            Slot::Open(_) => self.close_if_due(now),
+            Slot::Open(_) => {
+                self.end_idle_upload(now);
+                self.close_if_due(now)
+            }
             Slot::Opening(_) | Slot::MustClose { .. } | Slot::Closing { .. } => None,
         }
     }
@@ -29,7 +32,8 @@ impl Client {
     pub(super) fn slot_wakes(&self) -> Option<Instant> {
         match &self.slot {
             Slot::Open(holding) if self.contender(&holding.file) => holding.turn_ends_at(),
-            Slot::Open(holding) => (!self.has_users(&holding.file)).then(|| holding.idle_at()),
+            Slot::Open(holding) if self.rests(holding) => Some(holding.idle_at()),
+            Slot::Open(holding) => self.idle_since(holding).map(|since| since + IDLE_UPLOAD),
             Slot::Free => self.taken.until().filter(|_| self.next_file().is_some()),
             Slot::Opening(_) | Slot::MustClose { .. } | Slot::Closing { .. } => None,
         }
@@ -162,7 +166,7 @@ impl Client {
         let used = self.has_users(&holding.file);
         let due = match self.contender(&holding.file) {
             true => !used || self.may_give_way(now, holding),
-            false => !used && (self.leaving || now >= holding.idle_at()),
+            false => self.rests(holding) && (self.leaving || now >= holding.idle_at()),
         };
         if !due || self.exchange.blocks() > 0 || self.stream.holds_others() {
             return None;
@@ -170,6 +174,34 @@ impl Client {
         let users = self.users(&holding.file);
         self.go_behind(users);
         Some(self.start_close(now, None))
+    }
+
+    /// Whether the open file is of no use for now, and nothing is lost by closing it.
+    fn rests(&self, holding: &Holding) -> bool {
+        let idle = self.idle_since(holding).is_some() && self.preemptible(holding);
+        idle || !self.has_users(&holding.file)
+    }
+
+    /// Since when the open file's upload waits for a program.
+    fn idle_since(&self, holding: &Holding) -> Option<Instant> {
+        self.jobs.get(&holding.file.writer?)?.kind.idle_since()
+    }
+
+    /// An upload that waits for its program and could only begin anew after others had the slot is
+    /// given up for them. For what nobody waits for yet it is not, and neither for ever.
+    fn end_idle_upload(&mut self, now: Instant) {
+        let Some(holding) = self.slot.open() else { return };
+        let Some(since) = self.idle_since(holding).filter(|_| !self.preemptible(holding)) else {
+            return;
+        };
+        let awaited = |(id, job): (&RequestId, &Job)| {
+            job.class != Class::ReadAhead && !job.kind.uses(*id, &holding.file)
+        };
+        if (now >= since + IDLE_UPLOAD || self.waiting_for_slot().any(awaited))
+            && let Some(id) = holding.file.writer
+        {
+            self.end(id, Err(Error::Busy));
+        }
     }
 
     /// Whether the holder's turn is over, or it has nothing to ask or send.
@@ -195,7 +227,7 @@ impl Client {
     }
 
     fn waiting_for_slot(&self) -> impl Iterator<Item = (&RequestId, &Job)> {
-        self.jobs.iter().filter(|(_, job)| job.kind.unfinished())
+        self.jobs.iter().filter(|(_, job)| job.kind.needs_file())
     }
 }
 

@@ -301,7 +301,7 @@ fn send(data: &mut impl Write, job: &Job, queue: &Queue, source: &dyn Source) ->
                 at += count as u64;
                 job.acknowledged(at);
             }
-            Pull::Pending => queue.wait_for_more()?,
+            Pull::Pending | Pull::Idle => queue.wait_for_more()?,
             // What was cancelled is not whole, whatever its source says.
             Pull::End if queue.is_cancelled() => {
                 return Err(io::ErrorKind::ConnectionAborted.into());

@@ -293,6 +293,7 @@ impl Search<'_> {
             epoch: known.epoch,
             path_bytes_max: PATH_BYTES_MAX,
             appends: known.family.traits().keeps_content,
+            streams: true,
             label: label(&known),
             identity: known.identity.map(|identity| identity.to_string()),
             armed: known.armed,

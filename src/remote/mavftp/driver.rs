@@ -240,6 +240,7 @@ impl Driver {
         match pulled {
             Pull::Bytes(count) => client.supply(id, offset, &buffer[..count.min(length)]),
             Pull::Pending => client.starve(id),
+            Pull::Idle => client.idle(Instant::now(), id),
             Pull::End => client.finish_source(id, offset),
         }
     }
