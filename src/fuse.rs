@@ -13,6 +13,7 @@ use fuser::{BackgroundSession, Config, MountOption, SessionACL};
 
 use crate::fs::Fs;
 
+mod callers;
 mod filesystem;
 mod parking;
 mod translate;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_lite::future::block_on;
+
 use crate::api::{self, Found, Vehicle};
 use crate::cache::{self, Cache, Clock};
 use crate::fs::{Append, DiskStore, Fs, FsOptions, WriteBack};
@@ -123,6 +125,7 @@ fn mount(
     let fs = filesystem(remote.clone(), options, journal.clone(), &background);
     unsent::welcome(&journal, &fs, &remote, options.connection.mavlink.op_timeout, options.quiet);
     drop(remote);
+    block_on(fs.begin_sending());
     // From here on a signal unmounts instead of killing.
     let signals = end::watch_signals().map_err(Error::Daemon)?;
     let mounted = fuse::mount(fs.clone(), mountpoint, &fuse_options(options))

@@ -32,7 +32,15 @@ pub(super) fn store(
     let pulled: Arc<dyn Source> = source.clone();
     let work = move || {
         let observer = Arc::new(Acknowledged(sender));
-        block_on(save::save(remote, (path, policy), length, pulled, patience, observer, &|_, _| {}))
+        block_on(save::save(
+            remote,
+            (path, policy),
+            Some(length),
+            pulled,
+            patience,
+            observer,
+            &|_, _| {},
+        ))
     };
     let result = thread::scope(|scope| {
         let upload = thread::Builder::new().name("upload".into()).spawn_scoped(scope, work)?;
@@ -44,7 +52,7 @@ pub(super) fn store(
         return Err(error);
     }
     match result.map_err(Error::Input)? {
-        Ok(()) => Ok(length),
+        Ok(stored) => Ok(stored),
         Err(error) => Err(Error::remote(path, error)),
     }
 }

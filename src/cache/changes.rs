@@ -1,20 +1,12 @@
 //! Changes we make on the far side, and what becomes of what was known: on success it is edited in
 //! place, so that nothing is listed again; in doubt it is believed no more.
 
-use std::sync::Arc;
-
-use super::known::{Known, Shared};
+use super::known::Known;
 use super::listings::{Entries, Listing, directory_entry};
 use super::record::{Evidence, Seen};
 use super::{Cache, VolumeId};
 use crate::remote::ask::ask;
-use crate::remote::save::UploadMode;
-use crate::remote::{
-    Class, Entry, Error, Kind, Op, OpId, RemotePath, Reply, Sink, Source, Status, respell, save,
-};
-
-/// More than the name that [`save::save`] gives to an upload has.
-const TEMPORARY_NAME_BYTES_MAX: usize = 32;
+use crate::remote::{Class, Entry, Error, Kind, Op, OpId, RemotePath, respell, save};
 
 impl Cache {
     /// Creates a directory where, as the caller knows, nothing stands.
@@ -114,47 +106,6 @@ impl Cache {
         change.settle(result, |known| known.renamed(volume, from, to, Entry { name, ..source }))
     }
 
-    /// [`save::save`] under the cache's eyes: on success what it knew of `path` is replaced by
-    /// `length` and `mtime` (seconds since 1970 UTC).
-    #[allow(clippy::too_many_arguments)]
-    pub async fn save(
-        &self,
-        volume: VolumeId,
-        path: &RemotePath,
-        length: u64,
-        mtime: i64,
-        source: Arc<dyn Source>,
-        observer: Arc<dyn Sink>,
-        started: &(dyn Fn(OpId, &RemotePath) + Sync),
-    ) -> Result<(), Error> {
-        let (far, status) = self.meet(volume)?;
-        if self.with(|known| known.is_directory(volume, path)) {
-            return Err(Error::IsADirectory);
-        }
-        let there = path.below(&far.root);
-        let policy = self.options.saving;
-        let change = match policy.mode == UploadMode::Direct
-            || is_written_in_place(&there, length, &status)
-        {
-            true => Change::begin(self, volume, &[path], Aftermath::Doubtful).gated(),
-            false => Change::begin(self, volume, &[path], Aftermath::Outdated),
-        };
-        let gate = Gate { shared: self.shared.clone(), id: change.id, volume, path: path.clone() };
-        let observer = Arc::new(Uploading { observer, gate });
-        let patience = self.options.patience;
-        let result =
-            save::save(&far.remote, (&there, policy), length, source, patience, observer, started)
-                .await;
-        change.settle(result, |known| known.saved(volume, path, length, mtime))
-    }
-
-    /// Says that the source of a running [`Cache::save`] has more.
-    pub fn more(&self, volume: VolumeId, id: OpId) {
-        if let Ok(volume) = self.volume(volume) {
-            volume.remote.more(id);
-        }
-    }
-
     /// Sets a file's length on the far side; [`Error::Unsupported`] where the server cannot.
     pub async fn truncate(
         &self,
@@ -206,7 +157,7 @@ impl Cache {
 
 /// How much to believe after a change failed; the greater, the less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Aftermath {
+pub(super) enum Aftermath {
     /// Nothing has changed there.
     Untouched,
     /// The directory is not as we thought.
@@ -216,9 +167,9 @@ enum Aftermath {
 }
 
 /// A change under way. Dropped before it is settled, it leaves doubt.
-struct Change<'a> {
+pub(super) struct Change<'a> {
     cache: &'a Cache,
-    id: OpId,
+    pub(super) id: OpId,
     volume: VolumeId,
     paths: Vec<RemotePath>,
     /// The least aftermath of a failure.
@@ -227,7 +178,7 @@ struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    fn begin(
+    pub(super) fn begin(
         cache: &'a Cache,
         volume: VolumeId,
         paths: &[&RemotePath],
@@ -239,7 +190,7 @@ impl<'a> Change<'a> {
 
     /// From now on what is read of these files may be the old content or the new: no read that had
     /// to fetch is answered before the change is settled.
-    fn gated(self) -> Change<'a> {
+    pub(super) fn gated(self) -> Change<'a> {
         self.cache.with(|known| {
             for path in &self.paths {
                 known.begin_change(self.id, self.volume, path);
@@ -248,17 +199,23 @@ impl<'a> Change<'a> {
         self
     }
 
-    fn settle(
+    pub(super) fn settle<T>(
         mut self,
-        result: Result<(), Error>,
+        result: Result<T, Error>,
         succeeded: impl FnOnce(&mut Known),
-    ) -> Result<(), Error> {
+    ) -> Result<T, Error> {
         self.settled = true;
         self.end(|known, change| match &result {
-            Ok(()) => succeeded(known),
+            Ok(_) => succeeded(known),
             Err(error) => known.change_failed(change, aftermath(error).max(change.floor)),
         });
         result
+    }
+
+    /// Nothing came of it.
+    pub(super) fn forget(mut self) {
+        self.settled = true;
+        self.end(|_, _| {});
     }
 
     fn end(&self, conclude: impl FnOnce(&mut Known, &Change)) {
@@ -275,32 +232,6 @@ impl Drop for Change<'_> {
         if !self.settled {
             self.end(|known, change| known.change_failed(change, Aftermath::Doubtful));
         }
-    }
-}
-
-/// Tells when the upload is through and the renaming begins.
-struct Uploading {
-    observer: Arc<dyn Sink>,
-    gate: Gate,
-}
-
-struct Gate {
-    shared: Arc<Shared>,
-    id: OpId,
-    volume: VolumeId,
-    path: RemotePath,
-}
-
-impl Sink for Uploading {
-    fn acknowledged(&self, offset: u64) {
-        self.observer.acknowledged(offset);
-    }
-    fn done(&self, result: Result<Reply, Error>) {
-        if result.is_ok() {
-            let Gate { shared, id, volume, path } = &self.gate;
-            shared.with(|known| known.begin_change(*id, *volume, path));
-        }
-        self.observer.done(result);
     }
 }
 
@@ -334,7 +265,7 @@ impl Known {
         }
     }
 
-    fn saved(&mut self, volume: VolumeId, path: &RemotePath, size: u64, mtime: i64) {
+    pub(super) fn saved(&mut self, volume: VolumeId, path: &RemotePath, size: u64, mtime: i64) {
         let now = self.now;
         let seen = Seen { size, mtime: Some(mtime) };
         let id = self.files.at_or_insert(volume, path, seen, now);
@@ -387,12 +318,6 @@ impl Known {
             self.listings.edit(&(volume, parent), change);
         }
     }
-}
-
-/// Whether [`save::save`] writes under the real name, with nothing to rename afterwards.
-fn is_written_in_place(path: &RemotePath, length: u64, status: &Status) -> bool {
-    let both_names = 2 * path.as_bytes().len() + TEMPORARY_NAME_BYTES_MAX;
-    length == 0 || both_names > status.path_bytes_max
 }
 
 fn aftermath(error: &Error) -> Aftermath {

@@ -21,6 +21,7 @@ mod read;
 mod read_ahead;
 mod reading;
 mod record;
+mod saving;
 mod spelling;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use known::{Known, Shared};
 
 pub use listings::Listing;
 pub use read::OpenFile;
+pub use saving::Saving;
 
 /// What [`Cache::entry`] calls the root, which has no name.
 const ROOT_NAME: &[u8] = b"root";

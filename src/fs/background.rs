@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Fs;
 
@@ -14,11 +15,13 @@ pub trait Background: Send + Sync {
     /// Begins `work`. Returns at once, and never polls it from inside. Work that is not done when
     /// the mount ends is dropped.
     fn spawn(&self, work: Work);
+
+    /// Ends after so long.
+    fn pause(&self, time: Duration) -> Work;
 }
 
 impl Fs {
     /// Does work beside the requests, on a filesystem that stays as long as the work.
-    #[allow(dead_code)]
     pub(super) fn in_background<W>(self: &Arc<Fs>, work: impl FnOnce(Arc<Fs>) -> W)
     where
         W: Future<Output = ()> + Send + 'static,

@@ -56,6 +56,30 @@ pub enum FsError {
 }
 
 impl FsError {
+    /// The same error once more, for another who must be told.
+    pub(super) fn again(&self) -> FsError {
+        match self {
+            FsError::NotFound => FsError::NotFound,
+            FsError::Exists => FsError::Exists,
+            FsError::NotADirectory => FsError::NotADirectory,
+            FsError::IsADirectory => FsError::IsADirectory,
+            FsError::NotEmpty => FsError::NotEmpty,
+            FsError::Dropping => FsError::Dropping,
+            FsError::ReadOnly => FsError::ReadOnly,
+            FsError::TooLarge => FsError::TooLarge,
+            FsError::NameTooLong => FsError::NameTooLong,
+            FsError::Invalid => FsError::Invalid,
+            FsError::Stale => FsError::Stale,
+            FsError::AnotherVehicle => FsError::AnotherVehicle,
+            FsError::BadHandle => FsError::BadHandle,
+            FsError::Far(error) => FsError::Far(error.clone()),
+            FsError::Disk(error) => FsError::Disk(match error.raw_os_error() {
+                Some(errno) => io::Error::from_raw_os_error(errno),
+                None => error.kind().into(),
+            }),
+        }
+    }
+
     /// The errno that a program sees.
     pub fn errno(&self) -> i32 {
         match self {

@@ -25,6 +25,15 @@ pub struct Opened {
     pub keep_cache: bool,
 }
 
+/// Why a descriptor is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// Its program wants it so, and learns what becomes of the file.
+    Ordinary,
+    /// Its program was killed, and nobody learns anything.
+    Killed,
+}
+
 impl Fs {
     /// Opens a file with `open(2)`'s flags. Fetches nothing, whatever it is opened for; `O_TRUNC`
     /// empties the staged copy.
@@ -36,6 +45,7 @@ impl Fs {
             let staged = self.stage(ino).await?;
             if access.truncate {
                 let turn = staged.take_turn().await;
+                self.stop_streaming(&staged);
                 let emptied = match staged.set_length(&turn, 0, self.now()).await {
                     Ok(()) => self.write_down(&staged).await,
                     Err(error) => Err(error),
@@ -104,6 +114,9 @@ impl Fs {
         let ino = state.inodes.assign(place, Kind::File);
         let staged = Arc::new(Staged::new(ino, bytes, self.now()));
         state.staged.insert(ino, staged.clone());
+        if place.path.name().is_some_and(|name| self.stays_here(&name)) {
+            self.keep_here(&mut state, &staged);
+        }
         state.name_changed(place);
         state.inodes.use_once(ino);
         let attr = self.attr_of_staged(&state, &staged);
@@ -126,26 +139,56 @@ impl Fs {
     }
 
     /// Writes to the staged copy, and says how many bytes. Waits while the file is being sent.
-    pub async fn write(&self, handle: Handle, offset: u64, data: Vec<u8>) -> Result<u32, FsError> {
+    ///
+    /// A file that is written in order is uploaded meanwhile, and the program held to about what the
+    /// vehicle has stored; what makes the upload fail is the error of this write or of the next.
+    pub async fn write(
+        self: &Arc<Fs>,
+        handle: Handle,
+        offset: u64,
+        data: Vec<u8>,
+    ) -> Result<u32, FsError> {
         let (open, staged) = self.open_file(handle)?;
         if !open.access.write {
             return Err(FsError::BadHandle);
         }
         let staged = staged.ok_or(FsError::Stale)?;
         let length = u32::try_from(data.len()).map_err(|_| FsError::TooLarge)?;
-        let offset = if open.access.append { None } else { Some(offset) };
         let turn = staged.take_turn().await;
-        staged.write(&turn, offset, data, self.now()).await?;
+        if let Some(error) = self.note_failed_stream(&staged) {
+            return Err(error);
+        }
+        let offset = if open.access.append { staged.length() } else { offset };
+        self.check_edit(&staged, offset..offset.saturating_add(u64::from(length)))?;
+        staged.write(&turn, Some(offset), data, self.now()).await?;
         self.write_down(&staged).await?;
+        let stream = self.stream(&staged, &turn);
+        drop(turn);
+        if let Some(stream) = stream {
+            stream.room_for(offset + u64::from(length)).await;
+            // Its end may be an error of this write, if it is still the file's.
+            if let Some(error) = self.note_failed_stream(&staged) {
+                return Err(error);
+            }
+        }
         Ok(length)
     }
 
-    /// A descriptor was closed: sends what the vehicle lacks, and returns the real error.
-    pub async fn flush(&self, handle: Handle) -> Result<(), FsError> {
+    /// A descriptor was closed: sends what the vehicle lacks, and returns the real error. What a
+    /// killed program leaves is not sent: nobody knows whether it is whole.
+    pub async fn flush(&self, handle: Handle, closing: Closing) -> Result<(), FsError> {
         let (open, staged) = self.open_file(handle)?;
-        match staged {
-            Some(staged) if open.access.changes() => self.save_if_dirty(&staged).await,
-            Some(_) | None => Ok(()),
+        let Some(staged) = staged.filter(|_| open.access.changes()) else { return Ok(()) };
+        match closing {
+            Closing::Ordinary => self.save_or_promise(&staged).await,
+            Closing::Killed => {
+                // Others who write the file send it when they close it.
+                if staged.writers() == 1 {
+                    self.stop_streaming(&staged);
+                    staged.give_up();
+                }
+                Ok(())
+            }
         }
     }
 

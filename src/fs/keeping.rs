@@ -14,14 +14,22 @@ use crate::remote::{Entry, RemotePath};
 
 impl Fs {
     /// Sends every staged copy that the vehicle lacks; for the unmount. What could not be sent is
-    /// kept on the local disk, and returned with the reason.
+    /// kept on the local disk, and returned with the reason; what was promised to be sent stays so.
     pub async fn finish(&self) -> Vec<(RemotePath, FsError)> {
         let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
         let mut failed = Vec::new();
         for staged in staged {
+            if staged.is_local() {
+                tracing::debug!(ino = staged.ino.0, "an editor's scratch file is dropped");
+                continue;
+            }
+            if self.is_promised(&staged) {
+                self.try_promise(&staged).await;
+                continue;
+            }
             let Err(error) = self.save_if_dirty(&staged).await else { continue };
             let Ok(place) = self.place(staged.ino) else { continue };
-            self.keep_unsent(&staged, &place, State::Failed).await;
+            self.keep_unsent(&staged, &place).await;
             failed.push((place.path, error));
         }
         failed
@@ -32,9 +40,9 @@ impl Fs {
     pub async fn keep_all_unsent(&self) -> usize {
         let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
         let mut kept = 0;
-        for staged in staged.iter().filter(|staged| staged.is_dirty()) {
+        for staged in staged.iter().filter(|staged| staged.is_dirty() && !staged.is_local()) {
             let Ok(place) = self.place(staged.ino) else { continue };
-            self.keep_unsent(staged, &place, State::Failed).await;
+            self.keep_unsent(staged, &place).await;
             kept += 1;
         }
         kept
@@ -61,7 +69,8 @@ impl Fs {
     /// name or what is there of it. Costs nothing when it is known already.
     pub(super) async fn write_down(&self, staged: &Staged) -> Result<(), FsError> {
         let place = self.place(staged.ino).ok();
-        let (now, kept, dirty) = (self.now(), staged.is_kept(), staged.is_dirty());
+        let (now, kept, dirty) =
+            (self.now(), staged.is_kept(), staged.is_dirty() && !staged.is_local());
         let extent = Extent::of(staged);
         let place = place.map(|place| (self.far_path(&place), self.vehicle(place.volume)));
         let mut change = |meta: &mut Meta| {
@@ -89,12 +98,19 @@ impl Fs {
             if let Err(error) = self.write_down(&staged).await {
                 tracing::warn!(path = %place.path, %error, "the journal has the old name");
             }
+            self.drop_nameless(&staged);
+        }
+    }
+
+    /// Drops a copy that has neither a name nor somebody who writes it: one that waited to be sent.
+    pub(super) fn drop_nameless(&self, staged: &Arc<Staged>) {
+        if self.place(staged.ino).is_err() && !staged.has_writers() {
+            self.state.lock().staged.remove(&staged.ino);
         }
     }
 
     /// Brings bytes and notes to where a power cut does not reach them: before something is sent
     /// that leaves the vehicle with half a file if it is cut.
-    #[allow(dead_code)]
     pub(super) async fn secure(&self, staged: &Staged) -> Result<(), FsError> {
         self.write_down(staged).await?;
         Ok(staged.bytes().note(Durability::Power, &mut |_| {}).await?)
@@ -112,12 +128,15 @@ impl Fs {
     /// Remembers why a copy could not be sent, for when it is kept.
     pub(super) fn note_failure(&self, staged: &Staged, error: &FsError) {
         let reason = error.to_string();
-        staged.bytes().describe(&mut |meta| meta.reason = reason.clone());
+        staged.bytes().describe(&mut |meta| {
+            meta.reason.clone_from(&reason);
+            meta.current = None;
+        });
     }
 
     /// Remembers a name on the vehicle that is to be removed should this process die. Does not wait
     /// for the disk: the vehicle hears of the name later than the disk does.
-    pub(super) fn note_temporary(&self, staged: &Staged, far: &RemotePath) {
+    pub(super) fn note_temporary(&self, bytes: &Arc<dyn StagedBytes>, far: &RemotePath) {
         if !far.name().is_some_and(|name| is_temporary(&name)) {
             return;
         }
@@ -126,8 +145,9 @@ impl Fs {
             if !meta.leftovers.contains(&name) {
                 meta.leftovers.push(name.clone());
             }
+            meta.current = Some(name.clone());
         };
-        staged.bytes().note_soon(&mut add);
+        bytes.note_soon(&mut add);
     }
 
     /// The vehicle has all of a file: what was left of it before is dropped, here and there.
@@ -136,10 +156,8 @@ impl Fs {
         let mut saved = |meta: &mut Meta| {
             meta.before = Before::File { size: length, mtime: None };
             meta.reason.clear();
-            // The last one has become the file; an empty file needed none.
-            if length > 0 {
-                meta.leftovers.pop();
-            }
+            let file = meta.current.take();
+            meta.leftovers.retain(|left| Some(left) != file.as_ref());
         };
         staged.bytes().describe(&mut saved);
         if let Err(error) = self.write_down(staged).await {
@@ -159,11 +177,12 @@ impl Fs {
     }
 
     /// Keeps what could not be sent; a state that is kept already is not kept twice.
-    pub(super) async fn keep_unsent(&self, staged: &Staged, place: &Place, state: State) {
+    pub(super) async fn keep_unsent(&self, staged: &Staged, place: &Place) {
         if staged.is_kept() {
             return;
         }
         let generation = staged.generation();
+        let state = if staged.is_partial() { State::Partial } else { State::Failed };
         let (now, path, extent) = (self.now(), self.far_path(place), Extent::of(staged));
         let vehicle = self.vehicle(place.volume);
         let mut keep = |meta: &mut Meta| {
@@ -190,7 +209,7 @@ impl Fs {
     }
 
     /// Nobody misses a copy any more: the next start shall not take it for lost.
-    pub(super) async fn let_go(&self, staged: &Staged) {
+    pub(super) async fn note_dropped(&self, staged: &Staged) {
         if staged.is_kept() {
             return;
         }
@@ -202,8 +221,12 @@ impl Fs {
 
     /// Which vehicle or server the mount's root is on now.
     pub fn far_side(&self) -> Vehicle {
-        let root = self.state.lock().inodes.place(Ino::ROOT).map(|place| place.volume);
-        self.vehicle(root.unwrap_or(VolumeId(0)))
+        self.vehicle(self.root().volume)
+    }
+
+    pub(super) fn root(&self) -> Place {
+        let root = self.state.lock().inodes.place(Ino::ROOT).cloned();
+        root.unwrap_or(Place { volume: VolumeId(0), path: RemotePath::root() })
     }
 
     /// Which vehicle answers now.
@@ -246,15 +269,16 @@ async fn remove_leftovers(
 }
 
 /// How much of a file is staged.
-struct Extent {
+pub(super) struct Extent {
     length: u64,
     mtime: i64,
-    whole: bool,
+    /// All of it.
+    pub(super) whole: bool,
     tail: Option<u64>,
 }
 
 impl Extent {
-    fn of(staged: &Staged) -> Extent {
+    pub(super) fn of(staged: &Staged) -> Extent {
         let (length, mtime) = (staged.length(), staged.mtime());
         let missing = staged.first_missing(0..length).map(|missing| missing.range);
         let tail = missing
@@ -264,7 +288,7 @@ impl Extent {
     }
 
     /// The length and time of whole bytes are the disk's: they change with every write.
-    fn note(&self, meta: &mut Meta) {
+    pub(super) fn note(&self, meta: &mut Meta) {
         (meta.whole, meta.tail) = (self.whole, self.tail);
         if !self.whole || meta.state != State::Dirty {
             (meta.length, meta.mtime) = (self.length, self.mtime);

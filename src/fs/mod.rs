@@ -16,12 +16,16 @@ mod keeping;
 mod made_up;
 mod moving;
 mod names;
+mod pace;
+mod promises;
 mod rename;
 mod resize;
 mod saving;
+mod scratch;
 mod spelling;
 mod staged;
 mod staging;
+mod streaming;
 mod turn;
 mod upload;
 
@@ -43,7 +47,7 @@ pub use attributes::{Attr, SetAttr, Statfs};
 pub use background::{Background, Work};
 pub use directories::DirectoryEntry;
 pub use errno::FsError;
-pub use files::Opened;
+pub use files::{Closing, Opened};
 pub use handles::Handle;
 #[doc(hidden)]
 pub use holdings::Holdings;
@@ -53,6 +57,7 @@ pub use staging::{DiskStore, Later, StagedBytes, Store};
 use handles::Handles;
 use inodes::{Inodes, Place, Standing};
 use moving::Moves;
+use promises::Promises;
 use staged::Staged;
 
 /// The default of [`FsOptions::max_edit_bytes`].
@@ -137,6 +142,7 @@ pub struct Fs {
     cache: Arc<Cache>,
     store: Arc<dyn Store>,
     background: Arc<dyn Background>,
+    promises: Promises,
     options: FsOptions,
     wall_clock: WallClock,
     state: Mutex<State>,
@@ -182,6 +188,7 @@ impl Fs {
             cache,
             store,
             background,
+            promises: Promises::default(),
             options,
             wall_clock,
             state: Mutex::new(state),

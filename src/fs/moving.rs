@@ -46,7 +46,7 @@ impl Fs {
 }
 
 impl State {
-    fn is_moving(&self, ino: Ino) -> bool {
+    pub(super) fn is_moving(&self, ino: Ino) -> bool {
         self.inodes.place(ino).is_some_and(|at| {
             self.moves
                 .places

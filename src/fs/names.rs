@@ -1,5 +1,7 @@
 //! Directories made and removed, files removed.
 
+use std::sync::Arc;
+
 use super::attributes::Attr;
 use super::inodes::{FarTime, Ino, OwnTime, Place};
 use super::staged::Staged;
@@ -87,9 +89,10 @@ impl Fs {
         Err(FsError::NotEmpty)
     }
 
-    async fn remove_staged(&self, staged: &Staged) -> Result<(), FsError> {
+    async fn remove_staged(&self, staged: &Arc<Staged>) -> Result<(), FsError> {
         // An upload under way would bring the name back.
         let _turn = staged.take_turn().await;
+        self.end_streaming(staged).await;
         let place = self.place(staged.ino)?;
         if staged.is_on_vehicle() {
             match self.cache.remove(place.volume, &place.path).await {
@@ -98,7 +101,12 @@ impl Fs {
             }
         }
         self.note_removed(&place, None);
-        self.write_down(staged).await
+        let noted = self.write_down(staged).await;
+        if !staged.has_writers() {
+            self.let_go(staged);
+        }
+        self.drop_nameless(staged);
+        noted
     }
 
     fn note_removed(&self, place: &Place, last: Option<Entry>) {

@@ -42,28 +42,35 @@ impl Fs {
         }
         self.check_kinds(&from, source.kind(), &to, target.as_ref()).await?;
         self.check_lengths_below(&from, &to)?;
-        let _turns = self.take_turns(&[&from, &to]).await;
+        let turns = self.take_turns(&[&from, &to]).await;
+        self.end_streams(&[&from, &to]).await;
         // The wait may have seen a directory above renamed, and either file sent.
         let from = self.existing(parent, name.as_bytes())?;
         let to = self.target(new_parent, new_name.as_bytes())?;
         let target_is_there = target.as_ref().is_some_and(Found::is_on_vehicle);
+        let mut was_sent = false;
         if source.is_on_vehicle() {
             self.cache.rename(from.volume, &from.path, &to.path).await?;
         } else if let Found::Staged(staged) = &source {
-            staged.set_on_vehicle(target_is_there);
+            match turns.get(&staged.ino).filter(|_| staged.is_local()) {
+                Some(turn) => {
+                    was_sent = self.send_scratch(staged, turn, &to, target.as_ref()).await?;
+                }
+                None => staged.set_on_vehicle(target_is_there),
+            }
             let before = before_of(target.as_ref());
             staged.bytes().describe(&mut |meta| meta.before = before);
         }
-        let orphan = match &target {
-            Some(Found::Staged(staged)) => Some(staged.clone()),
-            Some(Found::Entry(_)) | None => None,
-        };
+        let orphan = target.as_ref().and_then(Found::staged);
+        let scratch = [Some(&source).filter(|_| was_sent), target.as_ref()];
+        let scratch: Vec<_> = scratch.into_iter().flatten().filter_map(Found::scratch).collect();
         {
             let mut state = self.state.lock();
             state.inodes.rename(&from, &to, replaced(target));
             state.name_changed(&from);
             state.name_changed(&to);
         }
+        scratch.iter().for_each(|staged| self.let_go(staged));
         self.write_names_down(&to, orphan).await;
         Ok(())
     }
@@ -114,19 +121,45 @@ impl Fs {
         }
     }
 
+    /// Ends the uploads of files that are being written at or below these places: their temporary
+    /// names must be gone before a directory above has another. The caller has their turns.
+    async fn end_streams(&self, places: &[&Place]) {
+        let staged: Vec<_> = {
+            let state = self.state.lock();
+            places.iter().flat_map(|place| state.staged_within(place)).collect()
+        };
+        for staged in staged {
+            self.end_streaming(&staged).await;
+        }
+    }
+
     /// Waits until no staged copy at or below these places is being changed or sent. Turns are
     /// taken in the order of inode numbers, so that two renames never wait for each other.
-    async fn take_turns(&self, places: &[&Place]) -> Vec<Holding> {
+    async fn take_turns(&self, places: &[&Place]) -> BTreeMap<Ino, Holding> {
         let staged: BTreeMap<Ino, Arc<Staged>> = {
             let state = self.state.lock();
             let all = places.iter().flat_map(|place| state.staged_within(place));
             all.map(|staged| (staged.ino, staged)).collect()
         };
-        let mut turns = Vec::with_capacity(staged.len());
-        for staged in staged.values() {
-            turns.push(staged.take_turn().await);
+        let mut turns = BTreeMap::new();
+        for (ino, staged) in staged {
+            turns.insert(ino, staged.take_turn().await);
         }
         turns
+    }
+}
+
+impl Found {
+    /// An editor's scratch file.
+    fn scratch(&self) -> Option<Arc<Staged>> {
+        self.staged().filter(|staged| staged.is_local())
+    }
+
+    fn staged(&self) -> Option<Arc<Staged>> {
+        match self {
+            Found::Staged(staged) => Some(staged.clone()),
+            Found::Entry(_) => None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Cutting and lengthening files, through their staged copies.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::handles::Handle;
@@ -7,7 +8,7 @@ use super::inodes::{FarTime, Ino, OwnTime};
 use super::saving::Unsent;
 use super::staged::{Base, FILE_BYTES_MAX, Staged};
 use super::turn::Holding;
-use super::{Fs, FsError};
+use super::{Append, Fs, FsError};
 use crate::remote::Error;
 
 /// From this size on it is tried to cut a file where it lies; smaller ones are sent again.
@@ -53,10 +54,23 @@ impl Fs {
         result
     }
 
+    /// Fails when a change would make it necessary to fetch more of the vehicle's file than is allowed.
+    pub(super) fn check_edit(&self, staged: &Staged, range: Range<u64>) -> Result<(), FsError> {
+        let place = self.state.lock().inodes.last_place(staged.ino).cloned();
+        let tail = self.options.append == Append::Tail;
+        let appends = tail && place.is_some_and(|place| self.cache.can_append(place.volume));
+        match staged.would_need(range, appends) <= self.options.max_edit_bytes {
+            true => Ok(()),
+            false => Err(FsError::TooLarge),
+        }
+    }
+
     async fn set_length(&self, staged: &Staged, turn: &Holding, size: u64) -> Result<(), FsError> {
         if staged.length() == size {
             return Ok(());
         }
+        self.check_edit(staged, size..size)?;
+        self.stop_streaming(staged);
         staged.set_length(turn, size, self.now()).await?;
         self.write_down(staged).await
     }

@@ -1,17 +1,18 @@
 //! Between a staged copy and the vehicle: fetching what is still missing, sending what is dirty,
 //! and keeping what could not be sent.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use futures_lite::future;
 
 use super::inodes::{FarTime, OwnTime, Place};
-use super::staged::{Sending, Staged};
+use super::staged::{Base, Sending, Staged};
 use super::turn::Holding;
-use super::upload::Upload;
-use super::{Fs, FsError, Ino};
-use crate::journal::State;
-use crate::remote::{Error, RemotePath, Reply, Sink};
+use super::upload::{Fed, Upload};
+use super::{Append, Fs, FsError, Ino};
+use crate::cache::Saving;
+use crate::remote::{Error, OpId, RemotePath, Reply, Sink};
 
 /// How much of the vehicle's version is fetched at once into a staged copy.
 const FETCH_BYTES: u64 = 128 << 10;
@@ -49,19 +50,18 @@ impl Fs {
     pub(super) async fn save_if_dirty(&self, staged: &Staged) -> Result<(), FsError> {
         let turn = self.take_turn_at_rest(staged).await;
         let Ok(place) = self.place(staged.ino) else { return Ok(()) };
-        let Some(sending) = staged.begin_sending(&turn) else { return Ok(()) };
-        if staged.is_base_outdated() {
-            tracing::warn!(path = %place.path, "changed on the vehicle since it was opened here");
+        if staged.is_local() {
+            return Ok(());
         }
-        let saved = match self.check_same_vehicle(staged, &place) {
-            Ok(()) => self.save(staged, &turn, &place, sending).await,
-            Err(error) => Err(error),
-        };
+        self.note_failed_stream(staged);
+        if let Some(error) = staged.take_failure() {
+            self.note_failure(staged, &error);
+            return Err(error);
+        }
+        let Some(sending) = staged.begin_sending(&turn) else { return Ok(()) };
+        let saved = self.send(staged, &turn, &place, sending).await;
         match &saved {
-            Ok(()) => {
-                self.note_saved(staged, &turn, &place, sending);
-                self.settle(staged, &place, sending.length).await;
-            }
+            Ok(()) => self.settle(staged, &place, sending.length).await,
             Err(error) => {
                 tracing::warn!(path = %place.path, %error, "could not save");
                 self.note_failure(staged, error);
@@ -70,23 +70,74 @@ impl Fs {
         saved
     }
 
+    /// Sends what the vehicle lacks in the cheapest way that there is.
+    async fn send(
+        &self,
+        staged: &Staged,
+        turn: &Holding,
+        place: &Place,
+        sending: Sending,
+    ) -> Result<(), FsError> {
+        if let Err(error) = self.check_same_vehicle(staged, place) {
+            self.stop_streaming(staged);
+            return Err(error);
+        }
+        if let Some(streamed) = self.finish_stream(staged, turn, sending).await {
+            self.note_saved(staged, turn, place, streamed?, None);
+            return Ok(());
+        }
+        if let Some(appended) = self.append_tail(staged, turn, place, sending).await {
+            return appended;
+        }
+        self.send_whole(staged, turn, place, sending).await
+    }
+
+    /// Sends a file whole, to this place.
+    pub(super) async fn send_whole(
+        &self,
+        staged: &Staged,
+        turn: &Holding,
+        place: &Place,
+        sending: Sending,
+    ) -> Result<(), FsError> {
+        if staged.is_base_outdated() {
+            tracing::warn!(path = %place.path, "changed on the vehicle since it was opened here");
+        }
+        self.check_same_vehicle(staged, place)?;
+        self.save(staged, turn, place, sending).await?;
+        self.note_saved(staged, turn, place, sending, None);
+        Ok(())
+    }
+
     /// A writer is gone. With the last one the staged copy goes, too.
     pub(super) async fn end_writing(&self, staged: &Arc<Staged>, unsent: Unsent) {
         if staged.remove_writer() > 0 {
             return;
         }
         // A page of a shared mapping can be written back after the last flush.
-        if unsent == Unsent::Keep && staged.is_untried() {
+        if unsent == Unsent::Keep && staged.is_untried() && !self.is_promised(staged) {
             // The error is logged, and what it means for the bytes follows.
             let _ = self.save_if_dirty(staged).await;
         }
         let turn = staged.take_turn().await;
+        self.stop_streaming(staged);
         let place = self.place(staged.ino).ok();
+        if place.is_some() && self.is_promised(staged) {
+            // Nobody may look at it until it is sent, and its number must stay until then.
+            self.state.lock().inodes.use_once(staged.ino);
+            return;
+        }
+        if staged.is_local() {
+            if place.is_none() {
+                self.let_go(staged);
+            }
+            return;
+        }
         let is_lost = unsent == Unsent::Keep && staged.is_dirty() && !staged.has_writers();
         if let Some(place) = place.filter(|_| is_lost) {
-            self.keep_unsent(staged, &place, State::Failed).await;
+            self.keep_unsent(staged, &place).await;
         } else if !staged.has_writers() {
-            self.let_go(staged).await;
+            self.note_dropped(staged).await;
         }
         self.drop_staged(staged);
         drop(turn);
@@ -121,29 +172,81 @@ impl Fs {
         sending: Sending,
     ) -> Result<(), FsError> {
         self.fetch(staged, turn, 0..sending.length).await?;
+        if self.cache.writes_in_place(place.volume, &place.path) {
+            self.secure(staged).await?;
+        }
         let upload = Upload::new(staged.bytes().clone(), sending.length);
         upload.fill().await?;
         let started = |operation, far: &RemotePath| {
-            self.note_temporary(staged, far);
+            self.note_temporary(staged.bytes(), far);
             upload.set_operation(operation);
         };
-        let saving = self.cache.save(
-            place.volume,
-            &place.path,
-            sending.length,
-            sending.mtime,
-            upload.clone(),
-            Arc::new(NobodyWatches),
-            &started,
-        );
-        let saving = async { saving.await.map_err(FsError::from) };
-        let feeding =
-            async { Err(upload.feed(|operation| self.cache.more(place.volume, operation)).await) };
-        future::or(saving, feeding).await
+        let saving = self.cache.save(place.volume, &place.path, saving(&upload, sending), &started);
+        feeding(&upload, saving, |operation| self.cache.more(place.volume, operation)).await
     }
 
-    fn note_saved(&self, staged: &Staged, turn: &Holding, place: &Place, sending: Sending) {
-        staged.sent(turn, sending);
+    /// Sends only the bytes that were added at the end. `None`: they are to be sent with the rest.
+    async fn append_tail(
+        &self,
+        staged: &Staged,
+        turn: &Holding,
+        place: &Place,
+        sending: Sending,
+    ) -> Option<Result<(), FsError>> {
+        let (start, is_appending) = staged.tail()?;
+        let is_same = is_appending || !staged.is_base_outdated();
+        if self.options.append != Append::Tail || !is_same || !staged.is_on_vehicle() {
+            return None;
+        }
+        // What we have added before a link was cut may be there.
+        let found = start..=if is_appending { sending.length } else { start };
+        let upload = Upload::of_tail(staged.bytes().clone(), start, sending.length);
+        // If this is cut, the vehicle has half of it and a power cut may follow.
+        if let Err(error) = self.secure(staged).await {
+            return Some(Err(error));
+        }
+        if let Err(error) = upload.fill().await {
+            return Some(Err(error));
+        }
+        let begun = || staged.begin_appending(turn);
+        let started = |operation| {
+            begun();
+            upload.set_operation(operation);
+        };
+        let saving = saving(&upload, sending);
+        let saving = self.cache.append(place.volume, &place.path, saving, found, &started);
+        let more = |operation| self.cache.more(place.volume, operation);
+        match feeding(&upload, saving, more).await {
+            Ok(()) => {}
+            Err(FsError::Far(Error::Unsupported)) => return None,
+            Err(error) => return Some(Err(error)),
+        }
+        let base = match staged.has_base() {
+            true => match self.base_at(place).await {
+                Ok(base) => Some(base),
+                Err(error) => return Some(Err(error)),
+            },
+            false => None,
+        };
+        self.note_saved(staged, turn, place, sending, base);
+        Some(Ok(()))
+    }
+
+    /// The vehicle's version of a file as it is now.
+    pub(super) async fn base_at(&self, place: &Place) -> Result<Base, FsError> {
+        let entry = self.cache.entry(place.volume, &place.path).await?;
+        Ok(Base::new(self.cache.open(place.volume, &place.path, &entry), entry.size))
+    }
+
+    fn note_saved(
+        &self,
+        staged: &Staged,
+        turn: &Holding,
+        place: &Place,
+        sending: Sending,
+        base: Option<Base>,
+    ) {
+        staged.sent(turn, sending, base);
         // A program may have set a time while the bytes were on their way.
         let mtime = staged.mtime();
         let far = FarTime::Told(sending.mtime);
@@ -153,7 +256,7 @@ impl Fs {
         state.name_changed(place);
     }
 
-    fn drop_staged(&self, staged: &Arc<Staged>) {
+    pub(super) fn drop_staged(&self, staged: &Arc<Staged>) {
         let mut state = self.state.lock();
         let is_this = |held: &Arc<Staged>| Arc::ptr_eq(held, staged);
         // It may have been opened again in the meantime.
@@ -178,6 +281,29 @@ impl super::State {
     fn place_of(&self, ino: Ino) -> Option<Place> {
         self.inodes.place(ino).cloned()
     }
+}
+
+/// All of what is sent, with nobody who watches.
+fn saving(upload: &Arc<Upload>, sending: Sending) -> Saving {
+    let Sending { length, mtime, .. } = sending;
+    let (source, observer) = (upload.clone(), Arc::new(NobodyWatches));
+    Saving { length: Some(length), mtime, source, observer }
+}
+
+/// Saves and feeds the upload meanwhile; `more` tells its operation that there is more.
+async fn feeding(
+    upload: &Upload,
+    saving: impl Future<Output = Result<u64, Error>>,
+    more: impl Fn(OpId),
+) -> Result<(), FsError> {
+    let saving = async { saving.await.map(drop).map_err(FsError::from) };
+    let feeding = async {
+        match upload.feed(more).await {
+            Fed::Failed(error) => Err(error),
+            Fed::Stopped => Err(Error::Cancelled.into()),
+        }
+    };
+    future::or(saving, feeding).await
 }
 
 struct NobodyWatches;

@@ -12,6 +12,7 @@ use crate::fs::errno::FsError;
 use crate::fs::inodes::Ino;
 use crate::fs::intervals::Intervals;
 use crate::fs::staging::StagedBytes;
+use crate::fs::streaming::Streaming;
 use crate::fs::turn::{Holding, Turn};
 
 /// The longest file that MAVLink FTP can say: offsets are 32 bits wide.
@@ -23,6 +24,8 @@ pub struct Staged {
     pub ino: Ino,
     bytes: Arc<dyn StagedBytes>,
     turn: Arc<Turn>,
+    /// The upload that runs while the file is written.
+    stream: Mutex<Option<Arc<Streaming>>>,
     content: Mutex<Content>,
 }
 
@@ -40,6 +43,18 @@ struct Content {
     tried: u64,
     /// The generation that is kept on the local disk because it could not be sent.
     kept: Option<u64>,
+    /// The generation that its program was killed over.
+    partial: Option<u64>,
+    /// Written in order, beginning with nothing, and not saved yet.
+    is_ordered: bool,
+    /// The vehicle's file has so many bytes, and none of them has changed here.
+    unchanged: Option<u64>,
+    /// Bytes were added to the vehicle's file, perhaps not all.
+    is_appending: bool,
+    /// What ended the upload while the file was written, and has not been told at a close.
+    failure: Option<FsError>,
+    /// An editor's scratch file, which never leaves this computer.
+    is_local: bool,
     on_vehicle: bool,
     writers: usize,
 }
@@ -92,8 +107,25 @@ impl Staged {
         Staged::with(ino, bytes, Content::new(Some(base), mtime))
     }
 
+    /// A whole file of this length and modification time that an earlier mount did not send, with
+    /// no writer.
+    pub fn restored(
+        ino: Ino,
+        bytes: Arc<dyn StagedBytes>,
+        (length, mtime): (u64, i64),
+        on_vehicle: bool,
+    ) -> Staged {
+        let mut content = Content::new(None, mtime);
+        content.here.insert(0..length);
+        (content.length, content.on_vehicle, content.writers) = (length, on_vehicle, 0);
+        content.tried = content.generation;
+        content.kept = Some(content.generation);
+        Staged::with(ino, bytes, content)
+    }
+
     fn with(ino: Ino, bytes: Arc<dyn StagedBytes>, content: Content) -> Staged {
-        Staged { ino, bytes, turn: Arc::default(), content: Mutex::new(content) }
+        let (turn, stream) = (Arc::default(), Mutex::default());
+        Staged { ino, bytes, turn, stream, content: Mutex::new(content) }
     }
 
     /// Waits until nobody else changes, fetches for or sends this copy.
@@ -160,6 +192,100 @@ impl Staged {
         self.content.lock().kept = Some(generation);
     }
 
+    /// The program that wrote this state was killed: nobody sends it by himself.
+    pub fn give_up(&self) {
+        let mut content = self.content.lock();
+        content.tried = content.generation;
+        content.partial = Some(content.generation);
+    }
+
+    /// Whether this very state is what a killed program left.
+    pub fn is_partial(&self) -> bool {
+        let content = self.content.lock();
+        content.partial == Some(content.generation)
+    }
+
+    /// Whether this is an editor's scratch file, which never leaves this computer.
+    pub fn is_local(&self) -> bool {
+        self.content.lock().is_local
+    }
+
+    /// From now on this is an editor's scratch file, or none any more.
+    pub fn set_local(&self, is_local: bool) {
+        self.content.lock().is_local = is_local;
+    }
+
+    /// The upload that runs while the file is written.
+    pub fn stream(&self) -> Option<Arc<Streaming>> {
+        self.stream.lock().clone()
+    }
+
+    /// An upload runs from now on while the file is written.
+    pub fn set_stream(&self, stream: Arc<Streaming>) {
+        *self.stream.lock() = Some(stream);
+    }
+
+    /// No upload runs any more while the file is written, and none will before it is emptied.
+    pub fn take_stream(&self) -> Option<Arc<Streaming>> {
+        self.content.lock().is_ordered = false;
+        self.stream.lock().take()
+    }
+
+    /// Whether all of it was written in order, beginning with nothing.
+    pub fn is_ordered(&self) -> bool {
+        self.content.lock().is_ordered
+    }
+
+    /// The upload failed while the file was written.
+    pub fn fail(&self, error: FsError) {
+        let mut content = self.content.lock();
+        content.tried = content.generation;
+        content.failure = Some(error);
+    }
+
+    /// What ended the upload while the file was written; told again until [`Staged::take_failure`].
+    pub fn failure(&self) -> Option<FsError> {
+        self.content.lock().failure.as_ref().map(FsError::again)
+    }
+
+    /// The same, told for the last time.
+    pub fn take_failure(&self) -> Option<FsError> {
+        self.content.lock().failure.take()
+    }
+
+    /// How many bytes of the vehicle's version a change would make necessary: a write to `range`, or
+    /// with nothing in it a cut at its start. `appends`: what is added at the end needs none.
+    pub fn would_need(&self, range: Range<u64>, appends: bool) -> u64 {
+        let content = self.content.lock();
+        let Some(base) = &content.base else { return 0 };
+        let kept = if range.is_empty() { base.length.min(range.start) } else { base.length };
+        let is_tail = content.unchanged.is_some_and(|unchanged| range.start >= unchanged);
+        if kept == 0 || (appends && is_tail) {
+            return 0;
+        }
+        let mut here = content.here.clone();
+        here.insert(range);
+        here.first_missing(0..kept).map_or(0, |_| kept)
+    }
+
+    /// Where the bytes begin that can be added to the vehicle's file without changing the rest, and
+    /// whether some may have been added already.
+    pub fn tail(&self) -> Option<(u64, bool)> {
+        let content = self.content.lock();
+        let tail = content.unchanged.filter(|start| (1..content.length).contains(start));
+        tail.map(|start| (start, content.is_appending))
+    }
+
+    /// Bytes are being added to the vehicle's file.
+    pub fn begin_appending(&self, _turn: &Holding) {
+        self.content.lock().is_appending = true;
+    }
+
+    /// Whether bytes of the file lie on the vehicle only.
+    pub fn has_base(&self) -> bool {
+        self.content.lock().base.is_some()
+    }
+
     /// One more handle that may write.
     pub fn add_writer(&self) {
         self.content.lock().writers += 1;
@@ -170,6 +296,11 @@ impl Staged {
         let mut content = self.content.lock();
         content.writers = content.writers.saturating_sub(1);
         content.writers
+    }
+
+    /// How many handles may write.
+    pub fn writers(&self) -> usize {
+        self.content.lock().writers
     }
 
     /// Whether a handle may write.
@@ -219,6 +350,8 @@ impl Staged {
         // A gap after the old end reads as zeros, here as on the disk.
         let start = offset.min(content.length);
         content.here.insert(start..end);
+        content.is_ordered &= offset == content.length;
+        content.unchanged.take_if(|unchanged| offset < *unchanged);
         content.length = content.length.max(end);
         content.changed(now);
         Ok(())
@@ -235,6 +368,12 @@ impl Staged {
         content.here.clip(length);
         content.here.insert(old..length);
         content.length = length;
+        content.unchanged.take_if(|unchanged| length < *unchanged);
+        content.is_ordered = length == 0;
+        if length == 0 {
+            // Nothing is left of what could not be sent.
+            content.failure = None;
+        }
         if let Some(base) = &mut content.base {
             base.length = base.length.min(length);
         }
@@ -250,6 +389,7 @@ impl Staged {
         content.here.clip(base.size);
         content.length = base.size;
         content.mtime = mtime;
+        content.unchanged = Some(base.size);
         content.base = Some(base);
         Ok(())
     }
@@ -280,12 +420,14 @@ impl Staged {
         Some(Sending { generation, length, mtime })
     }
 
-    /// The vehicle has what was sent.
-    pub fn sent(&self, _turn: &Holding, sending: Sending) {
+    /// The vehicle has what was sent. What is not here lies in `base` from now on.
+    pub fn sent(&self, _turn: &Holding, sending: Sending, base: Option<Base>) {
         let mut content = self.content.lock();
         content.saved = sending.generation;
         content.on_vehicle = true;
-        content.base = None;
+        content.base = base;
+        content.unchanged = Some(sending.length);
+        (content.is_ordered, content.is_appending) = (false, false);
     }
 }
 
@@ -296,6 +438,12 @@ impl Content {
         let generation = u64::from(!on_vehicle);
         Content {
             length: base.as_ref().map_or(0, |base| base.length),
+            unchanged: base.as_ref().map(|base| base.size),
+            is_ordered: !on_vehicle,
+            is_appending: false,
+            partial: None,
+            failure: None,
+            is_local: false,
             here: Intervals::default(),
             base,
             mtime,

@@ -18,6 +18,7 @@ use fuser::{
 };
 
 use super::Options;
+use super::callers::closing;
 use super::parking::{Parking, guarded};
 use super::translate::{file_attr, file_type, no_entry, open_flags, seconds};
 use crate::fs::{Fs, Handle, Ino, SetAttr};
@@ -268,14 +269,14 @@ impl Filesystem for Requests {
 
     fn flush(
         &self,
-        _: &Request,
+        request: &Request,
         _ino: INodeNo,
         handle: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        let fs = self.fs.clone();
-        let work = async move { fs.flush(Handle(handle.0)).await };
+        let (fs, closing) = (self.fs.clone(), closing(request.pid()));
+        let work = async move { fs.flush(Handle(handle.0), closing).await };
         self.parking.answer("flush", work, |result| finish(result, reply));
     }
 

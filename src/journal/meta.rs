@@ -168,6 +168,9 @@ pub struct Meta {
     pub before: Before,
     /// Temporary names of ours that may lie on the vehicle.
     pub leftovers: Vec<PathBytes>,
+    /// The one of them that becomes the file when the upload under way ends well.
+    #[serde(skip)]
+    pub current: Option<PathBytes>,
 }
 
 impl Meta {
@@ -186,6 +189,7 @@ impl Meta {
             tail: None,
             before: Before::Nothing,
             leftovers: Vec::new(),
+            current: None,
         }
     }
 

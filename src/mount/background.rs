@@ -4,8 +4,10 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_executor::Executor;
+use blocking::unblock;
 use event_listener::Event;
 use futures_lite::FutureExt;
 use futures_lite::future::block_on;
@@ -52,6 +54,10 @@ impl Background for Spawner {
         };
         executor.spawn(guarded).detach();
     }
+
+    fn pause(&self, time: Duration) -> Work {
+        Box::pin(unblock(move || std::thread::sleep(time)))
+    }
 }
 
 impl Drop for BackgroundThread {
@@ -69,7 +75,6 @@ impl Drop for BackgroundThread {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;
-    use std::time::Duration;
 
     use futures_lite::future::{pending, yield_now};
 

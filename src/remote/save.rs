@@ -63,7 +63,8 @@ pub fn is_temporary(name: &Name) -> bool {
         && bytes[PREFIX.len()..bytes.len() - SUFFIX.len()].iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Stores `length` bytes from `source` as `target`, through a temporary name in the same folder.
+/// Stores `length` bytes from `source` as `target`, through a temporary name in the same folder;
+/// without a length, as many as the source turns out to have, at least one. Returns how many.
 ///
 /// An empty file is created under its own name, and so is one whose two paths do not fit in one
 /// rename request. `observer` sees the acknowledgements. `started` gets the operation's id, for
@@ -76,15 +77,17 @@ pub fn is_temporary(name: &Name) -> bool {
 pub async fn save(
     remote: &Arc<dyn Remote>,
     (target, policy): (&RemotePath, Policy),
-    length: u64,
+    length: Option<u64>,
     source: Arc<dyn Source>,
     patience: Duration,
     observer: Arc<dyn Sink>,
     started: &(dyn Fn(OpId, &RemotePath) + Sync),
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
+    let epoch = remote.status().epoch;
     let temporary = temporary_beside(target).filter(|temporary| {
         let both = temporary.as_bytes().len() + 1 + target.as_bytes().len();
-        length > 0 && policy.mode == UploadMode::Temp && both <= remote.status().path_bytes_max + 1
+        let fits = both <= remote.status().path_bytes_max + 1;
+        length != Some(0) && policy.mode == UploadMode::Temp && fits
     });
     let place = temporary.as_ref().unwrap_or(target);
     let verify = policy.verify;
@@ -92,7 +95,9 @@ pub async fn save(
     let written = saving.write_right().await;
     let Some(temporary) = temporary.as_ref() else { return written };
     let saved = match written {
-        Ok(()) => replace(remote, temporary, target, patience).await,
+        // What one vehicle's file is to be must not become another's.
+        Ok(_) if remote.status().epoch != epoch => Err(Error::Changed),
+        Ok(length) => replace(remote, temporary, target, patience).await.map(|()| length),
         Err(error) => Err(error),
     };
     // A cut link cannot carry the removal either; the name is hidden and never sent again.
@@ -109,7 +114,7 @@ pub async fn save(
 struct Saving<'a> {
     remote: &'a Arc<dyn Remote>,
     place: &'a RemotePath,
-    length: u64,
+    length: Option<u64>,
     verify: Verify,
     source: Arc<dyn Source>,
     patience: Duration,
@@ -119,45 +124,49 @@ struct Saving<'a> {
 
 impl Saving<'_> {
     /// Writes, and writes anew when other bytes have arrived.
-    async fn write_right(&self) -> Result<(), Error> {
+    async fn write_right(&self) -> Result<u64, Error> {
         for _ in 0..ATTEMPTS {
             let sent = Arc::new(Tally::of(self.source.clone()));
-            self.write(sent.clone()).await?;
-            if self.arrived_right(&sent).await? {
-                return Ok(());
+            let length = self.write(sent.clone()).await?;
+            if self.arrived_right(&sent, length).await? {
+                return Ok(length);
             }
             tracing::warn!(path = %self.place, "other bytes arrived than were sent");
         }
         Err(Error::Failed("other bytes arrived than were sent; the link mixes up frames".into()))
     }
 
-    async fn write(&self, source: Arc<Tally>) -> Result<(), Error> {
+    async fn write(&self, sent: Arc<Tally>) -> Result<u64, Error> {
+        let source = sent.clone();
         let op = Op::Write { path: self.place.clone(), mode: WriteMode::Replace, source };
         let observer = self.observer.clone();
         let id = OpId::fresh();
         (self.started)(id, self.place);
         let writing = ask_as(self.remote, id, op, Class::Write, self.patience, observer);
-        expect_size(writing.await?, self.length)?;
+        let reply = writing.await?;
+        let length = self.length.unwrap_or_else(|| sent.end());
+        expect_size(reply, length)?;
         if self.verify == Verify::None {
-            return Ok(());
+            return Ok(length);
         }
         match self.ask(Op::Size { path: self.place.clone() }).await {
-            Ok(reply) => expect_size(reply, self.length),
-            Err(Error::Unsupported) => Ok(()),
-            Err(error) => Err(error),
+            Ok(reply) => expect_size(reply, length)?,
+            Err(Error::Unsupported) => {}
+            Err(error) => return Err(error),
         }
+        Ok(length)
     }
 
-    async fn arrived_right(&self, sent: &Tally) -> Result<bool, Error> {
+    async fn arrived_right(&self, sent: &Tally, length: u64) -> Result<bool, Error> {
         let is_summed = match self.verify {
-            Verify::Auto => self.length <= CHECKED_BYTES_MAX,
+            Verify::Auto => length <= CHECKED_BYTES_MAX,
             Verify::Crc => true,
             Verify::Size | Verify::None => false,
         };
-        if self.length == 0 || !is_summed {
+        if length == 0 || !is_summed {
             return Ok(true);
         }
-        let Some(expected) = sent.checksum(self.length) else { return Ok(true) };
+        let Some(expected) = sent.checksum(length) else { return Ok(true) };
         match self.ask(Op::Checksum { path: self.place.clone() }).await {
             Ok(Reply::Checksum(checksum)) => Ok(checksum == expected),
             Ok(Reply::Done | Reply::Size(_)) | Err(Error::Unsupported) => Ok(true),
@@ -189,11 +198,18 @@ struct Sum {
     end: u64,
     /// Bytes were left out, so that the sum means nothing.
     broken: bool,
+    /// Where the source said that it ends.
+    whole: u64,
 }
 
 impl Tally {
     fn of(source: Arc<dyn Source>) -> Tally {
         Tally { source, sum: Mutex::default() }
+    }
+
+    /// How many bytes the source turned out to have.
+    fn end(&self) -> u64 {
+        self.sum.lock().whole
     }
 
     /// The checksum of the first `length` bytes, if those are what was pulled.
@@ -206,8 +222,10 @@ impl Tally {
 impl Source for Tally {
     fn pull(&self, offset: u64, buffer: &mut [u8]) -> Pull {
         let answer = self.source.pull(offset, buffer);
-        if let Pull::Bytes(count) = answer {
-            self.sum.lock().add(offset, &buffer[..count]);
+        match answer {
+            Pull::Bytes(count) => self.sum.lock().add(offset, &buffer[..count]),
+            Pull::End => self.sum.lock().whole = offset,
+            Pull::Pending | Pull::Idle => {}
         }
         answer
     }
@@ -310,8 +328,8 @@ mod tests {
         let path = RemotePath::parse(path.as_bytes()).unwrap();
         let source = Arc::new(Bytes(bytes.to_vec()));
         let patience = Duration::from_secs(1);
-        let length = bytes.len() as u64;
-        run(
+        let length = Some(bytes.len() as u64);
+        let saved = run(
             remote,
             save(
                 &far,
@@ -322,7 +340,8 @@ mod tests {
                 Arc::new(Nobody),
                 &|_, _| {},
             ),
-        )
+        );
+        saved.map(|stored| assert_eq!(Some(stored), length))
     }
 
     #[test]
@@ -339,6 +358,21 @@ mod tests {
         let remote = MemoryRemote::with([("/a", &b"old"[..])]);
         remote.fail_next("Size", Error::NoSpace);
         assert_eq!(save_in(&remote, "/a", b"new"), Err(Error::NoSpace));
+        assert_eq!(remote.content("/a").unwrap(), b"old");
+        assert_eq!(remote.names("/"), ["a"]);
+    }
+
+    #[test]
+    fn nothing_is_replaced_on_a_vehicle_that_came_in_the_place_of_another() {
+        let remote = MemoryRemote::with([("/a", &b"old"[..])]);
+        let far: Arc<dyn Remote> = remote.clone();
+        let path = RemotePath::parse(b"/a").unwrap();
+        let source = Arc::new(Bytes(b"new".to_vec()));
+        let swap = |_: OpId, _: &RemotePath| remote.change_status(|status| status.epoch += 1);
+        let target = (&path, Policy::default());
+        let patience = Duration::from_secs(1);
+        let saving = save(&far, target, Some(3), source, patience, Arc::new(Nobody), &swap);
+        assert_eq!(run(&remote, saving), Err(Error::Changed));
         assert_eq!(remote.content("/a").unwrap(), b"old");
         assert_eq!(remote.names("/"), ["a"]);
     }

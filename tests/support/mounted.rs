@@ -83,6 +83,11 @@ pub struct Mounted {
 impl Mounted {
     /// Mounts `source` with short timeouts and these further options; waits until it answers.
     pub fn new(source: &str, options: &[&str]) -> Mounted {
+        Mounted::keeping(None, source, options)
+    }
+
+    /// The same with a state directory that outlives it.
+    pub fn keeping(state: Option<&Path>, source: &str, options: &[&str]) -> Mounted {
         let directory = tempfile::tempdir().unwrap();
         let point = directory.path().join("mount");
         std::fs::create_dir(&point).unwrap();
@@ -90,8 +95,8 @@ impl Mounted {
         arguments.extend(default_options(options).iter().map(OsString::from));
         arguments.extend(options.iter().map(OsString::from));
         arguments.extend([source.into(), point.clone().into()]);
-        let mut mounted =
-            Mounted { program: Program::start(&arguments), point, _directory: directory };
+        let program = Program::start_keeping(state, &arguments);
+        let mut mounted = Mounted { program, point, _directory: directory };
         let point = mounted.point.clone();
         mounted.program.wait_until(MOUNT_TIME, |_| is_mounted(&point));
         mounted

@@ -24,13 +24,18 @@ pub struct Program {
 impl Program {
     /// Starts `mavftp-mount` with these arguments.
     pub fn start<A: AsRef<OsStr>>(arguments: &[A]) -> Program {
+        Program::start_keeping(None, arguments)
+    }
+
+    /// The same with a state directory that outlives it.
+    pub fn start_keeping<A: AsRef<OsStr>>(state: Option<&Path>, arguments: &[A]) -> Program {
         let directory = tempfile::tempdir().unwrap();
         let printed = directory.path().join("printed");
         let output = File::create(&printed).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mavftp-mount"));
         command.args(arguments).stdin(Stdio::null()).env("LC_ALL", "C");
         // What a test's mount could not send is not kept in the home of who runs the test.
-        command.env("XDG_STATE_HOME", directory.path());
+        command.env("XDG_STATE_HOME", state.unwrap_or(directory.path()));
         command.stdout(output.try_clone().unwrap()).stderr(output);
         // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
         unsafe {
@@ -98,6 +103,17 @@ impl Drop for Program {
 /// Runs our program to its end, within `limit`; its exit code and what it printed.
 pub fn our_program<A: AsRef<OsStr>>(arguments: &[A], limit: Duration) -> (i32, String) {
     let mut program = Program::start(arguments);
+    let status = program.wait(limit);
+    (status.code().unwrap_or(-1), program.printed())
+}
+
+/// The same with a state directory that outlives it.
+pub fn our_program_keeping<A: AsRef<OsStr>>(
+    state: &Path,
+    arguments: &[A],
+    limit: Duration,
+) -> (i32, String) {
+    let mut program = Program::start_keeping(Some(state), arguments);
     let status = program.wait(limit);
     (status.code().unwrap_or(-1), program.printed())
 }

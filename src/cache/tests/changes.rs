@@ -346,8 +346,8 @@ fn every_call_may_be_polled_by_another_thread() {
     is_send(cache.remove_directory(volume, &at));
     is_send(cache.rename(volume, &at, &at));
     is_send(cache.truncate(volume, &at, 1));
-    let source = Arc::new(Bytes(Vec::new()));
-    is_send(cache.save(volume, &at, 0, 1, source, Arc::new(Nobody), &|_, _| {}));
+    is_send(cache.save(volume, &at, saving(b"", 1), &|_, _| {}));
+    is_send(cache.append(volume, &at, saving(b"", 1), 1..=2, &|_| {}));
     assert!(world.asked().is_empty(), "nothing is sent before it is polled");
 }
 
@@ -363,9 +363,10 @@ fn the_observer_of_a_save_sees_what_is_acknowledged() {
     let world = files();
     let seen = Arc::new(Seen(Mutex::new(0)));
     let started = Mutex::new(Vec::new());
-    let (at, source) = (path("/n"), Arc::new(Bytes(vec![1; 1000])));
+    let (at, saving) = (path("/n"), saving(&[1; 1000], 1));
+    let saving = Saving { observer: seen.clone(), ..saving };
     let note = |id, place: &RemotePath| started.lock().push((id, place.clone()));
-    let save = world.cache.save(world.volume, &at, 1000, 1, source, seen.clone(), &note);
+    let save = world.cache.save(world.volume, &at, saving, &note);
     world.run(save).unwrap();
     assert_eq!(*seen.0.lock(), 1000);
     let started = started.lock();

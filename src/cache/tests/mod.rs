@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Cache, Clock, OpenFile, Options, VolumeId};
+use super::{Cache, Clock, OpenFile, Options, Saving, VolumeId};
 use crate::remote::memory::{Asked, Bytes, MemoryRemote, run};
 use crate::remote::{Entry, Error, Name, RemotePath, Reply, Sink};
 
@@ -90,10 +90,8 @@ impl World {
     }
 
     fn save(&self, at: &str, bytes: &[u8], mtime: i64) -> Result<(), Error> {
-        let (at, source) = (path(at), Arc::new(Bytes(bytes.to_vec())));
-        let length = bytes.len() as u64;
-        let observer = Arc::new(Nobody);
-        self.run(self.cache.save(self.volume, &at, length, mtime, source, observer, &|_, _| {}))
+        let saving = saving(bytes, mtime);
+        self.run(self.cache.save(self.volume, &path(at), saving, &|_, _| {})).map(drop)
     }
 
     /// What was asked since the last time.
@@ -154,4 +152,10 @@ fn deliver(asked: &Asked, all: &[u8], from: usize, to: usize) {
 
 fn small() -> Options {
     Options { read_ahead_bytes: 0, ..Options::default() }
+}
+
+/// All of `bytes`, with nobody who watches.
+fn saving(bytes: &[u8], mtime: i64) -> Saving {
+    let (length, source) = (Some(bytes.len() as u64), Arc::new(Bytes(bytes.to_vec())));
+    Saving { length, mtime, source, observer: Arc::new(Nobody) }
 }

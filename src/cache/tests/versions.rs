@@ -180,10 +180,8 @@ fn a_read_during_the_replacement_waits_and_never_mixes_old_and_new() {
     let world = World::with(&[("/a", &old)], small());
     let file = world.open("/a");
     assert_eq!(world.read(&file, 0, 4096).unwrap(), old[..4096]);
-    let (at, source) = (path("/a"), Arc::new(Bytes(new.clone())));
-    let observer = Arc::new(Nobody);
-    let cache = &world.cache;
-    let save = cache.save(world.volume, &at, 10_000, 1, source, observer, &|_, _| {});
+    let (at, cache) = (path("/a"), &world.cache);
+    let save = cache.save(world.volume, &at, saving(&new, 1), &|_, _| {});
     let mut save = std::pin::pin!(save);
     let mut context = Context::from_waker(Waker::noop());
     // Upload, and the questions for its size and its checksum.

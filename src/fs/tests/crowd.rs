@@ -53,7 +53,7 @@ impl Program {
         }
     }
 
-    async fn run(self, fs: &Fs) {
+    async fn run(self, fs: &Arc<Fs>) {
         match self {
             Program::Save { file, size } => {
                 let (_, opened) = fs.create(Ino::ROOT, NAMES[file], RDWR).await.unwrap();
@@ -86,13 +86,13 @@ impl Program {
     }
 }
 
-async fn open(fs: &Fs, file: usize, flags: i32) -> Option<Handle> {
+async fn open(fs: &Arc<Fs>, file: usize, flags: i32) -> Option<Handle> {
     let attr = bear(fs.lookup(Ino::ROOT, NAMES[file]).await)?;
     bear(fs.open(attr.ino, flags).await).map(|opened| opened.handle)
 }
 
-async fn close(fs: &Fs, handle: Handle) {
-    bear(fs.flush(handle).await);
+async fn close(fs: &Arc<Fs>, handle: Handle) {
+    bear(fs.flush(handle, Closing::Ordinary).await);
     fs.release(handle).await.unwrap();
 }
 

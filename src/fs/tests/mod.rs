@@ -11,17 +11,23 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::staging::{MemoryStore, Store};
-use super::{Background, Fs, FsError, FsOptions, Handle, Ino, Work};
+use super::{Background, Closing, Fs, FsError, FsOptions, Handle, Ino, Work};
 use crate::cache::{Cache, Clock, Options};
 use crate::remote::memory::{Bytes, MemoryRemote};
-use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
+use crate::remote::{
+    Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status, WriteMode,
+};
 
 mod crowd;
 mod directories;
+mod journal;
 mod names;
 mod reading;
 mod recovery;
+mod scratch;
 mod spelling;
+mod streaming;
+mod tails;
 mod times;
 mod virtual_files;
 mod writing;
@@ -74,7 +80,7 @@ impl World {
         let disk_waits = AtomicU32::new(0);
         let wall = time.clone();
         let wall = Box::new(move || wall.load(Ordering::Relaxed));
-        let background = Arc::new(Tasks::default());
+        let background = Arc::new(Tasks { work: Mutex::default(), time: time.clone() });
         let fs = Fs::new(cache, volume, store, background.clone(), options, wall);
         World { remote, store: Arc::default(), fs, background, wire, time, disk_waits }
     }
@@ -91,6 +97,17 @@ impl World {
     /// Whether the vehicle has no space for uploads that end from now on.
     pub fn refuse_uploads(&self, refuse: bool) {
         self.wire.full.store(refuse, Ordering::Relaxed);
+    }
+
+    /// How many bytes have been pulled of the uploads under way.
+    pub fn uploading(&self) -> usize {
+        self.wire.uploads.lock().iter().map(|pulling| pulling.bytes.len()).sum()
+    }
+
+    /// All uploads under way fail.
+    pub fn break_uploads(&self, error: Error) {
+        let broken = std::mem::take(&mut *self.wire.uploads.lock());
+        broken.into_iter().for_each(|pulling| pulling.sink.done(Err(error.clone())));
     }
 
     /// Drives a future to its end. Also holds it to what an executor thread needs.
@@ -160,7 +177,7 @@ impl World {
     }
 
     pub fn flush(&self, handle: Handle) -> Result<(), FsError> {
-        self.run(self.fs.flush(handle))
+        self.run(self.fs.flush(handle, Closing::Ordinary))
     }
 
     pub fn release(&self, handle: Handle) {
@@ -231,25 +248,36 @@ pub fn errno<T: std::fmt::Debug>(result: Result<T, FsError>) -> i32 {
 }
 
 /// Work in the background, polled when the world is stepped.
-#[derive(Default)]
-struct Tasks(Mutex<Vec<Work>>);
+struct Tasks {
+    work: Mutex<Vec<Work>>,
+    time: Arc<AtomicI64>,
+}
 
 impl Tasks {
     /// Lets all of it go on; true when some of it ended.
     fn step(&self) -> bool {
         // Work may begin more work.
-        let mut all = std::mem::take(&mut *self.0.lock());
+        let mut all = std::mem::take(&mut *self.work.lock());
         let before = all.len();
         all.retain_mut(|work| poll(work).is_none());
         let ended = all.len() < before;
-        self.0.lock().append(&mut all);
+        self.work.lock().append(&mut all);
         ended
     }
 }
 
 impl Background for Tasks {
     fn spawn(&self, work: Work) {
-        self.0.lock().push(work);
+        self.work.lock().push(work);
+    }
+
+    fn pause(&self, time: Duration) -> Work {
+        let (clock, end) =
+            (self.time.clone(), self.time.load(Ordering::Relaxed) + time.as_secs() as i64);
+        Box::pin(std::future::poll_fn(move |_| match clock.load(Ordering::Relaxed) >= end {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }))
     }
 }
 
@@ -275,6 +303,7 @@ struct Pulling {
     op: Op,
     source: Arc<dyn Source>,
     sink: Arc<dyn Sink>,
+    from: usize,
     bytes: Vec<u8>,
     hungry: bool,
     begins_again_at: usize,
@@ -300,9 +329,10 @@ impl Wire {
                 return true;
             }
         }
+        pulling.sink.acknowledged(pulling.bytes.len() as u64);
         if pulling.bytes.len() >= pulling.begins_again_at {
             pulling.begins_again_at = usize::MAX;
-            pulling.bytes.clear();
+            pulling.bytes.truncate(pulling.from);
         }
         self.uploads.lock().push_back(pulling);
         true
@@ -321,13 +351,26 @@ impl Wire {
 
 impl Remote for Wire {
     fn submit(&self, id: OpId, op: Op, class: Class, patience: Duration, sink: Arc<dyn Sink>) {
-        let Op::Write { source, .. } = &op else {
+        let Op::Write { source, mode, .. } = &op else {
             return self.inner.submit(id, op, class, patience, sink);
+        };
+        // Only the place counts of what is there already.
+        let from = match mode {
+            WriteMode::Replace => 0,
+            WriteMode::Append { offset } => *offset as usize,
         };
         let source = source.clone();
         let begins_again_at = if id.0.is_multiple_of(3) { 1500 } else { usize::MAX };
-        let pulling =
-            Pulling { id, op, source, sink, bytes: Vec::new(), hungry: false, begins_again_at };
+        let pulling = Pulling {
+            id,
+            op,
+            source,
+            sink,
+            from,
+            bytes: vec![0; from],
+            hungry: false,
+            begins_again_at,
+        };
         self.uploads.lock().push_back(pulling);
     }
     fn raise(&self, id: OpId, class: Class) {
@@ -339,8 +382,14 @@ impl Remote for Wire {
         }
     }
     fn cancel(&self, id: OpId) {
-        self.uploads.lock().retain(|pulling| pulling.id != id);
-        self.inner.cancel(id);
+        let mut uploads = self.uploads.lock();
+        let at = uploads.iter().position(|pulling| pulling.id == id);
+        let cancelled = at.and_then(|at| uploads.remove(at));
+        drop(uploads);
+        match cancelled {
+            Some(pulling) => pulling.sink.done(Err(Error::Cancelled)),
+            None => self.inner.cancel(id),
+        }
     }
     fn status(&self) -> Status {
         self.inner.status()

@@ -150,7 +150,7 @@ fn a_rename_waits_for_the_upload_of_the_file() {
     let world = World::with([]);
     let handle = world.create("/a");
     world.write(handle, 0, &[1; 5000]);
-    let mut flush = Box::pin(world.fs.flush(handle));
+    let mut flush = Box::pin(world.fs.flush(handle, Closing::Ordinary));
     assert!(poll(&mut flush).is_none());
     let mut rename = Box::pin(world.fs.rename(Ino::ROOT, b"a", Ino::ROOT, b"b", false));
     while poll(&mut flush).is_none() {
@@ -173,7 +173,7 @@ fn an_upload_does_not_bring_back_a_name_that_is_being_changed() {
     let handle = poll(&mut Box::pin(world.fs.open(ino, WRONLY | libc::O_TRUNC))).unwrap().unwrap();
     let handle = handle.handle;
     poll(&mut Box::pin(world.fs.write(handle, 0, b"new".to_vec()))).unwrap().unwrap();
-    let mut flush = Box::pin(world.fs.flush(handle));
+    let mut flush = Box::pin(world.fs.flush(handle, Closing::Ordinary));
     assert!(poll(&mut flush).is_none());
     world.run(rename).unwrap();
     world.run(flush).unwrap();

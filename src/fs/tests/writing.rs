@@ -187,7 +187,7 @@ fn a_write_waits_while_the_file_is_being_sent() {
     let world = World::with([]);
     let handle = world.create("/a");
     world.write(handle, 0, &[1; 5000]);
-    let mut flush = Box::pin(world.fs.flush(handle));
+    let mut flush = Box::pin(world.fs.flush(handle, Closing::Ordinary));
     assert!(poll(&mut flush).is_none());
     world.step();
     let mut write = Box::pin(world.fs.write(handle, 0, vec![2; 5000]));
@@ -206,8 +206,8 @@ fn of_two_flushes_at_once_one_sends() {
     let world = World::with([]);
     let handle = world.create("/a");
     world.write(handle, 0, b"hello");
-    let mut first = Box::pin(world.fs.flush(handle));
-    let mut second = Box::pin(world.fs.flush(handle));
+    let mut first = Box::pin(world.fs.flush(handle, Closing::Ordinary));
+    let mut second = Box::pin(world.fs.flush(handle, Closing::Ordinary));
     assert!(poll(&mut first).is_none() && poll(&mut second).is_none());
     world.run(first).unwrap();
     world.run(second).unwrap();

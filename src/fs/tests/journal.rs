@@ -1,0 +1,218 @@
+//! What is written down about files that the vehicle lacks, and what is made of it later.
+
+use super::*;
+use crate::fs::WriteBack;
+use crate::journal::{Before, Meta, State, Vehicle};
+
+fn asynchronous() -> FsOptions {
+    FsOptions { write_back: WriteBack::Async, mount_time: MOUNT_TIME, ..FsOptions::default() }
+}
+
+fn link(world: &World, up: bool) {
+    world.remote.change_status(|status| status.up = up);
+}
+
+fn another_vehicle(world: &World) {
+    world.remote.change_status(|status| {
+        status.epoch += 1;
+        status.identity = Some("another".into());
+    });
+}
+
+/// Lets the background do what it can.
+fn go_on(world: &World) {
+    world.wait(2);
+    while world.step() {}
+    world.wait(2);
+    while world.step() {}
+}
+
+#[test]
+fn a_failure_is_noted_with_its_reason_its_vehicle_and_what_stood_there() {
+    let world = World::with([("/d/a", &b"old"[..])]);
+    let handle = world.open("/d/a", WRONLY | libc::O_TRUNC);
+    world.write(handle, 0, b"precious");
+    world.remote.fail_next("Write", Error::LinkDown);
+    world.flush(handle).unwrap_err();
+    world.release(handle);
+    let [meta] = &world.store.notes()[..] else { panic!("one entry") };
+    assert_eq!((meta.path.to_string().as_str(), meta.state), ("/d/a", State::Failed));
+    assert_eq!(meta.vehicle.identity.as_deref(), Some("memory"));
+    assert!(meta.reason.contains("not heard") && meta.whole, "{meta:?}");
+    assert_eq!(meta.before, Before::File { size: 3, mtime: Some(1_700_000_000) });
+    assert_eq!(meta.leftovers.len(), 1, "the link could not carry the removal");
+}
+
+#[test]
+fn a_later_save_of_the_same_path_drops_what_failed_and_removes_what_it_left() {
+    let world = World::with([]);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"one");
+    world.remote.fail_next("Size", Error::LinkDown);
+    world.flush(handle).unwrap_err();
+    world.release(handle);
+    assert_eq!(world.store.kept().len(), 1);
+    assert_eq!(world.remote.names("/").len(), 1, "an unfinished upload");
+    let handle = world.create("/a");
+    world.write(handle, 0, b"two");
+    world.close(handle);
+    assert!(world.store.kept().is_empty());
+    go_on(&world);
+    assert_eq!(world.remote.names("/"), ["a"]);
+}
+
+#[test]
+fn a_file_that_was_renamed_is_kept_under_its_new_name() {
+    let world = World::with([("/d/x", &b""[..])]);
+    let handle = world.create("/d/a");
+    world.write(handle, 0, b"one");
+    world.rename("/d", "/e").unwrap();
+    world.remote.fail_next("Write", Error::NoSpace);
+    world.flush(handle).unwrap_err();
+    world.release(handle);
+    assert_eq!(world.store.notes()[0].path.to_string(), "/e/a");
+}
+
+#[test]
+fn a_save_is_refused_when_another_vehicle_answers() {
+    let world = World::with([]);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"for the first");
+    another_vehicle(&world);
+    assert_eq!(errno(world.flush(handle)), libc::ESTALE);
+    world.release(handle);
+    assert!(world.remote.names("/").is_empty());
+    assert_eq!(world.store.notes()[0].vehicle.identity.as_deref(), Some("memory"));
+}
+
+#[test]
+fn a_vehicle_without_identity_is_another_one_after_a_silence() {
+    let world = World::with([]);
+    world.remote.change_status(|status| status.identity = None);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"a");
+    world.flush(handle).unwrap();
+    world.write(handle, 0, b"b");
+    world.remote.change_status(|status| status.epoch += 1);
+    assert_eq!(errno(world.flush(handle)), libc::ESTALE);
+}
+
+#[test]
+fn an_asynchronous_close_succeeds_without_the_vehicle_and_is_kept_later() {
+    let world = World::with_options([], asynchronous());
+    world.run(world.fs.begin_sending());
+    assert!(world.names("/").is_empty());
+    link(&world, false);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"promised");
+    world.close(handle);
+    go_on(&world);
+    assert_eq!(world.store.notes()[0].state, State::Pending);
+    assert!(world.remote.content("/a").is_none());
+    assert_eq!(world.names("/"), ["a"]);
+    assert_eq!(world.content("/a"), b"promised");
+    link(&world, true);
+    go_on(&world);
+    assert_eq!(world.remote.content("/a").unwrap(), b"promised");
+    assert!(world.store.kept().is_empty());
+    assert_eq!(world.content("/a"), b"promised");
+}
+
+#[test]
+fn what_is_promised_can_be_renamed_written_again_and_removed() {
+    let world = World::with_options([("/old", &b"old"[..])], asynchronous());
+    world.run(world.fs.begin_sending());
+    assert_eq!(world.names("/"), ["old"]);
+    link(&world, false);
+    for name in ["/a", "/b"] {
+        let handle = world.create(name);
+        world.write(handle, 0, b"one");
+        world.close(handle);
+    }
+    world.rename("/a", "/c").unwrap();
+    let handle = world.open("/c", WRONLY);
+    world.write(handle, 3, b"two");
+    world.close(handle);
+    world.unlink("/b").unwrap();
+    assert_eq!(world.store.kept(), [(b"c".to_vec(), b"onetwo".to_vec())]);
+    link(&world, true);
+    go_on(&world);
+    assert_eq!(world.remote.names("/"), ["c", "old"]);
+    assert_eq!(world.remote.content("/c").unwrap(), b"onetwo");
+}
+
+#[test]
+fn a_promise_is_not_kept_while_armed_nor_to_another_vehicle() {
+    let world = World::with_options([], asynchronous());
+    world.run(world.fs.begin_sending());
+    world.remote.change_status(|status| status.armed = true);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"x");
+    world.close(handle);
+    go_on(&world);
+    assert!(world.remote.content("/a").is_none());
+    world.remote.change_status(|status| status.armed = false);
+    another_vehicle(&world);
+    go_on(&world);
+    assert!(world.remote.content("/a").is_none());
+    assert_eq!(world.store.notes()[0].state, State::Pending);
+}
+
+#[test]
+fn a_promise_over_a_file_that_changed_there_becomes_a_failure() {
+    let world = World::with_options([("/a", &b"old"[..])], asynchronous());
+    world.run(world.fs.begin_sending());
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    link(&world, false);
+    world.write(handle, 0, b"mine");
+    world.close(handle);
+    world.remote.put("/a", b"another station's");
+    link(&world, true);
+    world.wait(60);
+    go_on(&world);
+    assert_eq!(world.remote.content("/a").unwrap(), b"another station's");
+    let notes = world.store.notes();
+    assert_eq!((notes.len(), notes[0].state), (1, State::Failed));
+    assert_eq!(world.content("/a"), b"another station's");
+}
+
+#[test]
+fn what_an_earlier_mount_promised_is_shown_and_sent_by_the_next() {
+    let world = World::with_options([("/d/x", &b""[..])], asynchronous());
+    let vehicle = Vehicle {
+        identity: Some("memory".into()),
+        session: "earlier".into(),
+        source: "udp:14550".into(),
+    };
+    let pending = |path: &str, vehicle: &Vehicle| Meta {
+        state: State::Pending,
+        length: 8,
+        ..Meta::new(vehicle.clone(), path.as_bytes(), 7)
+    };
+    world.store.leave(pending("/d/a", &vehicle), b"promised");
+    let other = Vehicle { identity: Some("another".into()), ..vehicle };
+    world.store.leave(pending("/d/b", &other), b"not here");
+    link(&world, false);
+    world.run(world.fs.begin_sending());
+    link(&world, true);
+    assert_eq!(world.content("/d/a"), b"promised");
+    go_on(&world);
+    assert_eq!(world.remote.content("/d/a").unwrap(), b"promised");
+    assert!(!world.exists("/d/b"));
+    assert_eq!(world.store.notes().len(), 1);
+}
+
+#[test]
+fn the_unmount_leaves_what_it_cannot_send_promised() {
+    let world = World::with_options([], asynchronous());
+    assert!(world.names("/").is_empty());
+    link(&world, false);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"x");
+    world.close(handle);
+    world.run(world.fs.finish());
+    assert_eq!(world.store.notes()[0].state, State::Pending);
+    link(&world, true);
+    world.run(world.fs.finish());
+    assert_eq!(world.remote.content("/a").unwrap(), b"x");
+}
