@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::mounted::{Scene, Server, free_port};
 use super::python::{self, Peer};
+use super::user::User;
 
 /// Until the relay has done what it was told.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -79,9 +80,20 @@ impl DamagedScene {
         options: &[&str],
         fill: impl FnOnce(&Path),
     ) -> DamagedScene {
+        DamagedScene::by(User::Root, server, damage, options, fill)
+    }
+
+    /// The same where this user mounts.
+    pub fn by(
+        user: User,
+        server: Server,
+        damage: &str,
+        options: &[&str],
+        fill: impl FnOnce(&Path),
+    ) -> DamagedScene {
         let port = free_port();
         let relay = Relay::start(port, damage);
-        let scene = Scene::between(server, (relay.port(), port), options, fill);
+        let scene = Scene::by(user, server, (relay.port(), port), options, fill);
         DamagedScene { scene, relay }
     }
 
