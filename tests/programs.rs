@@ -21,9 +21,10 @@ const GIVEN: [&str; 5] = ["--allow-other", "--uid", "65534", "--gid", "65534"];
 const MANY: usize = 300;
 /// Small files where each takes a while.
 const SOME: usize = 40;
-/// What takes long behind a damaged link, and shows little that others do not.
-const SHORT_DAMAGED: [&str; 9] =
-    ["append", "cp", "empty", "git", "mkdir", "sed", "small", "tar", "vim"];
+/// Behind a damaged link each server gets a part in the short form, for time.
+const SHORT_OURS: [&str; 6] = ["append", "cp", "git", "sed", "tar", "vim"];
+/// The other part.
+const SHORT_MAVSDK: [&str; 7] = ["append", "dd", "empty", "mkdir", "mv", "small", "zip"];
 
 /// Who mounts, and who works there.
 #[derive(Debug, Clone, Copy)]
@@ -84,34 +85,34 @@ fn a_user_works_on_a_mount_of_mavsdk_made_as_that_user() {
 
 #[test]
 fn a_user_works_on_roots_mount_behind_a_damaged_link() {
-    damaged(Server::Embedded, People::Guest, &SHORT_DAMAGED, SOME);
+    damaged(Server::Embedded, People::Guest, &SHORT_OURS, SOME);
 }
 
 #[test]
 fn root_works_on_mavsdk_behind_a_damaged_link() {
-    damaged(Server::Mavsdk, People::Root, &SHORT_DAMAGED, SOME);
+    damaged(Server::Mavsdk, People::Root, &SHORT_MAVSDK, SOME);
 }
 
 #[test]
 #[ignore = "minutes; scripts/test --full runs it"]
 fn everybody_works_on_our_server() {
-    EVERYBODY.map(|people| clean(Server::Embedded, people, &ALL));
+    EVERYBODY.into_iter().for_each(|people| clean(Server::Embedded, people, &ALL));
 }
 
 #[test]
 #[ignore = "minutes; scripts/test --full runs it"]
 fn everybody_works_on_mavsdk() {
-    EVERYBODY.map(|people| clean(Server::Mavsdk, people, &ALL));
+    EVERYBODY.into_iter().for_each(|people| clean(Server::Mavsdk, people, &ALL));
 }
 
 #[test]
 #[ignore = "minutes; scripts/test --full runs it"]
 fn everybody_works_on_our_server_behind_a_damaged_link() {
-    EVERYBODY.map(|people| damaged(Server::Embedded, people, &ALL, MANY));
+    EVERYBODY.into_iter().for_each(|people| damaged(Server::Embedded, people, &ALL, MANY));
 }
 
 #[test]
 #[ignore = "minutes; scripts/test --full runs it"]
 fn everybody_works_on_mavsdk_behind_a_damaged_link() {
-    EVERYBODY.map(|people| damaged(Server::Mavsdk, people, &ALL, MANY));
+    EVERYBODY.into_iter().for_each(|people| damaged(Server::Mavsdk, people, &ALL, MANY));
 }
