@@ -185,6 +185,11 @@ impl Ordinary {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where its standard output goes.
     pub fn stdout_path(&self) -> PathBuf {
         self.directory.path().join("stdout")

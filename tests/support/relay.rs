@@ -101,4 +101,13 @@ impl DamagedScene {
     pub fn damage(&mut self, command: &str) {
         self.relay.damage(command);
     }
+
+    /// Ends all; the bytes that the vehicle sent.
+    pub fn bytes_sent_by_vehicle(self) -> u64 {
+        drop(self.scene);
+        let statistics = self.relay.end();
+        let line = statistics.iter().find(|line| line.starts_with("up ")).unwrap();
+        let bytes = line.split(' ').find_map(|field| field.strip_prefix("bytes="));
+        bytes.unwrap().parse().unwrap()
+    }
 }

@@ -39,7 +39,12 @@ pub const ALL: [&str; 17] = [
 
 /// A directory on the far side for each script, there from the start.
 pub fn fill(directory: &Path) {
-    for script in ALL {
+    fill_for(directory, &ALL);
+}
+
+/// The same for some scripts.
+pub fn fill_for(directory: &Path, scripts: &[&str]) {
+    for script in scripts {
         let place = directory.join(script);
         fs::create_dir(&place).unwrap();
         // `tail` writes on the far side, where it may be an ordinary user.

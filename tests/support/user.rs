@@ -49,7 +49,10 @@ impl User {
             User::Root => program::our_binary(),
             User::Nobody => {
                 let copy = directory.join("mavftp-mount");
-                fs::copy(program::our_binary().get_program(), &copy).unwrap();
+                // By another process: a thread that forks meanwhile would keep the copy open for
+                // writing, and then it cannot be run.
+                let from = program::our_binary();
+                program::succeed("cp", &[from.get_program(), copy.as_os_str()]);
                 Command::new(copy)
             }
         }
