@@ -3,7 +3,7 @@
 //! installs.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -21,17 +21,16 @@ use support::user::{self, User};
 
 /// What the manager might take for a picture worth a small one.
 const PICTURE_BYTES: usize = 5 << 20;
-/// What it might look into for its kind.
-const LOG_BYTES: usize = 20 << 20;
-/// More than names, sizes and the beginnings of files; far less than any of them.
-const READ_MAX: u64 = 1 << 20;
+/// What it looks into for its kind: 4 KiB, of which the kernel makes 8.
+const LOG_BYTES: usize = 300_000;
+/// A folder as large as a vehicle's.
+const LOGS: usize = 40;
+/// For the beginnings of files, and what is read ahead of them; a tenth of what there is.
+const READ_MAX: u64 = 2_000_000;
 /// Until the manager has drawn its window, on a busy machine.
 const DRAWN: Duration = Duration::from_secs(30);
 /// For what it does once it has nothing to do.
 const IDLE: Duration = Duration::from_secs(4);
-/// A folder as large as a vehicle's.
-const LOGS: usize = 120;
-
 /// A display in memory, of its own number.
 struct Display {
     server: Child,
@@ -71,14 +70,13 @@ fn fill(directory: &Path) {
     let (pictures, logs) = (directory.join("pictures"), directory.join("logs"));
     fs::create_dir(&pictures).unwrap();
     fs::create_dir(&logs).unwrap();
-    for name in ["one.jpg", "two.png", "three.tif"] {
+    for name in ["one.jpg", "two.png"] {
         fs::write(pictures.join(name), noise(1, PICTURE_BYTES)).unwrap();
     }
     fs::write(pictures.join("unknown"), noise(2, PICTURE_BYTES)).unwrap();
     for number in 0..LOGS {
-        // Sparse: only their sizes are looked at.
-        let log = File::create(logs.join(format!("{number:08}.BIN"))).unwrap();
-        log.set_len(LOG_BYTES as u64).unwrap();
+        let bytes = noise(number as u64, LOG_BYTES);
+        fs::write(logs.join(format!("{number:08}.BIN")), bytes).unwrap();
     }
 }
 
