@@ -96,7 +96,7 @@ pub struct Options {
 /// Why nothing was mounted, in words that say what to do.
 pub fn run(options: &Options) -> Result<u8, Error> {
     let mountpoint = mountpoint::prepare(&options.mountpoint, options.nonempty)?;
-    device::check()?;
+    device::check(options.access)?;
     if options.foreground {
         return mount(options, &mountpoint, || Ok(()));
     }

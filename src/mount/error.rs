@@ -4,7 +4,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::device;
 use crate::api;
+
+/// The helper was found, and the kernel refused it as well.
+const HELPER_WITHOUT_RIGHTS: &str = "fusermount3 may not mount either; give it back its rights with: \
+    sudo chmod u+s \"$(command -v fusermount3)\" (in a container: start it with \
+    --device /dev/fuse --cap-add SYS_ADMIN)";
 
 /// Why nothing was mounted.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,28 @@ pub enum Error {
     NotEmpty {
         /// The mount point.
         path: PathBuf,
+    },
+    /// `fusermount3` mounts for a user only where the user may write.
+    #[error(
+        "the mount point {} is not yours to write to; name a directory of yours, or make it yours \
+         with: sudo chown \"$USER\" {}",
+        .path.display(), Quoted(.path)
+    )]
+    NotWritable {
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// A mount of ours whose process is gone, which we may not clean away.
+    #[error(
+        "a mount whose process is gone is left on {}, and it is not ours to clean away ({error}); \
+         unmount it with: sudo umount {}",
+        .path.display(), Quoted(.path)
+    )]
+    Stale {
+        /// The mount point.
+        path: PathBuf,
+        /// Why it is still there.
+        error: io::Error,
     },
     /// Something is mounted there.
     #[error(
@@ -100,8 +128,13 @@ impl Error {
                 with --device /dev/fuse --cap-add SYS_ADMIN)"
                 .into(),
             io::ErrorKind::PermissionDenied if error.to_string().contains("user_allow_other") => {
-                "--allow-other and --allow-root need the line user_allow_other in /etc/fuse.conf"
-                    .into()
+                device::others_advice()
+            }
+            _ if error
+                .to_string()
+                .contains("fusermount3: mount failed: Operation not permitted") =>
+            {
+                HELPER_WITHOUT_RIGHTS.into()
             }
             _ => said(&error),
         };
@@ -115,6 +148,8 @@ impl Error {
             Error::Missing { .. }
             | Error::NotADirectory { .. }
             | Error::NotEmpty { .. }
+            | Error::NotWritable { .. }
+            | Error::Stale { .. }
             | Error::AlreadyMounted { .. }
             | Error::Unusable { .. }
             | Error::Device(_)

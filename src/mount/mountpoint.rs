@@ -4,10 +4,11 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::Error;
+use super::{Error, device};
 use crate::fuse::SUBTYPE;
 
 const MOUNTS: &str = "/proc/self/mountinfo";
@@ -31,7 +32,23 @@ pub(super) fn prepare(path: &Path, nonempty: bool) -> Result<PathBuf, Error> {
     if !nonempty && fs::read_dir(&real).map_err(unusable)?.next().is_some() {
         return Err(Error::NotEmpty { path: path.to_owned() });
     }
+    // The helper would say so, but only once the vehicle has been found.
+    if !device::is_root() && !is_writable(&real).map_err(unusable)? {
+        return Err(Error::NotWritable { path: path.to_owned() });
+    }
     Ok(real)
+}
+
+/// Whether `fusermount3` takes a directory for a user's: one the user may write to, and owns if
+/// it is one like /tmp where everybody may.
+fn is_writable(place: &Path) -> io::Result<bool> {
+    let path = c_path(place)?;
+    let there = fs::metadata(place)?;
+    // SAFETY: getuid takes nothing and cannot fail; access keeps no pointer, and the path ends
+    // with NUL.
+    let (user, may_write) =
+        unsafe { (libc::getuid(), libc::access(path.as_ptr(), libc::W_OK) == 0) };
+    Ok(may_write && (there.mode() & libc::S_ISVTX == 0 || there.uid() == user))
 }
 
 /// Asks for the mount's statistics, which only its own process can answer.
@@ -62,7 +79,8 @@ pub(super) fn detach(mountpoint: &Path) -> io::Result<()> {
 }
 
 fn detach_as_user(mountpoint: &Path) -> io::Result<()> {
-    let ended = Command::new("fusermount3")
+    let helper = device::helper().ok_or(io::ErrorKind::NotFound)?;
+    let ended = Command::new(helper)
         .args(["-u", "-z", "--"])
         .arg(mountpoint)
         .stdin(Stdio::null())
@@ -91,17 +109,39 @@ fn remove_stale(place: &Path) -> Result<(), Error> {
     for _ in 0..STALE_MAX {
         let Some(mount) = mounted_on(place) else { return Ok(()) };
         let taken = Error::AlreadyMounted { what: mount.describe(), path: place.to_owned() };
-        let dead = match fs::metadata(place) {
-            Err(error) => error.raw_os_error() == Some(libc::ENOTCONN),
-            Ok(_) => false,
-        };
-        if !dead || mount.kind != format!("fuse.{SUBTYPE}") {
+        if mount.kind != format!("fuse.{SUBTYPE}") || !is_dead(place, &mount) {
             return Err(taken);
         }
         tracing::info!(place = %place.display(), "cleaning away a mount whose process is gone");
-        detach(place).map_err(|error| Error::Unusable { path: place.to_owned(), error })?;
+        detach(place).map_err(|error| Error::Stale { path: place.to_owned(), error })?;
     }
     Ok(())
+}
+
+/// Whether the process of a mount of ours is gone. The kernel tells it only to those whom the mount
+/// lets in, root not among them, so root asks as the one who mounted.
+fn is_dead(place: &Path, mount: &Mount) -> bool {
+    let is_gone = |answer: io::Result<fs::Metadata>| {
+        answer.is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+    };
+    let owner = mount.owner.filter(|_| device::is_root());
+    let ask = || {
+        if let Some((user, group)) = owner {
+            become_of_this_thread(user, group);
+        }
+        is_gone(fs::metadata(place))
+    };
+    // A thread of its own: what it becomes, it stays.
+    std::thread::scope(|scope| scope.spawn(ask).join().unwrap_or(false))
+}
+
+/// Makes the calling thread another user's. Only root can; where it fails nothing has changed.
+fn become_of_this_thread(user: libc::uid_t, group: libc::gid_t) {
+    // SAFETY: both calls take numbers only. Unlike libc's wrappers they change this thread alone.
+    unsafe {
+        libc::syscall(libc::SYS_setresgid, group, group, group);
+        libc::syscall(libc::SYS_setresuid, user, user, user);
+    }
 }
 
 /// A line of the kernel's list of mounts.
@@ -110,6 +150,8 @@ struct Mount {
     place: PathBuf,
     kind: String,
     source: String,
+    /// Who mounted, user and group, where the kind of mount says so.
+    owner: Option<(libc::uid_t, libc::gid_t)>,
 }
 
 impl Mount {
@@ -131,11 +173,21 @@ fn parse(line: &[u8]) -> Option<Mount> {
     let mut rest = fields.skip_while(|&field| field != b"-").skip(1);
     let kind = unescape(rest.next()?);
     let source = unescape(rest.next()?);
+    let options = rest.next().unwrap_or_default();
+    let owner = number(options, b"user_id=").zip(number(options, b"group_id="));
     Some(Mount {
         place: OsString::from_vec(place).into(),
         kind: String::from_utf8_lossy(&kind).into_owned(),
         source: String::from_utf8_lossy(&source).into_owned(),
+        owner,
     })
+}
+
+/// The value of an option that is a number.
+fn number(options: &[u8], name: &[u8]) -> Option<u32> {
+    let mut options = options.split(|&byte| byte == b',');
+    let value = options.find_map(|option| option.strip_prefix(name))?;
+    std::str::from_utf8(value).ok()?.trim_end().parse().ok()
 }
 
 /// Space, tab, newline and backslash are written as `\` and three octal digits.
@@ -174,7 +226,9 @@ mod tests {
         let line = b"36 35 0:98 / /mnt/a\\040b rw,noatime shared:1 - fuse.mavftp mavlink:udp:1 rw";
         let mount = parse(line).unwrap();
         assert_eq!(mount.place, Path::new("/mnt/a b"));
-        assert_eq!(mount.describe(), "mavlink:udp:1 (fuse.mavftp)");
+        assert_eq!((mount.describe().as_str(), mount.owner), ("mavlink:udp:1 (fuse.mavftp)", None));
+        let line = b"36 35 0:98 / /m rw - fuse.mavftp a rw,user_id=1000,group_id=100,allow_other";
+        assert_eq!(parse(line).unwrap().owner, Some((1000, 100)));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"36 35 0:98 / /mnt rw shared:1"), None);
     }

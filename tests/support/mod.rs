@@ -10,3 +10,6 @@ pub mod pty;
 pub mod python;
 pub mod relay;
 pub mod remotes;
+pub mod scripts;
+pub mod tools;
+pub mod user;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::program::{Program, eventually};
 use super::python::{self, Peer};
+use super::user::{self, Device, User};
 
 /// No operation of a test waits longer without progress.
 pub const OP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -78,25 +79,38 @@ pub struct Mounted {
     program: Program,
     point: PathBuf,
     _directory: tempfile::TempDir,
+    _device: Device,
 }
 
 impl Mounted {
     /// Mounts `source` with short timeouts and these further options; waits until it answers.
     pub fn new(source: &str, options: &[&str]) -> Mounted {
-        Mounted::keeping(None, source, options)
+        Mounted::started(None, User::Root, source, options)
     }
 
     /// The same with a state directory that outlives it.
     pub fn keeping(state: Option<&Path>, source: &str, options: &[&str]) -> Mounted {
-        let directory = tempfile::tempdir().unwrap();
+        Mounted::started(state, User::Root, source, options)
+    }
+
+    /// The same, started by this user.
+    pub fn by(user: User, source: &str, options: &[&str]) -> Mounted {
+        Mounted::started(None, user, source, options)
+    }
+
+    fn started(state: Option<&Path>, user: User, source: &str, options: &[&str]) -> Mounted {
+        let directory = user::open_directory();
         let point = directory.path().join("mount");
         std::fs::create_dir(&point).unwrap();
+        user.takes(&point);
         let mut arguments: Vec<OsString> = vec!["-f".into()];
         arguments.extend(default_options(options).iter().map(OsString::from));
         arguments.extend(options.iter().map(OsString::from));
         arguments.extend([source.into(), point.clone().into()]);
-        let program = Program::start_keeping(state, &arguments);
-        let mut mounted = Mounted { program, point, _directory: directory };
+        let _device = Device::for_user(user);
+        let binary = user.our_binary(directory.path());
+        let program = Program::start_as(state, user, binary, &arguments);
+        let mut mounted = Mounted { program, point, _directory: directory, _device };
         let point = mounted.point.clone();
         mounted.program.wait_until(MOUNT_TIME, |_| is_mounted(&point));
         mounted
@@ -159,14 +173,25 @@ impl Scene {
     /// listens on the second.
     pub fn between(
         server: Server,
+        ports: (u16, u16),
+        options: &[&str],
+        fill: impl FnOnce(&Path),
+    ) -> Scene {
+        Scene::by(User::Root, server, ports, options, fill)
+    }
+
+    /// The same where this user mounts.
+    pub fn by(
+        user: User,
+        server: Server,
         (vehicle_port, port): (u16, u16),
         options: &[&str],
         fill: impl FnOnce(&Path),
     ) -> Scene {
-        let served = tempfile::tempdir().unwrap();
+        let served = user::open_directory();
         fill(served.path());
         let vehicle = Vehicle::start(server, vehicle_port, served.path());
-        let mounted = Mounted::new(&format!("udp:127.0.0.1:{port}"), options);
+        let mounted = Mounted::by(user, &format!("udp:127.0.0.1:{port}"), options);
         Scene { mounted, vehicle, server, port, vehicle_port, served }
     }
 

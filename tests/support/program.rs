@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::user::User;
+
 /// How often something that may have happened is looked for.
 const GLANCE: Duration = Duration::from_millis(10);
 /// For an ordinary program that has work to do, on a busy machine.
@@ -29,11 +31,22 @@ impl Program {
 
     /// The same with a state directory that outlives it.
     pub fn start_keeping<A: AsRef<OsStr>>(state: Option<&Path>, arguments: &[A]) -> Program {
+        Program::start_as(state, User::Root, our_binary(), arguments)
+    }
+
+    /// The same for a user, by a command that may prepare something before it becomes `binary`.
+    pub fn start_as<A: AsRef<OsStr>>(
+        state: Option<&Path>,
+        user: User,
+        mut command: Command,
+        arguments: &[A],
+    ) -> Program {
         let directory = tempfile::tempdir().unwrap();
+        user.takes(directory.path());
         let printed = directory.path().join("printed");
         let output = File::create(&printed).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mavftp-mount"));
         command.args(arguments).stdin(Stdio::null()).env("LC_ALL", "C");
+        user.runs(&mut command);
         // What a test's mount could not send is not kept in the home of who runs the test.
         command.env("XDG_STATE_HOME", state.unwrap_or(directory.path()));
         command.stdout(output.try_clone().unwrap()).stderr(output);
@@ -100,9 +113,18 @@ impl Drop for Program {
     }
 }
 
+/// The command of our program.
+pub fn our_binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_mavftp-mount"))
+}
+
 /// Runs our program to its end, within `limit`; its exit code and what it printed.
 pub fn our_program<A: AsRef<OsStr>>(arguments: &[A], limit: Duration) -> (i32, String) {
-    let mut program = Program::start(arguments);
+    ended(Program::start(arguments), limit)
+}
+
+/// Waits for the end of our program; its exit code and what it printed.
+pub fn ended(mut program: Program, limit: Duration) -> (i32, String) {
     let status = program.wait(limit);
     (status.code().unwrap_or(-1), program.printed())
 }
@@ -157,15 +179,20 @@ pub struct Ordinary {
 impl Ordinary {
     /// Starts it.
     pub fn start<A: AsRef<OsStr>>(program: &str, arguments: &[A]) -> Ordinary {
+        let mut command = Command::new(program);
+        command.args(arguments).env("LC_ALL", "C");
+        Ordinary::run(command)
+    }
+
+    /// Starts what a command says.
+    pub fn run(mut command: Command) -> Ordinary {
         let directory = tempfile::tempdir().unwrap();
-        let child = Command::new(program)
-            .args(arguments)
-            .env("LC_ALL", "C")
+        let child = command
             .stdin(Stdio::null())
             .stdout(File::create(directory.path().join("stdout")).unwrap())
             .stderr(File::create(directory.path().join("stderr")).unwrap())
             .spawn()
-            .unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+            .unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
         Ordinary { child, directory }
     }
 
@@ -179,12 +206,18 @@ impl Ordinary {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where its standard output goes.
     pub fn stdout_path(&self) -> PathBuf {
         self.directory.path().join("stdout")
     }
 
-    fn output(&mut self) -> Output {
+    /// Its output, once it has ended.
+    pub fn output(&mut self) -> Output {
         let read = |name| std::fs::read(self.directory.path().join(name)).unwrap();
         let (stdout, stderr) = (read("stdout"), read("stderr"));
         Output { status: self.child.wait().unwrap(), stdout, stderr }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::mounted::{Scene, Server, free_port};
 use super::python::{self, Peer};
+use super::user::User;
 
 /// Until the relay has done what it was told.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
@@ -79,14 +80,34 @@ impl DamagedScene {
         options: &[&str],
         fill: impl FnOnce(&Path),
     ) -> DamagedScene {
+        DamagedScene::by(User::Root, server, damage, options, fill)
+    }
+
+    /// The same where this user mounts.
+    pub fn by(
+        user: User,
+        server: Server,
+        damage: &str,
+        options: &[&str],
+        fill: impl FnOnce(&Path),
+    ) -> DamagedScene {
         let port = free_port();
         let relay = Relay::start(port, damage);
-        let scene = Scene::between(server, (relay.port(), port), options, fill);
+        let scene = Scene::by(user, server, (relay.port(), port), options, fill);
         DamagedScene { scene, relay }
     }
 
     /// Changes the damage, in the words of the relay's commands; done when this returns.
     pub fn damage(&mut self, command: &str) {
         self.relay.damage(command);
+    }
+
+    /// Ends all; the bytes that the vehicle sent.
+    pub fn bytes_sent_by_vehicle(self) -> u64 {
+        drop(self.scene);
+        let statistics = self.relay.end();
+        let line = statistics.iter().find(|line| line.starts_with("up ")).unwrap();
+        let bytes = line.split(' ').find_map(|field| field.strip_prefix("bytes="));
+        bytes.unwrap().parse().unwrap()
     }
 }
