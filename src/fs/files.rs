@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::attributes::Attr;
 use super::handles::{Access, FileHandle, Handle, VersionRead};
 use super::inodes::{Ino, Place};
+use super::made_up::MadeUp;
 use super::saving::Unsent;
 use super::staged::{Base, Staged};
-use super::made_up::MadeUp;
 use super::{Found, Fs, FsError, State};
 use crate::remote::{Entry, Error, Kind, Name, Nature};
 

@@ -375,8 +375,7 @@ impl State {
 
     /// What stands at a path in whichever spelling.
     fn meant(&self, path: &RemotePath) -> RemotePath {
-        let is_meant =
-            |there: &&RemotePath| there.as_bytes().eq_ignore_ascii_case(path.as_bytes());
+        let is_meant = |there: &&RemotePath| there.as_bytes().eq_ignore_ascii_case(path.as_bytes());
         self.files.keys().find(is_meant).unwrap_or(path).clone()
     }
 

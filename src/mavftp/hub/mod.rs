@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::client::{
-    Class, Client, Error, Event, Manners, Op, Output, RequestId, Restraint,
-};
+use super::client::{Class, Client, Error, Event, Manners, Op, Output, RequestId, Restraint};
 use super::wire::{PAYLOAD_BYTES, Payload};
 
 mod limit;

@@ -13,7 +13,7 @@ use crate::link::node::Node;
 use crate::mavftp::client::{self, Event, RequestId, Restraint};
 use crate::mavftp::hub::{Hub, HubOutput, Target};
 use crate::mavftp::wire::WireEntry;
-use crate::remote::{Class, Error, Nature, Op, OpId, Pull, RemotePath, Reply, Sink, Source, Status};
+use crate::remote::{Class, Error, Op, OpId, Pull, Reply, Sink, Source, Status};
 
 use super::places::{self, Next, Places, RootListing};
 use super::translate;
@@ -68,8 +68,6 @@ pub struct Running {
     source: Option<Arc<dyn Source>>,
     /// Entries of a listing that could not be shown.
     left_out: u32,
-    /// What is made when it is opened has no size before.
-    sizeless: bool,
     /// The listing of a root that leaves things out.
     root: Option<Root>,
 }
@@ -145,7 +143,7 @@ impl Driver {
             _ => None,
         };
         let id = RequestId(id.0);
-        let mut running = Running { sink, source, left_out: 0, sizeless: false, root: None };
+        let mut running = Running { sink, source, left_out: 0, root: None };
         if let (Op::List { path }, client::Op::List { path: wire_path }) = (op, &wire_op)
             && self.has_virtual()
         {
@@ -153,7 +151,6 @@ impl Driver {
                 running.sink.page(entries);
                 return running.sink.done(Ok(Reply::Done));
             }
-            running.sizeless = self.nature(path) == Nature::MadeUp;
             let listing = RootListing::new();
             running.root = path.is_root().then_some(Root { listing, class, patience });
         }
@@ -240,7 +237,7 @@ impl Driver {
 
     fn tell_page(&mut self, id: RequestId, entries: Vec<WireEntry>) {
         let Some(running) = self.running.get_mut(&id) else { return };
-        let mut entries = translate::entries(entries, |entry, error| {
+        let entries = translate::entries(entries, |entry, error| {
             // Once for a listing: a vehicle may have thousands of them.
             if running.left_out == 0 {
                 let name = entry.name.escape_ascii();
@@ -248,9 +245,6 @@ impl Driver {
             }
             running.left_out += 1;
         });
-        if running.sizeless {
-            entries.iter_mut().for_each(|entry| entry.size = 0);
-        }
         let Some(root) = &mut running.root else { return running.sink.page(entries) };
         let entries = root.listing.page(entries);
         let enough = root.listing.has_enough();
@@ -290,10 +284,6 @@ impl Driver {
 
     fn has_virtual(&self) -> bool {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).has_virtual
-    }
-
-    fn nature(&self, path: &RemotePath) -> Nature {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).nature(path)
     }
 
     fn with_sink(&self, id: RequestId, tell: impl FnOnce(&dyn Sink)) {

@@ -1,10 +1,10 @@
 //! Between [`Remote`](crate::remote::Remote)'s words and the wire's: operations, errors, messages.
 
+use super::WhenArmed;
 use crate::link::node::{Message, Received};
 use crate::mavftp::client;
 use crate::mavftp::hub::{Frame, Heartbeat, Identity, Incoming, RadioStatus, Target};
 use crate::mavftp::wire::{Nak, WireEntry};
-use super::WhenArmed;
 use crate::remote::{
     Class, Entry, Error, Kind, Name, Op, PathError, RemotePath, Reply, SIZE_MAX, WriteMode,
 };
