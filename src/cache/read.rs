@@ -69,7 +69,8 @@ impl Cache {
     /// Opens a file for reading; sends nothing. `entry` is what [`Cache::entry`] or a listing said.
     pub fn open(&self, volume: VolumeId, path: &RemotePath, entry: &Entry) -> Arc<OpenFile> {
         let far = self.meet(volume);
-        let up = far.as_ref().is_ok_and(|(_, status)| status.up);
+        // What is known of one that is not to be asked, or not heard, is all there is.
+        let up = far.as_ref().is_ok_and(|(_, status)| status.up && !status.armed);
         let time = self.options.directory_time;
         let (id, generation) = self.with(|known| {
             let now = known.now;

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use crate::mavftp::client::{self, Client, Event, RequestId, Restraint};
 use crate::mavftp::hub::{Hub, Known, Target};
 use crate::mavftp::wire::{PATH_BYTES_MAX, WireEntry};
-use crate::remote::{
-    Class, Error, Nature, Op, OpId, Pull, RemotePath, Reply, Sink, Source, Status,
-};
+use crate::remote::{Class, Error, Op, OpId, Pull, Reply, Sink, Source, Status};
 
 use super::places::{self, Next, Places, RootListing};
 use super::translate;
@@ -59,8 +57,6 @@ struct Running {
     source: Option<Arc<dyn Source>>,
     /// Entries of a listing that could not be shown.
     left_out: u32,
-    /// What is made when it is opened has no size before.
-    sizeless: bool,
     /// The listing of a root that leaves things out.
     root: Option<Root>,
 }
@@ -153,7 +149,7 @@ impl Desk {
             _ => None,
         };
         let id = RequestId(id.0);
-        let mut running = Running { sink, source, left_out: 0, sizeless: false, root: None };
+        let mut running = Running { sink, source, left_out: 0, root: None };
         if let (Op::List { path }, client::Op::List { path: wire_path }) = (op, &wire_op)
             && self.has_virtual()
         {
@@ -161,7 +157,6 @@ impl Desk {
                 running.sink.page(entries);
                 return running.sink.done(Ok(Reply::Done));
             }
-            running.sizeless = self.nature(path) == Nature::MadeUp;
             let listing = RootListing::new();
             running.root = path.is_root().then_some(Root { listing, class, patience });
         }
@@ -210,7 +205,7 @@ impl Desk {
         entries: Vec<WireEntry>,
     ) {
         let Some(running) = self.running.get_mut(&id) else { return };
-        let mut entries = translate::entries(entries, |entry, error| {
+        let entries = translate::entries(entries, |entry, error| {
             // Once for a listing: a vehicle may have thousands of them.
             if running.left_out == 0 {
                 let name = entry.name.escape_ascii();
@@ -218,9 +213,6 @@ impl Desk {
             }
             running.left_out += 1;
         });
-        if running.sizeless {
-            entries.iter_mut().for_each(|entry| entry.size = 0);
-        }
         let Some(root) = &mut running.root else { return running.sink.page(entries) };
         let entries = root.listing.page(entries);
         let enough = root.listing.has_enough();
@@ -261,10 +253,6 @@ impl Desk {
 
     fn has_virtual(&self) -> bool {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).has_virtual
-    }
-
-    fn nature(&self, path: &RemotePath) -> Nature {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).nature(path)
     }
 
     fn with_sink(&self, id: RequestId, tell: impl FnOnce(&dyn Sink)) {

@@ -17,6 +17,10 @@ const PLACES: [(&str, &[&str]); 5] = [
     ("@MISSION", &["mission.dat", "fence.dat", "rally.dat"]),
 ];
 
+/// What a file in such a place is said to hold, as the vehicle says of its missions. More than there is,
+/// so that a program that believes it misses nothing, and complains.
+const UNKNOWN_SIZE: u64 = 1 << 20;
+
 /// Which places a vehicle has, as far as it was asked.
 #[derive(Debug, Default)]
 pub struct Places {
@@ -156,7 +160,8 @@ fn question(place: &str, files: &[&str]) -> Op {
 
 fn entry(name: &str, kind: Kind) -> Option<Entry> {
     let name = Name::parse(name.as_bytes()).ok()?;
-    Some(Entry { name, kind, size: 0, mtime: None })
+    let size = if kind == Kind::File { UNKNOWN_SIZE } else { 0 };
+    Some(Entry { name, kind, size, mtime: None })
 }
 
 #[cfg(test)]
