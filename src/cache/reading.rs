@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_listener::EventListener;
 
@@ -27,6 +28,8 @@ pub(super) struct Reading<'a> {
     flown: bool,
     /// Not planned yet.
     fresh: bool,
+    /// Looked again whether the file is still the same.
+    looked: bool,
 }
 
 /// What to do for a read now.
@@ -39,7 +42,9 @@ pub(super) struct Plan {
 pub(super) enum Then {
     Answer(Vec<u8>),
     /// The read begins past the end that the listing told.
-    AskSize(RemotePath),
+    AskSize,
+    /// Nothing has shown for long that this file is still the one that was opened.
+    LookAgain(RemotePath),
     /// We are replacing the file; what came may be of the old content or the new.
     AwaitChange(EventListener),
     Collect(Vec<(u64, Arc<Flight>)>),
@@ -53,24 +58,27 @@ pub(super) struct Failed {
 
 impl<'a> Reading<'a> {
     pub fn new(file: &'a OpenFile, asked: Range<u64>) -> Reading<'a> {
-        Reading { file, asked, have: BTreeMap::new(), flown: false, fresh: true }
+        Reading { file, asked, have: BTreeMap::new(), flown: false, fresh: true, looked: false }
     }
 
-    /// What to do now, with what is known now.
-    pub fn plan(&mut self, known: &mut Known, up: bool) -> Result<Plan, Error> {
+    /// What to do now, with what is known now. `time`: how long things are believed; `None` while the
+    /// link is lost.
+    pub fn plan(&mut self, known: &mut Known, time: Option<Duration>) -> Result<Plan, Error> {
+        let now = known.now;
         let record = known.files.get(self.file.id).ok_or(Error::Changed)?;
         if record.version.generation != self.file.generation {
             return Err(Error::Changed);
         }
         let (size, told) = (record.version.size, record.confirmed);
         let path = record.path.clone();
+        let doubtful = time.is_some_and(|time| record.needs_vouching(now, time));
         let mut plan = Plan { submit: Vec::new(), raise: Vec::new(), then: Then::Answer(vec![]) };
         if self.asked.is_empty() {
             return Ok(plan);
         }
         if self.asked.start >= size {
-            if let (Some(path), false, true) = (path, told, up) {
-                plan.then = Then::AskSize(path);
+            if let (Some(_), false, Some(_)) = (path, told, time) {
+                plan.then = Then::AskSize;
             }
             return Ok(plan);
         }
@@ -79,6 +87,10 @@ impl<'a> Reading<'a> {
             // What a fetch brought may be the newcomer's at the path that was ours.
             None if self.flown || !missing.is_empty() => return Err(Error::Changed),
             None => plan.then = Then::Answer(self.answer(size)),
+            // A fetch that begins anew may open another file; one that goes on is of the same.
+            Some(path) if self.may_be_another(known, doubtful, &missing) => {
+                plan.then = Then::LookAgain(path);
+            }
             Some(path) => {
                 if missing.is_empty() {
                     plan.then = self.answer_when_certain(known, &path, size);
@@ -91,6 +103,11 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(plan)
+    }
+
+    fn may_be_another(&mut self, known: &Known, doubtful: bool, missing: &[u64]) -> bool {
+        let begins = !missing.is_empty() && known.flights.of_file(self.file.id).is_empty();
+        doubtful && begins && !std::mem::replace(&mut self.looked, true)
     }
 
     /// Takes what is at hand; answers the blocks that are not.
