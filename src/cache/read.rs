@@ -44,9 +44,14 @@ impl OpenFile {
         })
     }
 
-    /// Whether the file has another content by now than was opened.
+    /// Whether the file has another content by now than was opened, or its name is gone or another
+    /// file's.
     pub fn is_outdated(&self) -> bool {
-        self.version().is_err()
+        self.shared.with(|known| {
+            known.files.get(self.id).is_none_or(|record| {
+                record.version.generation != self.generation || record.path.is_none()
+            })
+        })
     }
 }
 

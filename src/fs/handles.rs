@@ -75,6 +75,8 @@ pub struct DirectoryHandle {
     pub staged: Arc<[Name]>,
     /// Names in it that this mount has changed since: what the listing says of them is old.
     pub changed: HashSet<Name>,
+    /// It is one of another vehicle or server than the one that answers now.
+    pub is_gone: bool,
 }
 
 /// Everything that is open.
@@ -141,6 +143,11 @@ impl Handles {
         for open in self.directories.values_mut().filter(|open| open.ino == directory) {
             open.changed.insert(name.clone());
         }
+    }
+
+    /// Every open directory is one of a far side that answers no more.
+    pub fn directories_are_gone(&mut self) {
+        self.directories.values_mut().for_each(|open| open.is_gone = true);
     }
 
     fn fresh(&mut self) -> Handle {

@@ -12,6 +12,7 @@ mod inodes;
 mod intervals;
 mod moving;
 mod names;
+mod notices;
 mod rename;
 mod resize;
 mod saving;
@@ -19,6 +20,7 @@ mod staged;
 mod staging;
 mod turn;
 mod upload;
+mod xattr;
 
 #[cfg(test)]
 mod model_tests;
@@ -31,8 +33,8 @@ use std::sync::Arc;
 use event_listener::Event;
 use parking_lot::Mutex;
 
-use crate::cache::{Cache, VolumeId};
-use crate::remote::{Entry, Error, Kind, Name, RemotePath};
+use crate::cache::{Cache, Fresh, VolumeId};
+use crate::remote::{Entry, Kind, Name, RemotePath};
 
 pub use attributes::{Attr, SetAttr, Statfs};
 pub use directories::DirectoryEntry;
@@ -40,7 +42,9 @@ pub use errno::FsError;
 pub use files::Opened;
 pub use handles::Handle;
 pub use inodes::Ino;
+pub use notices::Notice;
 pub use staging::{DiskStore, Later, StagedBytes, Store};
+pub use xattr::{CHECKSUM_BYTES_MAX, CHECKSUM_DIGITS, CHECKSUM_NAME};
 
 use handles::Handles;
 use inodes::{Inodes, Place, Standing};
@@ -121,12 +125,15 @@ pub type WallClock = Box<dyn Fn() -> i64 + Send + Sync>;
 /// A mounted filesystem.
 pub struct Fs {
     cache: Arc<Cache>,
+    volume: VolumeId,
     store: Arc<dyn Store>,
     options: FsOptions,
     wall_clock: WallClock,
     state: Mutex<State>,
     /// Names have been changed that uploads may wait for.
     rested: Event,
+    /// There is something that the kernel must be told.
+    noticed: Arc<Event>,
 }
 
 struct State {
@@ -134,6 +141,9 @@ struct State {
     handles: Handles,
     staged: BTreeMap<Ino, Arc<Staged>>,
     moves: Moves,
+    /// The far side that all of this is about.
+    epoch: u64,
+    notices: Vec<Notice>,
 }
 
 /// What stands at a place.
@@ -159,8 +169,19 @@ impl Fs {
             handles: Handles::default(),
             staged: BTreeMap::new(),
             moves: Moves::default(),
+            epoch: cache.epoch(volume),
+            notices: Vec::new(),
         };
-        Fs { cache, store, options, wall_clock, state: Mutex::new(state), rested: Event::new() }
+        Fs {
+            noticed: cache.news_event(),
+            cache,
+            volume,
+            store,
+            options,
+            wall_clock,
+            state: Mutex::new(state),
+            rested: Event::new(),
+        }
     }
 
     fn now(&self) -> i64 {
@@ -169,19 +190,22 @@ impl Fs {
 
     /// Where an inode stands. [`FsError::Stale`] when its name was removed or given to another.
     fn place(&self, ino: Ino) -> Result<Place, FsError> {
-        self.state.lock().inodes.place(ino).cloned().ok_or(FsError::Stale)
+        self.synced().inodes.place(ino).cloned().ok_or(FsError::Stale)
     }
 
     /// What stands at a place; `None` when nothing does.
     async fn find(&self, place: &Place) -> Result<Option<Found>, FsError> {
+        Ok(self.look(place).await?.value)
+    }
+
+    /// [`Fs::find`], with how long that holds.
+    async fn look(&self, place: &Place) -> Result<Fresh<Option<Found>>, FsError> {
         if let Some(staged) = self.state.lock().staged_at(place) {
-            return Ok(Some(Found::Staged(staged)));
+            let valid = self.cache.directory_time();
+            return Ok(Fresh { value: Some(Found::Staged(staged)), valid });
         }
-        match self.cache.entry(place.volume, &place.path).await {
-            Ok(entry) => Ok(Some(Found::Entry(entry))),
-            Err(Error::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let Fresh { value, valid } = self.cache.look(place.volume, &place.path).await?;
+        Ok(Fresh { value: value.map(Found::Entry), valid })
     }
 
     /// Fails unless this place may be changed.

@@ -10,17 +10,18 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
+    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
     PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek,
     ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::Options;
+use super::notices::{Notices, Teller};
 use super::parking::{Parking, guarded};
 use super::translate::{file_attr, file_type, no_entry, open_flags, seconds};
-use crate::fs::{Fs, Handle, Ino, SetAttr};
+use crate::fs::{Attr, Fs, FsError, Handle, Ino, SetAttr};
 
 /// Our inode numbers are never used twice, so there is but one generation.
 const GENERATION: Generation = Generation(0);
@@ -38,6 +39,7 @@ macro_rules! refused {
 pub(super) struct Requests {
     fs: Arc<Fs>,
     parking: Parking,
+    notices: Notices,
     write_bytes_max: u32,
     read_ahead_bytes_max: u32,
     attribute_time: Duration,
@@ -47,13 +49,15 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Makes ready to answer.
+    /// Makes ready to answer, and what tells the kernel of changes by itself.
     pub(super) fn start(
         fs: Arc<Fs>,
         options: &Options,
         alive: Sender<Infallible>,
-    ) -> io::Result<Requests> {
-        Ok(Requests {
+    ) -> io::Result<(Requests, Teller)> {
+        let (notices, teller) = Notices::new(&fs);
+        let requests = Requests {
+            notices,
             fs,
             parking: Parking::start()?,
             write_bytes_max: options.write_bytes_max,
@@ -61,7 +65,14 @@ impl Requests {
             attribute_time: options.attribute_time,
             negative_time: options.negative_time,
             _alive: alive,
-        })
+        };
+        Ok((requests, teller))
+    }
+
+    /// Turns attributes and the time for which they hold into what is replied.
+    fn shown(&self) -> impl Fn(&Attr) -> (Duration, FileAttr) + Send + 'static {
+        let time = self.attribute_time;
+        move |attr| (attr.valid.min(time), file_attr(attr))
     }
 }
 
@@ -74,6 +85,8 @@ impl Filesystem for Requests {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_AUTO_INVAL_DATA,
+            // Nothing here is set-uid; else every write asks for `security.capability`.
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         ];
         for capability in wanted {
             if let Err(missing) = config.add_capabilities(capability) {
@@ -88,13 +101,18 @@ impl Filesystem for Requests {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (fs, name, negative) = (self.fs.clone(), bytes(name), self.negative_time);
-        let time = self.attribute_time;
-        let work = async move { fs.lookup(Ino(parent.0), &name).await };
-        self.parking.answer("lookup", work, move |result| match result {
-            Ok(attr) => reply.entry(&time, &file_attr(&attr), GENERATION),
-            Err(errno) if errno == Errno::ENOENT && !negative.is_zero() => {
-                reply.entry(&negative, &no_entry(), GENERATION);
+        let shown = self.shown();
+        let work = async move {
+            match fs.lookup(Ino(parent.0), &name).await {
+                Ok(attr) => Ok(shown(&attr)),
+                Err(FsError::Absent { valid }) if !valid.min(negative).is_zero() => {
+                    Ok((valid.min(negative), no_entry()))
+                }
+                Err(error) => Err(error),
             }
+        };
+        self.parking.answer("lookup", work, move |result| match result {
+            Ok((time, attr)) => reply.entry(&time, &attr, GENERATION),
             Err(errno) => reply.error(errno),
         });
     }
@@ -105,10 +123,10 @@ impl Filesystem for Requests {
 
     fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
         let (fs, handle) = (self.fs.clone(), handle.map(|handle| Handle(handle.0)));
-        let time = self.attribute_time;
-        let work = async move { fs.getattr(Ino(ino.0), handle).await };
+        let shown = self.shown();
+        let work = async move { fs.getattr(Ino(ino.0), handle).await.map(|attr| shown(&attr)) };
         self.parking.answer("getattr", work, move |result| match result {
-            Ok(attr) => reply.attr(&time, &file_attr(&attr)),
+            Ok((time, attr)) => reply.attr(&time, &attr),
             Err(errno) => reply.error(errno),
         });
     }
@@ -133,10 +151,12 @@ impl Filesystem for Requests {
     ) {
         let (fs, handle) = (self.fs.clone(), handle.map(|handle| Handle(handle.0)));
         let change = SetAttr { size, mtime: mtime.map(seconds) };
-        let time = self.attribute_time;
-        let work = async move { fs.setattr(Ino(ino.0), handle, change).await };
+        let shown = self.shown();
+        let work = async move {
+            fs.setattr(Ino(ino.0), handle, change).await.map(|attr| shown(&attr))
+        };
         self.parking.answer("setattr", work, move |result| match result {
-            Ok(attr) => reply.attr(&time, &file_attr(&attr)),
+            Ok((time, attr)) => reply.attr(&time, &attr),
             Err(errno) => reply.error(errno),
         });
     }
@@ -151,10 +171,10 @@ impl Filesystem for Requests {
         reply: ReplyEntry,
     ) {
         let (fs, name) = (self.fs.clone(), bytes(name));
-        let time = self.attribute_time;
-        let work = async move { fs.mkdir(Ino(parent.0), &name).await };
+        let shown = self.shown();
+        let work = async move { fs.mkdir(Ino(parent.0), &name).await.map(|attr| shown(&attr)) };
         self.parking.answer("mkdir", work, move |result| match result {
-            Ok(attr) => reply.entry(&time, &file_attr(&attr), GENERATION),
+            Ok((time, attr)) => reply.entry(&time, &attr, GENERATION),
             Err(errno) => reply.error(errno),
         });
     }
@@ -213,16 +233,13 @@ impl Filesystem for Requests {
         reply: ReplyCreate,
     ) {
         let (fs, name) = (self.fs.clone(), bytes(name));
-        let time = self.attribute_time;
+        let shown = self.shown();
         let work = async move { fs.create(Ino(parent.0), &name, flags).await };
         self.parking.answer("create", work, move |result| match result {
-            Ok((attr, opened)) => reply.created(
-                &time,
-                &file_attr(&attr),
-                GENERATION,
-                FileHandle(opened.handle.0),
-                open_flags(&opened),
-            ),
+            Ok((attr, opened)) => {
+                let ((time, attr), handle) = (shown(&attr), FileHandle(opened.handle.0));
+                reply.created(&time, &attr, GENERATION, handle, open_flags(&opened));
+            }
             Err(errno) => reply.error(errno),
         });
     }
@@ -238,8 +255,15 @@ impl Filesystem for Requests {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let fs = self.fs.clone();
-        let work = async move { fs.read(Handle(handle.0), offset, size as usize).await };
+        let (fs, notices, handle) = (self.fs.clone(), self.notices.clone(), Handle(handle.0));
+        let work = async move {
+            let data = fs.read(handle, offset, size as usize).await?;
+            // Who reads on finds the rest, and not the end that the kernel was told of.
+            if let Some(ino) = fs.outgrown(handle) {
+                notices.has_grown(ino).await;
+            }
+            Ok(data)
+        };
         self.parking.answer("read", work, move |result| match result {
             Ok(data) => reply.data(&data),
             Err(errno) => reply.error(errno),
@@ -350,12 +374,12 @@ impl Filesystem for Requests {
         mut reply: ReplyDirectoryPlus,
     ) {
         let (fs, reading) = (self.fs.clone(), self.fs.clone());
-        let time = self.attribute_time;
+        let shown = self.shown();
         let work = async move { reading.readdir(Handle(handle.0), cookie).await };
         self.parking.answer("readdirplus", work, move |result| match result {
             Ok(entries) => {
                 for entry in &entries {
-                    let (ino, attr) = (INodeNo(entry.ino.0), file_attr(&entry.attr));
+                    let (ino, (time, attr)) = (INodeNo(entry.ino.0), shown(&entry.attr));
                     let name = OsStr::from_bytes(&entry.name);
                     if reply.add(ino, entry.cookie, name, &time, &attr, GENERATION) {
                         break;
@@ -410,6 +434,22 @@ impl Filesystem for Requests {
         reply.ok();
     }
 
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let (fs, name) = (self.fs.clone(), bytes(name));
+        let work = async move { fs.getxattr(Ino(ino.0), &name, size > 0).await };
+        self.parking.answer("getxattr", work, move |result| match result {
+            Ok(value) if size == 0 => reply.size(value.len() as u32),
+            Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+            Ok(value) => reply.data(&value),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
+        // None is listed: a program that copies all of them would ask for a checksum of every file.
+        if size == 0 { reply.size(0) } else { reply.data(&[]) }
+    }
+
     // What no protocol has. After ENOSYS the kernel does not ask again: it tells programs that
     // attributes and preallocation are not supported, and seeks, copies and locks by itself.
     refused! {
@@ -420,8 +460,6 @@ impl Filesystem for Requests {
         EINVAL: bmap(INodeNo, u32, u64; ReplyBmap);
         ENOTTY: ioctl(INodeNo, FileHandle, IoctlFlags, u32, &[u8], u32; ReplyIoctl);
         ENOSYS: setxattr(INodeNo, &OsStr, &[u8], i32, u32; ReplyEmpty);
-        ENOSYS: getxattr(INodeNo, &OsStr, u32; ReplyXattr);
-        ENOSYS: listxattr(INodeNo, u32; ReplyXattr);
         ENOSYS: removexattr(INodeNo, &OsStr; ReplyEmpty);
         ENOSYS: fallocate(INodeNo, FileHandle, u64, u64, i32; ReplyEmpty);
         ENOSYS: lseek(INodeNo, FileHandle, i64, i32; ReplyLseek);

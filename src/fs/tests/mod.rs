@@ -16,6 +16,7 @@ use crate::cache::{Cache, Clock, Options};
 use crate::remote::memory::{Bytes, MemoryRemote};
 use crate::remote::{Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status};
 
+mod consistency;
 mod crowd;
 mod directories;
 mod names;
@@ -23,6 +24,7 @@ mod reading;
 mod recovery;
 mod times;
 mod writing;
+mod xattr;
 
 pub const RDONLY: i32 = libc::O_RDONLY;
 pub const WRONLY: i32 = libc::O_WRONLY;
