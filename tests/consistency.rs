@@ -291,9 +291,7 @@ fn nothing_of_another_vehicle_is_shown() {
     assert_eq!(shell(scene.mounted.path(), "ls"), b"file\nours\n");
     scene.vehicle.kill();
     scene.vehicle = Vehicle::start(Server::Embedded, scene.port(), other.path());
-    eventually("the other's files", Duration::from_secs(20), || {
-        scene.near("others").exists()
-    });
+    eventually("the other's files", Duration::from_secs(20), || scene.near("others").exists());
     assert_eq!(shell(scene.mounted.path(), "ls"), b"file\nothers\n");
     assert!(!scene.near("ours").exists());
     assert!(fs::read(scene.near("file")).unwrap() == noise(2, 5000));

@@ -13,9 +13,7 @@ use super::listings::{Listing, ListingKey};
 use super::news::News;
 use super::read::OpenFile;
 use super::{Cache, Volume, VolumeId};
-use crate::remote::{
-    Class, Entry, Error, Kind, Name, Op, OpId, RemotePath, Reply, Sink, Version,
-};
+use crate::remote::{Class, Entry, Error, Kind, Name, Op, OpId, RemotePath, Reply, Sink, Version};
 
 /// How long an answer is good that can be renewed only when the link is back.
 const LOST_TIME: Duration = Duration::from_secs(1);
@@ -85,7 +83,8 @@ impl Cache {
     fn validity(&self, volume: VolumeId, path: &RemotePath, listing: &Arc<Listing>) -> Duration {
         let up = self.status(volume).up;
         let time = self.options.directory_time;
-        let age = self.with(|known| known.listings.age(&(volume, path.clone()), listing, known.now));
+        let age =
+            self.with(|known| known.listings.age(&(volume, path.clone()), listing, known.now));
         match age {
             Some(age) if up => time.saturating_sub(age),
             Some(age) => time.saturating_sub(age).max(LOST_TIME.min(time)),
@@ -156,7 +155,9 @@ impl Cache {
     pub async fn checksum(&self, volume: VolumeId, path: &RemotePath) -> Result<u32, Error> {
         let (far, _) = self.meet(volume)?;
         let op = Op::Checksum { path: path.below(&far.root) };
-        match crate::remote::ask::ask(&far.remote, op, Class::Metadata, self.options.patience).await? {
+        match crate::remote::ask::ask(&far.remote, op, Class::Metadata, self.options.patience)
+            .await?
+        {
             Reply::Checksum(checksum) => Ok(checksum),
             Reply::Done | Reply::Size(_) => Err(Error::Unsupported),
         }

@@ -238,12 +238,7 @@ impl Listings {
 
     /// How long ago this very listing became whole, nothing while it is being fetched; `None` when it
     /// is not what is believed of the directory any more.
-    pub fn age(
-        &self,
-        key: &ListingKey,
-        listing: &Arc<Listing>,
-        now: Duration,
-    ) -> Option<Duration> {
+    pub fn age(&self, key: &ListingKey, listing: &Arc<Listing>, now: Duration) -> Option<Duration> {
         let slot = self.slots.peek(key).filter(|slot| Arc::ptr_eq(&slot.listing, listing))?;
         match &slot.state {
             SlotState::UnderWay { .. } => Some(Duration::ZERO),

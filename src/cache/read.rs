@@ -77,7 +77,8 @@ impl Cache {
         let time = self.options.directory_time;
         let (id, generation) = self.with(|known| {
             let now = known.now;
-            let told = path.parent().and_then(|parent| known.listings.told_at(&(volume, parent), now));
+            let told =
+                path.parent().and_then(|parent| known.listings.told_at(&(volume, parent), now));
             let told = told.unwrap_or(now.saturating_sub(time));
             let id = known.files.at_or_insert(volume, path, Seen::of(entry), told);
             let mut evidence = None;

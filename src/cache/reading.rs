@@ -41,7 +41,8 @@ pub(super) struct Plan {
 
 pub(super) enum Then {
     Answer(Vec<u8>),
-    /// The read begins past the end that the listing told.
+    /// The read begins past the end that the listing told, or the file that is open on the far side
+    /// may be an older one of the same size: it is opened to see.
     AskSize,
     /// Nothing has shown for long that this file is still the one that was opened.
     LookAgain(RemotePath),
@@ -70,6 +71,7 @@ impl<'a> Reading<'a> {
             return Err(Error::Changed);
         }
         let (size, told) = (record.version.size, record.confirmed);
+        let reopen = record.must_reopen;
         let path = record.path.clone();
         let doubtful = time.is_some_and(|time| record.needs_vouching(now, time));
         let mut plan = Plan { submit: Vec::new(), raise: Vec::new(), then: Then::Answer(vec![]) };
@@ -87,6 +89,7 @@ impl<'a> Reading<'a> {
             // What a fetch brought may be the newcomer's at the path that was ours.
             None if self.flown || !missing.is_empty() => return Err(Error::Changed),
             None => plan.then = Then::Answer(self.answer(size)),
+            Some(_) if time.is_some() && reopen && !missing.is_empty() => plan.then = Then::AskSize,
             // A fetch that begins anew may open another file; one that goes on is of the same.
             Some(path) if self.may_be_another(known, doubtful, &missing) => {
                 plan.then = Then::LookAgain(path);

@@ -68,6 +68,8 @@ pub(super) struct Record {
     pub checked: Duration,
     /// When anything last showed that this content is still the one under this name.
     pub vouched: Duration,
+    /// What the far side still holds open of an older content, it must open anew before it is read.
+    pub must_reopen: bool,
 }
 
 impl Record {
@@ -83,6 +85,7 @@ impl Record {
             born: now,
             checked: now,
             vouched: now,
+            must_reopen: false,
         }
     }
 
@@ -138,6 +141,7 @@ impl Record {
     pub fn opened(&mut self, size: u64, now: Duration) -> Evidence {
         let size = size.min(SIZE_MAX);
         self.confirmed = true;
+        self.must_reopen = false;
         self.checked = now;
         match size.cmp(&self.version.size) {
             std::cmp::Ordering::Equal => Evidence::Same,
@@ -150,6 +154,7 @@ impl Record {
                 self.version.size = size;
                 self.begin_generation(now);
                 self.confirmed = true;
+                self.must_reopen = false;
                 Evidence::Changed
             }
         }
@@ -162,6 +167,7 @@ impl Record {
         self.mtime_is_ours = true;
         self.listed = None;
         self.begin_generation(now);
+        self.must_reopen = false;
     }
 
     /// After our own truncation: the next listing tells the mtime.
@@ -170,12 +176,14 @@ impl Record {
         self.mtime_is_ours = false;
         self.listed = None;
         self.begin_generation(now);
+        self.must_reopen = false;
     }
 
     /// Nothing read before is good any more.
     pub fn begin_generation(&mut self, now: Duration) -> Evidence {
         self.version.generation = self.version.generation.wrapping_add(1);
         self.confirmed = false;
+        self.must_reopen = true;
         self.born = now;
         self.checked = now;
         self.vouched = now;

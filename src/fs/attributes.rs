@@ -89,6 +89,7 @@ impl Fs {
                 {
                     state.give_up_name(&place, ino);
                 }
+                state.note_absent(parent, name);
                 return Err(FsError::Absent { valid });
             };
             if let Some(ino) = known {
@@ -226,9 +227,8 @@ impl Fs {
         file: &OpenFile,
     ) -> Result<Fresh<Option<Entry>>, Error> {
         let Fresh { value: version, valid } = self.cache.refresh(file).await?;
-        let entry = |name| {
-            Entry { name, kind: Kind::File, size: version.size, mtime: version.mtime }
-        };
+        let entry =
+            |name| Entry { name, kind: Kind::File, size: version.size, mtime: version.mtime };
         Ok(Fresh { value: place.path.name().map(entry), valid })
     }
 

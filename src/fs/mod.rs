@@ -27,7 +27,7 @@ mod model_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use event_listener::Event;
@@ -144,6 +144,8 @@ struct State {
     /// The far side that all of this is about.
     epoch: u64,
     notices: Vec<Notice>,
+    /// Names of which the kernel was told lately that they are not there.
+    absent: VecDeque<(Ino, Name)>,
 }
 
 /// What stands at a place.
@@ -171,6 +173,7 @@ impl Fs {
             moves: Moves::default(),
             epoch: cache.epoch(volume),
             notices: Vec::new(),
+            absent: VecDeque::new(),
         };
         Fs {
             noticed: cache.news_event(),

@@ -10,9 +10,13 @@ use super::handles::{Handle, VersionRead};
 use super::inodes::{Ino, Place};
 use super::{Fs, State};
 use crate::cache::{News, VolumeId};
+use crate::remote::Name;
 
 /// More than this does not wait: what is lost is asked for again when its time is over.
 const NOTICES_MAX: usize = 4096;
+
+/// More names that are not there are not remembered: the kernel asks for them again in time.
+const ABSENT_MAX: usize = 1024;
 
 /// Something that the kernel holds and that is not so any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +122,14 @@ impl State {
         }
     }
 
+    /// The kernel is told that a name is not there, and may remember that.
+    pub(super) fn note_absent(&mut self, parent: Ino, name: Name) {
+        if self.absent.len() >= ABSENT_MAX {
+            self.absent.pop_front();
+        }
+        self.absent.push_back((parent, name));
+    }
+
     fn note(&mut self, notice: Notice) {
         if self.notices.len() < NOTICES_MAX {
             self.notices.push(notice);
@@ -146,6 +158,9 @@ impl State {
             if let Some(parent) = parent {
                 self.note(Notice::Name { parent, name: name.as_bytes().to_vec() });
             }
+        }
+        for (parent, name) in std::mem::take(&mut self.absent) {
+            self.note(Notice::Name { parent, name: name.as_bytes().to_vec() });
         }
         self.handles.directories_are_gone();
     }

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Sender;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
-    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData,
+    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags,
+    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek,
     ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
@@ -152,9 +152,8 @@ impl Filesystem for Requests {
         let (fs, handle) = (self.fs.clone(), handle.map(|handle| Handle(handle.0)));
         let change = SetAttr { size, mtime: mtime.map(seconds) };
         let shown = self.shown();
-        let work = async move {
-            fs.setattr(Ino(ino.0), handle, change).await.map(|attr| shown(&attr))
-        };
+        let work =
+            async move { fs.setattr(Ino(ino.0), handle, change).await.map(|attr| shown(&attr)) };
         self.parking.answer("setattr", work, move |result| match result {
             Ok((time, attr)) => reply.attr(&time, &attr),
             Err(errno) => reply.error(errno),

@@ -104,3 +104,19 @@ fn what_is_not_listed_any_more_holds_no_time_at_all() {
     let nowhere = world.run(world.cache.look(world.volume, &path("/none/a"))).unwrap();
     assert_eq!((nowhere.value, nowhere.valid), (None, Duration::ZERO));
 }
+
+#[test]
+fn a_file_of_another_content_is_opened_anew_before_it_is_read() {
+    let world = World::with(&[("/a", &content(5000, 1))], small());
+    world.read(&world.open("/a"), 0, 5000).unwrap();
+    let other = content(5000, 2);
+    world.remote.put_at("/a", &other, Some(1_700_000_001));
+    world.wait(11);
+    let file = world.open("/a");
+    world.asked();
+    assert_eq!(world.read(&file, 0, 5000).unwrap(), other);
+    // The far side may still hold the old one open, of the same size.
+    let log = world.asked();
+    assert_eq!(log.len(), 2);
+    assert_eq!(log[0], r#"Size "/a""#);
+}

@@ -243,6 +243,7 @@ fn nothing_of_another_vehicle_is_shown() {
     let reader = world.open("/a", RDONLY);
     assert_eq!(world.read(reader), b"first");
     let directory = world.run(world.fs.opendir(Ino::ROOT)).unwrap();
+    assert!(!world.exists("/d/new"));
     world.remote.take_away("/only");
     world.remote.put("/a", b"other");
     world.remote.change_status(|status| status.epoch += 1);
@@ -253,7 +254,9 @@ fn nothing_of_another_vehicle_is_shown() {
         assert_eq!(errno(getattr(&world, ino)), libc::ESTALE);
     }
     let name = |parent, name: &[u8]| Notice::Name { parent, name: name.to_vec() };
-    assert!(notices.contains(&name(Ino::ROOT, b"a")) && notices.contains(&name(d, b"b")));
+    for told in [name(Ino::ROOT, b"a"), name(d, b"b"), name(d, b"new")] {
+        assert!(notices.contains(&told), "{told:?} in {notices:?}");
+    }
     assert_eq!(errno(world.run(world.fs.read(reader, 0, 5))), libc::ESTALE);
     assert_eq!(errno(world.run(world.fs.readdir(directory, 0))), libc::ESTALE);
     assert_eq!(errno(world.run(world.fs.lookup(d, b"b"))), libc::ESTALE);
