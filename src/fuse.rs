@@ -16,6 +16,7 @@ use crate::fs::Fs;
 mod filesystem;
 mod notices;
 mod parking;
+mod replies;
 mod translate;
 
 use filesystem::Requests;

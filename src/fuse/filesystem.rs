@@ -10,21 +10,19 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, Filesystem,
-    FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags,
-    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek,
-    ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::Options;
 use super::notices::{Notices, Teller};
 use super::parking::{Parking, guarded};
-use super::translate::{file_attr, file_type, no_entry, open_flags, seconds};
+use super::replies::{self, Shown};
+use super::translate::{file_attr, no_entry, seconds};
 use crate::fs::{Attr, Fs, FsError, Handle, Ino, SetAttr};
-
-/// Our inode numbers are never used twice, so there is but one generation.
-const GENERATION: Generation = Generation(0);
 
 /// Requests that are always refused: the errno, the request, its arguments and its reply.
 macro_rules! refused {
@@ -70,7 +68,7 @@ impl Requests {
     }
 
     /// Turns attributes and the time for which they hold into what is replied.
-    fn shown(&self) -> impl Fn(&Attr) -> (Duration, FileAttr) + Send + 'static {
+    fn shown(&self) -> impl Fn(&Attr) -> Shown + Send + 'static {
         let time = self.attribute_time;
         move |attr| (attr.valid.min(time), file_attr(attr))
     }
@@ -111,10 +109,7 @@ impl Filesystem for Requests {
                 Err(error) => Err(error),
             }
         };
-        self.parking.answer("lookup", work, move |result| match result {
-            Ok((time, attr)) => reply.entry(&time, &attr, GENERATION),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("lookup", work, |result| replies::entry(result, reply));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
@@ -125,10 +120,7 @@ impl Filesystem for Requests {
         let (fs, handle) = (self.fs.clone(), handle.map(|handle| Handle(handle.0)));
         let shown = self.shown();
         let work = async move { fs.getattr(Ino(ino.0), handle).await.map(|attr| shown(&attr)) };
-        self.parking.answer("getattr", work, move |result| match result {
-            Ok((time, attr)) => reply.attr(&time, &attr),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("getattr", work, |result| replies::attr(result, reply));
     }
 
     fn setattr(
@@ -154,10 +146,7 @@ impl Filesystem for Requests {
         let shown = self.shown();
         let work =
             async move { fs.setattr(Ino(ino.0), handle, change).await.map(|attr| shown(&attr)) };
-        self.parking.answer("setattr", work, move |result| match result {
-            Ok((time, attr)) => reply.attr(&time, &attr),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("setattr", work, |result| replies::attr(result, reply));
     }
 
     fn mkdir(
@@ -172,22 +161,19 @@ impl Filesystem for Requests {
         let (fs, name) = (self.fs.clone(), bytes(name));
         let shown = self.shown();
         let work = async move { fs.mkdir(Ino(parent.0), &name).await.map(|attr| shown(&attr)) };
-        self.parking.answer("mkdir", work, move |result| match result {
-            Ok((time, attr)) => reply.entry(&time, &attr, GENERATION),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("mkdir", work, |result| replies::entry(result, reply));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (fs, name) = (self.fs.clone(), bytes(name));
         let work = async move { fs.unlink(Ino(parent.0), &name).await };
-        self.parking.answer("unlink", work, |result| finish(result, reply));
+        self.parking.answer("unlink", work, |result| replies::empty(result, reply));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (fs, name) = (self.fs.clone(), bytes(name));
         let work = async move { fs.rmdir(Ino(parent.0), &name).await };
-        self.parking.answer("rmdir", work, |result| finish(result, reply));
+        self.parking.answer("rmdir", work, |result| replies::empty(result, reply));
     }
 
     fn rename(
@@ -209,16 +195,13 @@ impl Filesystem for Requests {
         let work = async move {
             fs.rename(Ino(parent.0), &name, Ino(new_parent.0), &new_name, no_replace).await
         };
-        self.parking.answer("rename", work, |result| finish(result, reply));
+        self.parking.answer("rename", work, |result| replies::empty(result, reply));
     }
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let fs = self.fs.clone();
         let work = async move { fs.open(Ino(ino.0), flags.0).await };
-        self.parking.answer("open", work, move |result| match result {
-            Ok(opened) => reply.opened(FileHandle(opened.handle.0), open_flags(&opened)),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("open", work, |result| replies::opened(result, reply));
     }
 
     fn create(
@@ -233,14 +216,11 @@ impl Filesystem for Requests {
     ) {
         let (fs, name) = (self.fs.clone(), bytes(name));
         let shown = self.shown();
-        let work = async move { fs.create(Ino(parent.0), &name, flags).await };
-        self.parking.answer("create", work, move |result| match result {
-            Ok((attr, opened)) => {
-                let ((time, attr), handle) = (shown(&attr), FileHandle(opened.handle.0));
-                reply.created(&time, &attr, GENERATION, handle, open_flags(&opened));
-            }
-            Err(errno) => reply.error(errno),
-        });
+        let work = async move {
+            let (attr, opened) = fs.create(Ino(parent.0), &name, flags).await?;
+            Ok((shown(&attr), opened))
+        };
+        self.parking.answer("create", work, |result| replies::created(result, reply));
     }
 
     fn read(
@@ -299,7 +279,7 @@ impl Filesystem for Requests {
     ) {
         let fs = self.fs.clone();
         let work = async move { fs.flush(Handle(handle.0)).await };
-        self.parking.answer("flush", work, |result| finish(result, reply));
+        self.parking.answer("flush", work, |result| replies::empty(result, reply));
     }
 
     fn fsync(
@@ -312,7 +292,7 @@ impl Filesystem for Requests {
     ) {
         let fs = self.fs.clone();
         let work = async move { fs.fsync(Handle(handle.0)).await };
-        self.parking.answer("fsync", work, |result| finish(result, reply));
+        self.parking.answer("fsync", work, |result| replies::empty(result, reply));
     }
 
     fn release(
@@ -327,16 +307,13 @@ impl Filesystem for Requests {
     ) {
         let fs = self.fs.clone();
         let work = async move { fs.release(Handle(handle.0)).await };
-        self.parking.answer_always("release", work, |result| finish(result, reply));
+        self.parking.answer_always("release", work, |result| replies::empty(result, reply));
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let fs = self.fs.clone();
         let work = async move { fs.opendir(Ino(ino.0)).await };
-        self.parking.answer("opendir", work, move |result| match result {
-            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("opendir", work, |result| replies::directory_opened(result, reply));
     }
 
     fn readdir(
@@ -345,23 +322,11 @@ impl Filesystem for Requests {
         _ino: INodeNo,
         handle: FileHandle,
         cookie: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
         let fs = self.fs.clone();
         let work = async move { fs.readdir(Handle(handle.0), cookie).await };
-        self.parking.answer("readdir", work, move |result| match result {
-            Ok(entries) => {
-                for entry in &entries {
-                    let kind = file_type(entry.attr.kind);
-                    let name = OsStr::from_bytes(&entry.name);
-                    if reply.add(INodeNo(entry.ino.0), entry.cookie, kind, name) {
-                        break;
-                    }
-                }
-                reply.ok();
-            }
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("readdir", work, |result| replies::directory(result, reply));
     }
 
     fn readdirplus(
@@ -370,27 +335,13 @@ impl Filesystem for Requests {
         _ino: INodeNo,
         handle: FileHandle,
         cookie: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
         let (fs, reading) = (self.fs.clone(), self.fs.clone());
         let shown = self.shown();
         let work = async move { reading.readdir(Handle(handle.0), cookie).await };
-        self.parking.answer("readdirplus", work, move |result| match result {
-            Ok(entries) => {
-                for entry in &entries {
-                    let (ino, (time, attr)) = (INodeNo(entry.ino.0), shown(&entry.attr));
-                    let name = OsStr::from_bytes(&entry.name);
-                    if reply.add(ino, entry.cookie, name, &time, &attr, GENERATION) {
-                        break;
-                    }
-                    // The kernel counts a lookup of each but these two; it may forget at once.
-                    if !matches!(&entry.name[..], b"." | b"..") {
-                        fs.looked_up(entry.ino);
-                    }
-                }
-                reply.ok();
-            }
-            Err(errno) => reply.error(errno),
+        self.parking.answer("readdirplus", work, move |result| {
+            replies::directory_plus(result, |entry| shown(&entry.attr), &fs, reply);
         });
     }
 
@@ -436,12 +387,7 @@ impl Filesystem for Requests {
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let (fs, name) = (self.fs.clone(), bytes(name));
         let work = async move { fs.getxattr(Ino(ino.0), &name, size > 0).await };
-        self.parking.answer("getxattr", work, move |result| match result {
-            Ok(value) if size == 0 => reply.size(value.len() as u32),
-            Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
-            Ok(value) => reply.data(&value),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("getxattr", work, move |result| replies::xattr(result, size, reply));
     }
 
     fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
@@ -473,11 +419,4 @@ impl Filesystem for Requests {
 
 fn bytes(name: &OsStr) -> Vec<u8> {
     name.as_bytes().to_vec()
-}
-
-fn finish(result: Result<(), Errno>, reply: ReplyEmpty) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
 }
