@@ -15,7 +15,9 @@ use crate::fs::Fs;
 
 mod callers;
 mod filesystem;
+mod notices;
 mod parking;
+mod replies;
 mod translate;
 
 use filesystem::Requests;
@@ -60,8 +62,12 @@ pub enum Access {
 /// What mount(2) or `fusermount3` says.
 pub fn mount(fs: Arc<Fs>, mountpoint: &Path, options: &Options) -> io::Result<Mounted> {
     let (alive, ended) = crossbeam_channel::bounded(0);
-    let requests = Requests::start(fs, options, alive)?;
+    let (requests, teller) = Requests::start(fs.clone(), options, alive)?;
     let session = fuser::spawn_mount(requests, mountpoint, &session_config(options))?;
+    // Without it the mount is right, if later: what the kernel knows expires.
+    if let Err(error) = teller.start(fs, session.notifier()) {
+        tracing::warn!(%error, "the kernel will not be told of changes");
+    }
     Ok(Mounted { session, ended })
 }
 

@@ -12,7 +12,9 @@ use parking_lot::Mutex;
 use super::blocks::{BLOCK_BYTES, Block, BlockKey, Blocks, length_within};
 use super::fetch::{Flight, Flights};
 use super::files::{FileId, Files};
+use super::fresh::Asking;
 use super::listings::{ListingKey, Listings};
+use super::news::{News, NewsQueue};
 use super::record::{Evidence, Seen};
 use super::{Clock, VolumeId};
 use crate::remote::{Entry, Error, Kind, OpId, RemotePath};
@@ -23,6 +25,8 @@ pub(super) struct Shared {
     known: Mutex<Known>,
     /// A local change has ended.
     pub change_ended: Event,
+    /// There are news to take.
+    pub news_came: Arc<Event>,
 }
 
 /// See the module.
@@ -41,6 +45,9 @@ pub(super) struct Known {
     pub running: HashMap<OpId, VolumeId>,
     /// Operations whose result nobody can use any more.
     abandoned: Vec<(VolumeId, OpId)>,
+    /// Questions for the sizes of open files.
+    pub asking: HashMap<FileId, Arc<Asking>>,
+    pub news: NewsQueue,
     woken: Vec<Arc<Flight>>,
 }
 
@@ -57,19 +64,29 @@ impl Shared {
             folds: HashMap::new(),
             running: HashMap::new(),
             abandoned: Vec::new(),
+            asking: HashMap::new(),
+            news: NewsQueue::default(),
             woken: Vec::new(),
         };
-        Arc::new(Shared { clock, known: Mutex::new(known), change_ended: Event::new() })
+        Arc::new(Shared {
+            clock,
+            known: Mutex::new(known),
+            change_ended: Event::new(),
+            news_came: Arc::default(),
+        })
     }
 
     /// Works on what is known, then wakes whom that concerns.
     pub fn with<R>(&self, work: impl FnOnce(&mut Known) -> R) -> R {
-        let (result, woken) = {
+        let (result, woken, has_news) = {
             let mut known = self.known.lock();
             known.now = self.clock.now();
             let result = work(&mut known);
-            (result, std::mem::take(&mut known.woken))
+            (result, std::mem::take(&mut known.woken), !known.news.is_empty())
         };
+        if has_news {
+            self.news_came.notify(usize::MAX);
+        }
         for flight in woken {
             flight.wake();
         }
@@ -110,7 +127,7 @@ impl Known {
                 (Kind::File, true) => {
                     let (seen, now) = (Seen::of(entry), self.now);
                     let evidence = self.files.get(id).map(|record| record.observe(seen, now));
-                    self.apply(id, evidence.unwrap_or(Evidence::Same));
+                    self.learn(id, evidence.unwrap_or(Evidence::Same));
                 }
                 (Kind::Directory, true) => self.orphan(key.0, &path),
                 (Kind::File | Kind::Directory, false) => {}
@@ -150,6 +167,9 @@ impl Known {
                 self.orphan(key.0, &path);
             }
         }
+        if let Some(before) = self.listings.previous(key) {
+            self.compare_listings(key, &before, &listing);
+        }
         self.listings.keep(key.clone(), listing, self.now);
     }
 
@@ -172,7 +192,7 @@ impl Known {
         let Some(record) = self.files.get(id) else { return };
         if record.version.generation == generation {
             let evidence = record.opened(size.unwrap_or(record.version.size), now);
-            self.apply(id, evidence);
+            self.learn(id, evidence);
             self.show(id);
         }
     }
@@ -200,6 +220,21 @@ impl Known {
     pub fn flight_ended(&mut self, flight: &Flight) {
         self.flights.remove(flight);
         self.running.remove(&flight.id);
+    }
+
+    /// Draws the conclusions from evidence about a file that came from the far side, which makes it
+    /// news for those who were told otherwise.
+    fn learn(&mut self, id: FileId, evidence: Evidence) {
+        let from = match evidence {
+            Evidence::Same => return,
+            Evidence::Grew { from } => from,
+            Evidence::Doubtful | Evidence::Changed => 0,
+        };
+        self.apply(id, evidence);
+        let Some(record) = self.files.get(id) else { return };
+        if let Some(path) = record.path.clone() {
+            self.news.push(News::Content { volume: record.volume, path, from });
+        }
     }
 
     /// Draws the conclusions from evidence about a file.
@@ -253,7 +288,7 @@ impl Known {
         for (_, id) in self.files.within(volume, path) {
             if let Some(record) = self.files.get(id) {
                 let evidence = record.begin_generation(now);
-                self.apply(id, evidence);
+                self.learn(id, evidence);
             }
         }
     }

@@ -169,6 +169,11 @@ impl Entries {
         self.entries.iter().find(|entry| are_alike(&entry.name, name)).cloned()
     }
 
+    /// Every entry.
+    pub fn all(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// Puts an entry in the place of the one with its name, or at the end.
     pub fn put(&mut self, entry: Entry) {
         match self.index.get(&entry.name).copied().and_then(|at| self.entries.get_mut(at)) {
@@ -250,6 +255,32 @@ impl Listings {
             }
         };
         good.then(|| slot.listing.clone())
+    }
+
+    /// How long ago this very listing became whole, nothing while it is being fetched; `None` when it
+    /// is not what is believed of the directory any more.
+    pub fn age(&self, key: &ListingKey, listing: &Arc<Listing>, now: Duration) -> Option<Duration> {
+        let slot = self.slots.peek(key).filter(|slot| Arc::ptr_eq(&slot.listing, listing))?;
+        match &slot.state {
+            SlotState::UnderWay { .. } => Some(Duration::ZERO),
+            SlotState::Whole { at, .. } => at.map(|at| now.saturating_sub(at)),
+        }
+    }
+
+    /// When what is known of a directory was said; `None` when it is not believed any more.
+    pub fn told_at(&self, key: &ListingKey, now: Duration) -> Option<Duration> {
+        match &self.slots.peek(key)?.state {
+            SlotState::UnderWay { .. } => Some(now),
+            SlotState::Whole { at, .. } => *at,
+        }
+    }
+
+    /// What a directory was known to hold before the fetch that is under way.
+    pub fn previous(&self, key: &ListingKey) -> Option<Arc<Listing>> {
+        match &self.slots.peek(key)?.state {
+            SlotState::UnderWay { previous, .. } => previous.clone(),
+            SlotState::Whole { .. } => None,
+        }
     }
 
     /// Whether `op` is still what fetches this listing.

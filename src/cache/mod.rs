@@ -6,7 +6,8 @@
 //! ```text
 //! read.rs, changes.rs   what is asked for        → submit to the Remote, with no lock held
 //! known.rs              all that is known        one lock; evidence about one thing, applied to all
-//! blocks.rs files.rs record.rs listings.rs read_ahead.rs   its parts
+//! fresh.rs              how long it may be believed
+//! blocks.rs files.rs record.rs listings.rs news.rs read_ahead.rs   its parts
 //! fetch.rs, listings.rs the sinks                ← called by the Remote's thread
 //! ```
 
@@ -14,9 +15,11 @@ mod blocks;
 mod changes;
 mod fetch;
 mod files;
+mod fresh;
 mod known;
 mod leftovers;
 mod listings;
+mod news;
 mod read;
 mod read_ahead;
 mod reading;
@@ -35,7 +38,9 @@ use parking_lot::RwLock;
 use crate::remote::{Class, Entry, Error, Kind, Name, Op, OpId, Remote, RemotePath, Status, save};
 use known::{Known, Shared};
 
+pub use fresh::Fresh;
 pub use listings::Listing;
+pub use news::News;
 pub use read::OpenFile;
 pub use saving::Saving;
 

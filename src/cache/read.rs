@@ -11,8 +11,7 @@ use super::read_ahead::ReadAhead;
 use super::reading::{Failed, Plan, Reading, Then};
 use super::record::Seen;
 use super::{Cache, Volume, VolumeId};
-use crate::remote::ask::ask_with;
-use crate::remote::{Class, Entry, Error, Op, Remote, RemotePath, Reply, Sink, Version};
+use crate::remote::{Class, Entry, Error, Op, Remote, RemotePath, Version};
 
 /// How often a read begins again because the file grew, moved or was being changed under it.
 const PASSES_MAX: usize = 16;
@@ -45,9 +44,14 @@ impl OpenFile {
         })
     }
 
-    /// Whether the file has another content by now than was opened.
+    /// Whether the file has another content by now than was opened, or its name is gone or another
+    /// file's.
     pub fn is_outdated(&self) -> bool {
-        self.version().is_err()
+        self.shared.with(|known| {
+            known.files.get(self.id).is_none_or(|record| {
+                record.version.generation != self.generation || record.path.is_none()
+            })
+        })
     }
 }
 
@@ -74,7 +78,10 @@ impl Cache {
         let time = self.options.directory_time;
         let (id, generation) = self.with(|known| {
             let now = known.now;
-            let id = known.files.at_or_insert(volume, path, Seen::of(entry), now);
+            let told =
+                path.parent().and_then(|parent| known.listings.told_at(&(volume, parent), now));
+            let told = told.unwrap_or(now.saturating_sub(time));
+            let id = known.files.at_or_insert(volume, path, Seen::of(entry), told);
             let mut evidence = None;
             let generation = known.files.get(id).map_or(0, |record| {
                 // Nothing would show that another station has written the file since.
@@ -133,11 +140,13 @@ impl Cache {
         let mut retried = false;
         for _ in 0..PASSES_MAX {
             let (volume, status) = self.meet(file.volume)?;
-            let plan = self.with(|known| reading.plan(known, &status))?;
+            let time = self.options.directory_time;
+            let plan = self.with(|known| reading.plan(known, &status, time))?;
             self.send(&volume, &plan);
             match plan.then {
                 Then::Answer(bytes) => return Ok(bytes),
-                Then::AskSize(path) => self.ask_size(&volume, file, &path).await?,
+                Then::AskSize => self.ask_size(&volume, file).await?,
+                Then::LookAgain(path) => self.look_again(file.volume, &path).await,
                 Then::AwaitChange(listener) => listener.await,
                 Then::Collect(waits) => match reading.collect(waits).await {
                     Ok(()) => {}
@@ -169,18 +178,12 @@ impl Cache {
         }
     }
 
-    async fn ask_size(
-        &self,
-        volume: &Volume,
-        file: &OpenFile,
-        path: &RemotePath,
-    ) -> Result<(), Error> {
-        let op = Op::Size { path: path.below(&volume.root) };
-        let (shared, id, generation) = (file.shared.clone(), file.id, file.generation);
-        let size = Arc::new(SizeTold { shared, id, generation });
-        match ask_with(&volume.remote, op, Class::Metadata, self.options.patience, size).await {
-            Ok(_) | Err(Error::Unsupported) => Ok(()),
-            Err(error) => Err(error),
+    /// Has the directory of a file listed, which tells whether the file is still the same. Whatever
+    /// becomes of that, the read itself meets as well.
+    async fn look_again(&self, volume: VolumeId, path: &RemotePath) {
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return };
+        if let Err(error) = self.listing(volume, &parent).find(&name).await {
+            tracing::debug!(%path, %error, "could not see whether a file is still the same");
         }
     }
 
@@ -193,24 +196,5 @@ impl Cache {
             *error == Error::NotFound && path.is_some_and(|path| path != flight.path)
         };
         *error != Error::Changed && (flight.ahead || moved())
-    }
-}
-
-/// Takes the answer to a question for a file's size when it comes, and not when its asker is polled:
-/// by then a listing may know better.
-struct SizeTold {
-    shared: Arc<Shared>,
-    id: FileId,
-    generation: u32,
-}
-
-impl Sink for SizeTold {
-    fn done(&self, result: Result<Reply, Error>) {
-        let size = match result {
-            Ok(Reply::Size(size)) => Some(size),
-            Ok(Reply::Done | Reply::Checksum(_)) | Err(Error::Unsupported) => None,
-            Err(_) => return,
-        };
-        self.shared.with(|known| known.size_told(self.id, self.generation, size));
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use event_listener::EventListener;
 
@@ -27,6 +28,8 @@ pub(super) struct Reading<'a> {
     flown: bool,
     /// Not planned yet.
     fresh: bool,
+    /// Looked again whether the file is still the same.
+    looked: bool,
 }
 
 /// What to do for a read now.
@@ -38,8 +41,11 @@ pub(super) struct Plan {
 
 pub(super) enum Then {
     Answer(Vec<u8>),
-    /// The read begins past the end that the listing told.
-    AskSize(RemotePath),
+    /// The read begins past the end that the listing told, or the file that is open on the far side
+    /// may be an older one of the same size: it is opened to see.
+    AskSize,
+    /// Nothing has shown for long that this file is still the one that was opened.
+    LookAgain(RemotePath),
     /// We are replacing the file; what came may be of the old content or the new.
     AwaitChange(EventListener),
     Collect(Vec<(u64, Arc<Flight>)>),
@@ -53,24 +59,34 @@ pub(super) struct Failed {
 
 impl<'a> Reading<'a> {
     pub fn new(file: &'a OpenFile, asked: Range<u64>) -> Reading<'a> {
-        Reading { file, asked, have: BTreeMap::new(), flown: false, fresh: true }
+        Reading { file, asked, have: BTreeMap::new(), flown: false, fresh: true, looked: false }
     }
 
-    /// What to do now, with what is known now.
-    pub fn plan(&mut self, known: &mut Known, status: &Status) -> Result<Plan, Error> {
+    /// What to do now, with what is known now. `time`: how long things are believed while the link is
+    /// not lost.
+    pub fn plan(
+        &mut self,
+        known: &mut Known,
+        status: &Status,
+        time: Duration,
+    ) -> Result<Plan, Error> {
+        let now = known.now;
+        let time = status.up.then_some(time);
         let record = known.files.get(self.file.id).ok_or(Error::Changed)?;
         if record.version.generation != self.file.generation {
             return Err(Error::Changed);
         }
         let (size, told) = (record.version.size, record.confirmed);
+        let reopen = record.must_reopen;
         let path = record.path.clone();
+        let doubtful = time.is_some_and(|time| record.needs_vouching(now, time));
         let mut plan = Plan { submit: Vec::new(), raise: Vec::new(), then: Then::Answer(vec![]) };
         if self.asked.is_empty() {
             return Ok(plan);
         }
         if self.asked.start >= size {
-            if let (Some(path), false, true) = (path, told, status.up && !status.armed) {
-                plan.then = Then::AskSize(path);
+            if let (Some(_), false, Some(_), false) = (path, told, time, status.armed) {
+                plan.then = Then::AskSize;
             }
             return Ok(plan);
         }
@@ -79,6 +95,11 @@ impl<'a> Reading<'a> {
             // What a fetch brought may be the newcomer's at the path that was ours.
             None if self.flown || !missing.is_empty() => return Err(Error::Changed),
             None => plan.then = Then::Answer(self.answer(size)),
+            Some(_) if time.is_some() && reopen && !missing.is_empty() => plan.then = Then::AskSize,
+            // A fetch that begins anew may open another file; one that goes on is of the same.
+            Some(path) if self.may_be_another(known, doubtful, &missing) => {
+                plan.then = Then::LookAgain(path);
+            }
             Some(path) => {
                 if missing.is_empty() {
                     plan.then = self.answer_when_certain(known, &path, size);
@@ -92,6 +113,11 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(plan)
+    }
+
+    fn may_be_another(&mut self, known: &Known, doubtful: bool, missing: &[u64]) -> bool {
+        let begins = !missing.is_empty() && known.flights.of_file(self.file.id).is_empty();
+        doubtful && begins && !std::mem::replace(&mut self.looked, true)
     }
 
     /// Takes what is at hand; answers the blocks that are not.

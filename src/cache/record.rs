@@ -64,6 +64,12 @@ pub(super) struct Record {
     pub opens: u32,
     /// When this generation began.
     born: Duration,
+    /// When the far side last told the size, or could not when it was asked.
+    pub checked: Duration,
+    /// When anything last showed that this content is still the one under this name.
+    pub vouched: Duration,
+    /// What the far side still holds open of an older content, it must open anew before it is read.
+    pub must_reopen: bool,
 }
 
 impl Record {
@@ -77,11 +83,24 @@ impl Record {
             confirmed: false,
             opens: 0,
             born: now,
+            checked: now,
+            vouched: now,
+            must_reopen: false,
         }
     }
 
     /// Takes what a listing says.
     pub fn observe(&mut self, seen: Seen, now: Duration) -> Evidence {
+        let evidence = self.weigh(seen, now);
+        self.vouched = now;
+        // One that lags behind what opening told says nothing of how large the file is now.
+        if seen.size == self.version.size {
+            self.checked = now;
+        }
+        evidence
+    }
+
+    fn weigh(&mut self, seen: Seen, now: Duration) -> Evidence {
         let size = self.version.size;
         match self.listed.replace(seen) {
             Some(before) if before == seen => return Evidence::Same,
@@ -122,13 +141,20 @@ impl Record {
     pub fn opened(&mut self, size: u64, now: Duration) -> Evidence {
         let size = size.min(SIZE_MAX);
         self.confirmed = true;
+        self.must_reopen = false;
+        self.checked = now;
         match size.cmp(&self.version.size) {
             std::cmp::Ordering::Equal => Evidence::Same,
-            std::cmp::Ordering::Greater => self.grow(size),
+            std::cmp::Ordering::Greater => {
+                // What is appended to has not been replaced; its time could only confirm that.
+                self.vouched = now;
+                self.grow(size)
+            }
             std::cmp::Ordering::Less => {
                 self.version.size = size;
                 self.begin_generation(now);
                 self.confirmed = true;
+                self.must_reopen = false;
                 Evidence::Changed
             }
         }
@@ -141,6 +167,7 @@ impl Record {
         self.mtime_is_ours = true;
         self.listed = None;
         self.begin_generation(now);
+        self.must_reopen = false;
     }
 
     /// After our own truncation: the next listing tells the mtime.
@@ -149,19 +176,29 @@ impl Record {
         self.mtime_is_ours = false;
         self.listed = None;
         self.begin_generation(now);
+        self.must_reopen = false;
     }
 
     /// Nothing read before is good any more.
     pub fn begin_generation(&mut self, now: Duration) -> Evidence {
         self.version.generation = self.version.generation.wrapping_add(1);
         self.confirmed = false;
+        self.must_reopen = true;
         self.born = now;
+        self.checked = now;
+        self.vouched = now;
         Evidence::Changed
     }
 
     /// Whether its blocks are older than `time` with no mtime that would show a change.
     pub fn is_doubtful(&self, now: Duration, time: Duration) -> bool {
         self.version.mtime.is_none() && now.saturating_sub(self.born) > time
+    }
+
+    /// Whether nothing has shown for longer than `time` that a file with a known time is still the
+    /// one that its handles were opened on.
+    pub fn needs_vouching(&self, now: Duration, time: Duration) -> bool {
+        self.version.mtime.is_some() && now.saturating_sub(self.vouched) > time
     }
 
     fn grow(&mut self, size: u64) -> Evidence {

@@ -1,10 +1,14 @@
 //! What files look like: lookup counts, attributes and their changes, the size of the whole.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::handles::Handle;
 use super::inodes::{FarTime, Ino, OwnTime, Place, Standing};
 use super::staged::Staged;
-use super::{Found, Fs, FsError, State};
-use crate::remote::{Entry, Kind, Name};
+use super::{Found, Fs, FsError, FsOptions, State};
+use crate::cache::{Fresh, OpenFile};
+use crate::remote::{Entry, Error, Kind, Name};
 
 /// Size of a block in [`Statfs`], and what programs should read at once.
 const BLOCK_BYTES: u32 = 4096;
@@ -31,6 +35,8 @@ pub struct Attr {
     pub gid: u32,
     /// Links: 1 for a file, 2 for a directory, 0 for a file that was removed while it was open.
     pub nlink: u32,
+    /// For so long nobody needs to ask again.
+    pub valid: Duration,
 }
 
 /// Attributes to change. Modes and owners are not here: changing them succeeds and is ignored.
@@ -60,34 +66,46 @@ pub struct Statfs {
 }
 
 impl Fs {
-    /// What `name` in a directory is. Counts one lookup on success.
+    /// What `name` in a directory is. Counts one lookup on success. [`FsError::Absent`] when there is
+    /// no such name.
     pub async fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Attr, FsError> {
         let name = Name::parse(name)?;
         if self.is_dropping(&name) {
-            return Err(FsError::NotFound);
+            return Err(FsError::Absent { valid: self.cache.directory_time() });
         }
         loop {
-            let asked = self.state.lock().child(parent, &name)?;
-            let (mut place, mut found) = (asked.clone(), self.find(&asked).await?);
+            let asked = self.synced().child(parent, &name)?;
+            let (mut place, mut seen) = (asked.clone(), self.look(&asked).await?);
             // Where nobody can be asked, the listing is believed.
-            if found.is_none()
+            if seen.value.is_none()
                 && let Ok(Some(other)) = self.other_spelling(&asked).await
             {
-                found = self.find(&other).await?;
+                seen = self.look(&other).await?;
                 place = other;
             }
-            let known = self.state.lock().inodes.find(&place);
-            if let Some(ino) = known {
-                self.part_from_old_readers(ino);
-            }
-            let mut state = self.state.lock();
+            let Fresh { value: found, valid } = seen;
+            let mut state = self.synced();
             // The directory may have been renamed while its listing came.
             if state.child(parent, &name)? != asked {
                 continue;
             }
-            let attr = self.attr_of_found(&mut state, &place, &found.ok_or(FsError::NotFound)?);
+            let known = state.inodes.find(&place);
+            let Some(found) = found else {
+                // It is not so when we changed the directory meanwhile.
+                if let (Some(ino), false) = (known, valid.is_zero())
+                    && state.staged_within(&place).is_empty()
+                {
+                    state.give_up_name(&place, ino);
+                }
+                state.note_absent(parent, name);
+                return Err(FsError::Absent { valid });
+            };
+            if let Some(ino) = known {
+                state.part_from_old_readers(ino);
+            }
+            let attr = self.attr_of_found(&mut state, &place, &found);
             state.inodes.use_once(attr.ino);
-            return Ok(attr);
+            return Ok(Attr { valid, ..attr });
         }
     }
 
@@ -101,29 +119,43 @@ impl Fs {
         self.state.lock().inodes.use_once(ino);
     }
 
-    /// An inode's attributes. A staged copy answers at once.
+    /// An inode's attributes. A staged copy answers at once. What is open for reading is asked for its
+    /// size itself, when that is old, and its directory is not listed.
     pub async fn getattr(&self, ino: Ino, _handle: Option<Handle>) -> Result<Attr, FsError> {
-        let place = {
-            let mut state = self.state.lock();
-            if let Some(staged) = state.staged.get(&ino).cloned() {
-                return Ok(self.attr_of_staged(&state, &staged));
-            }
-            match state.inodes.standing(ino).cloned() {
-                Some(Standing::At(place)) => place,
-                Some(Standing::Orphaned { last: Some(entry), .. })
-                    if state.handles.has_file(ino) =>
-                {
-                    return Ok(self.attr_of_entry(&mut state, ino, &entry));
+        loop {
+            let (place, file) = {
+                let mut state = self.synced();
+                if let Some(staged) = state.staged.get(&ino).cloned() {
+                    return Ok(self.attr_of_staged(&state, &staged));
                 }
-                Some(Standing::Orphaned { .. }) | None => return Err(FsError::Stale),
+                state.part_from_old_readers(ino);
+                match state.inodes.standing(ino).cloned() {
+                    Some(Standing::At(place)) => (place, state.version_read(ino)),
+                    Some(Standing::Orphaned { last, .. }) => {
+                        return self.attr_of_orphan(&mut state, ino, last);
+                    }
+                    None => return Err(FsError::Stale),
+                }
+            };
+            let fresh = match file {
+                Some(file) => self.open_entry(&place, &file).await,
+                None => self.cache.look(place.volume, &place.path).await,
+            };
+            let Fresh { value: entry, valid } = match fresh {
+                // Replaced, by us or by another.
+                Err(Error::Changed) => continue,
+                fresh => fresh?,
+            };
+            let mut state = self.synced();
+            if state.staged.contains_key(&ino) || state.part_from_old_readers(ino) {
+                continue;
             }
-        };
-        let entry = self.cache.entry(place.volume, &place.path).await?;
-        let mut state = self.state.lock();
-        if state.inodes.kind(ino) != Some(entry.kind) {
-            return Err(FsError::Stale);
+            let entry = entry.ok_or(FsError::NotFound)?;
+            if state.inodes.kind(ino) != Some(entry.kind) {
+                return Err(FsError::Stale);
+            }
+            return Ok(Attr { valid, ..self.attr_of_entry(&mut state, ino, &entry) });
         }
-        Ok(self.attr_of_entry(&mut state, ino, &entry))
     }
 
     /// Changes attributes. A new length without a handle is on the vehicle when this returns.
@@ -183,6 +215,31 @@ impl Fs {
         self.attr(staged.ino, Kind::File, staged.length(), staged.mtime(), nlink)
     }
 
+    /// What is known of a file whose name is gone; only who has it open may ask.
+    fn attr_of_orphan(
+        &self,
+        state: &mut State,
+        ino: Ino,
+        last: Option<Entry>,
+    ) -> Result<Attr, FsError> {
+        match last.filter(|_| state.handles.has_file(ino)) {
+            Some(entry) => Ok(self.attr_of_entry(state, ino, &entry)),
+            None => Err(FsError::Stale),
+        }
+    }
+
+    /// The line that a listing would have for a file that is open for reading.
+    async fn open_entry(
+        &self,
+        place: &Place,
+        file: &OpenFile,
+    ) -> Result<Fresh<Option<Entry>>, Error> {
+        let Fresh { value: version, valid } = self.cache.refresh(file).await?;
+        let entry =
+            |name| Entry { name, kind: Kind::File, size: version.size, mtime: version.mtime };
+        Ok(Fresh { value: place.path.name().map(entry), valid })
+    }
+
     /// Attributes of a directory of which nothing but its being there is known.
     pub(super) fn attr_of_directory(&self, state: &State, ino: Ino) -> Attr {
         let own = state.inodes.own_time(ino).map(|own| own.mtime);
@@ -194,7 +251,9 @@ impl Fs {
             Kind::File => self.options.file_mode,
             Kind::Directory => self.options.directory_mode,
         };
-        Attr { ino, kind, size, mtime, mode, uid: self.options.uid, gid: self.options.gid, nlink }
+        let FsOptions { uid, gid, .. } = self.options;
+        let valid = self.cache.directory_time();
+        Attr { ino, kind, size, mtime, mode, uid, gid, nlink, valid }
     }
 
     async fn set_mtime(&self, ino: Ino, mtime: i64) -> Result<(), FsError> {
@@ -216,5 +275,14 @@ impl Fs {
         };
         state.inodes.set_own_time(ino, OwnTime { mtime, size: entry.size, far });
         Ok(())
+    }
+}
+
+impl State {
+    /// The version of a file that a handle reads now, when there is one.
+    fn version_read(&self, ino: Ino) -> Option<Arc<OpenFile>> {
+        let contents = self.inodes.contents(ino);
+        let reads = self.handles.versions_read(ino);
+        reads.into_iter().find(|read| read.contents == contents).map(|read| read.file)
     }
 }

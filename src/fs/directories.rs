@@ -9,7 +9,7 @@ use super::attributes::Attr;
 use super::handles::{DirectoryHandle, Handle};
 use super::inodes::{Ino, Place};
 use super::{Fs, FsError, State};
-use crate::cache::Listing;
+use crate::cache::{Fresh, Listing};
 use crate::remote::{Entry, Kind, Name};
 
 /// Most entries that one [`Fs::readdir`] answers.
@@ -32,6 +32,13 @@ pub struct DirectoryEntry {
     pub attr: Attr,
 }
 
+/// A directory that is being read.
+struct OpenDirectory<'a> {
+    handle: Handle,
+    place: &'a Place,
+    listing: &'a Arc<Listing>,
+}
+
 impl Fs {
     /// Opens a directory; its listing is fetched if it is not known.
     pub async fn opendir(&self, ino: Ino) -> Result<Handle, FsError> {
@@ -44,7 +51,8 @@ impl Fs {
         let staged = state.staged_names(&place);
         state.inodes.use_once(ino);
         let changed = HashSet::new();
-        Ok(state.handles.add_directory(DirectoryHandle { ino, listing, staged, changed }))
+        let open = DirectoryHandle { ino, listing, staged, changed, is_gone: false };
+        Ok(state.handles.add_directory(open))
     }
 
     /// Entries from `cookie` on (0 at the beginning), `.` and `..` first: what is there now, at
@@ -55,12 +63,16 @@ impl Fs {
         cookie: u64,
     ) -> Result<Vec<DirectoryEntry>, FsError> {
         let (ino, listing, staged) = {
-            let state = self.state.lock();
+            let state = self.synced();
             let open = state.handles.directory(handle).ok_or(FsError::BadHandle)?;
+            if open.is_gone {
+                return Err(FsError::Stale);
+            }
             (open.ino, open.listing.clone(), open.staged.clone())
         };
         // A directory that was removed while it was open has no entries, as on a local disk.
         let Ok(place) = self.place(ino) else { return Ok(Vec::new()) };
+        let directory = OpenDirectory { handle, place: &place, listing: &listing };
         let mut entries = Vec::new();
         let mut next = cookie;
         if next < FIRST_COOKIE {
@@ -74,7 +86,7 @@ impl Fs {
             };
             next = if entry.is_some() { next + 1 } else { STAGED_COOKIE };
             if let Some(entry) = entry {
-                entries.extend(self.listed(handle, &place, entry, next).await?);
+                entries.extend(self.listed(&directory, entry, next).await?);
             }
         }
         while next >= STAGED_COOKIE && entries.len() < ENTRIES_MAX {
@@ -116,8 +128,7 @@ impl Fs {
     /// again, which the cache answers.
     async fn listed(
         &self,
-        handle: Handle,
-        directory: &Place,
+        open: &OpenDirectory<'_>,
         entry: Entry,
         cookie: u64,
     ) -> Result<Option<DirectoryEntry>, FsError> {
@@ -125,14 +136,20 @@ impl Fs {
         if self.is_dropping(&entry.name) {
             return Ok(None);
         }
+        let directory = open.place;
         let place = directory.at(directory.path.join(&entry.name));
+        let Fresh { value: entry, valid } =
+            self.cache.refreshed(place.volume, &directory.path, open.listing, entry);
         {
             let mut state = self.state.lock();
-            let open = state.handles.directory(handle).ok_or(FsError::BadHandle)?;
-            let is_old = open.changed.contains(&entry.name) || state.staged_at(&place).is_some();
+            let handle = state.handles.directory(open.handle).ok_or(FsError::BadHandle)?;
+            let is_old = handle.changed.contains(&entry.name) || state.staged_at(&place).is_some();
             if !is_old {
+                if let Some(known) = state.inodes.find(&place) {
+                    state.part_from_old_readers(known);
+                }
                 let ino = state.inodes.assign(&place, entry.kind);
-                let attr = self.attr_of_entry(&mut state, ino, &entry);
+                let attr = Attr { valid, ..self.attr_of_entry(&mut state, ino, &entry) };
                 return Ok(Some(line(&entry.name, cookie, attr)));
             }
         }
@@ -146,9 +163,10 @@ impl Fs {
         cookie: u64,
     ) -> Result<Option<DirectoryEntry>, FsError> {
         let place = directory.at(directory.path.join(name));
-        let Some(found) = self.find(&place).await? else { return Ok(None) };
+        let Fresh { value, valid } = self.look(&place).await?;
+        let Some(found) = value else { return Ok(None) };
         let attr = self.attr_of_found(&mut self.state.lock(), &place, &found);
-        Ok(Some(line(name, cookie, attr)))
+        Ok(Some(line(name, cookie, Attr { valid, ..attr })))
     }
 }
 

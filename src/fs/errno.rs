@@ -2,6 +2,7 @@
 //! the kernel's side (`fuse`).
 
 use std::io;
+use std::time::Duration;
 
 use crate::remote::{Error, PathError};
 
@@ -11,6 +12,12 @@ pub enum FsError {
     /// There is no such file or directory.
     #[error("no such file or directory")]
     NotFound,
+    /// The same, and it will be so for some time as far as can be known.
+    #[error("no such file or directory")]
+    Absent {
+        /// How long nobody needs to ask again.
+        valid: Duration,
+    },
     /// The name is taken.
     #[error("the name exists already")]
     Exists,
@@ -47,6 +54,12 @@ pub enum FsError {
     /// The handle is unknown, or not open for this.
     #[error("not a handle that can do this")]
     BadHandle,
+    /// There is no extended attribute of this name.
+    #[error("no such extended attribute")]
+    NoAttribute,
+    /// The vehicle lacks changes that were made here.
+    #[error("changes to the file have not been sent yet")]
+    Unsent,
     /// The far side failed.
     #[error("{0}")]
     Far(#[from] Error),
@@ -59,7 +72,7 @@ impl FsError {
     /// The same error once more, for another who must be told.
     pub(super) fn again(&self) -> FsError {
         match self {
-            FsError::NotFound => FsError::NotFound,
+            FsError::NotFound | FsError::Absent { .. } => FsError::NotFound,
             FsError::Exists => FsError::Exists,
             FsError::NotADirectory => FsError::NotADirectory,
             FsError::IsADirectory => FsError::IsADirectory,
@@ -72,6 +85,8 @@ impl FsError {
             FsError::Stale => FsError::Stale,
             FsError::AnotherVehicle => FsError::AnotherVehicle,
             FsError::BadHandle => FsError::BadHandle,
+            FsError::NoAttribute => FsError::NoAttribute,
+            FsError::Unsent => FsError::Unsent,
             FsError::Far(error) => FsError::Far(error.clone()),
             FsError::Disk(error) => FsError::Disk(match error.raw_os_error() {
                 Some(errno) => io::Error::from_raw_os_error(errno),
@@ -83,7 +98,9 @@ impl FsError {
     /// The errno that a program sees.
     pub fn errno(&self) -> i32 {
         match self {
-            FsError::NotFound | FsError::Far(Error::NotFound) => libc::ENOENT,
+            FsError::NotFound | FsError::Absent { .. } | FsError::Far(Error::NotFound) => {
+                libc::ENOENT
+            }
             FsError::Exists | FsError::Far(Error::Exists) => libc::EEXIST,
             FsError::NotADirectory | FsError::Far(Error::NotADirectory) => libc::ENOTDIR,
             FsError::IsADirectory | FsError::Far(Error::IsADirectory) => libc::EISDIR,
@@ -95,6 +112,8 @@ impl FsError {
             FsError::Invalid | FsError::Far(Error::Invalid) => libc::EINVAL,
             FsError::Stale | FsError::AnotherVehicle | FsError::Far(Error::Changed) => libc::ESTALE,
             FsError::BadHandle => libc::EBADF,
+            FsError::NoAttribute => libc::ENODATA,
+            FsError::Unsent => libc::EBUSY,
             FsError::Far(Error::NoSpace) => libc::ENOSPC,
             FsError::Far(Error::Unsupported) => libc::EOPNOTSUPP,
             FsError::Far(Error::Busy | Error::Armed) => libc::EBUSY,

@@ -10,7 +10,7 @@ use super::made_up::MadeUp;
 use super::saving::Unsent;
 use super::staged::{Base, Staged};
 use super::staging::StagedBytes;
-use super::{Found, Fs, FsError, State};
+use super::{Found, Fs, FsError};
 use crate::journal::Before;
 use crate::remote::{Entry, Error, Kind, Name, Nature};
 
@@ -238,31 +238,6 @@ impl Fs {
         Ok(staged)
     }
 
-    /// All handles of an inode share the kernel's pages. When another station replaced a file that
-    /// is still open here, its name goes to a new inode, or old and new readers would get a mixture.
-    /// True then; told that the inode is stale, the kernel looks the name up again.
-    pub(super) fn part_from_old_readers(&self, ino: Ino) -> bool {
-        let standing = |state: &State| {
-            let place = state.inodes.place(ino).cloned();
-            let place = place.filter(|_| !state.staged.contains_key(&ino));
-            place.map(|place| (place, state.inodes.contents(ino)))
-        };
-        let (before, readers) = {
-            let state = self.state.lock();
-            (standing(&state), state.handles.versions_read(ino))
-        };
-        let Some((place, contents)) = &before else { return false };
-        let is_old = |read: &VersionRead| read.contents == *contents && read.file.is_outdated();
-        if !readers.iter().any(is_old) {
-            return false;
-        }
-        let mut state = self.state.lock();
-        if standing(&state) == before {
-            state.inodes.orphan(place, None);
-        }
-        true
-    }
-
     fn join_writers(&self, ino: Ino) -> Option<Arc<Staged>> {
         let state = self.state.lock();
         let staged = state.staged.get(&ino)?;
@@ -322,7 +297,7 @@ impl Fs {
         Ok((self.getattr(attr.ino, None).await.unwrap_or(attr), opened))
     }
 
-    fn is_made_up(&self, place: &Place) -> bool {
+    pub(super) fn is_made_up(&self, place: &Place) -> bool {
         self.cache.nature(place.volume, &place.path) == Nature::MadeUp
     }
 

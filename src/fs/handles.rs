@@ -78,6 +78,8 @@ pub struct DirectoryHandle {
     pub staged: Arc<[Name]>,
     /// Names in it that this mount has changed since: what the listing says of them is old.
     pub changed: HashSet<Name>,
+    /// It is one of another vehicle or server than the one that answers now.
+    pub is_gone: bool,
 }
 
 /// Everything that is open.
@@ -149,6 +151,11 @@ impl Handles {
     /// How many files and directories are open.
     pub fn count(&self) -> usize {
         self.files.len() + self.directories.len()
+    }
+
+    /// Every open directory is one of a far side that answers no more.
+    pub fn directories_are_gone(&mut self) {
+        self.directories.values_mut().for_each(|open| open.is_gone = true);
     }
 
     fn fresh(&mut self) -> Handle {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::cache::VolumeId;
-use crate::remote::{Entry, Kind, RemotePath};
+use crate::remote::{Entry, Kind, Name, RemotePath};
 
 /// How many inodes that nobody uses keep their number; beyond that, the longest forgotten lose it.
 const FORGOTTEN_MAX: usize = 100_000;
@@ -91,6 +91,15 @@ pub struct Inodes {
     next_forgotten: u64,
 }
 
+/// A file's attributes as they were told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// Bytes.
+    pub size: u64,
+    /// What the vehicle says, seconds since 1970 UTC.
+    pub mtime: Option<i64>,
+}
+
 struct Node {
     standing: Standing,
     kind: Kind,
@@ -99,6 +108,8 @@ struct Node {
     /// Its key in `forgotten`, while nobody uses it.
     forgotten: Option<u64>,
     own_time: Option<OwnTime>,
+    /// What was last told of it.
+    shown: Option<Shown>,
     /// Grows with every content of ours that readers must see.
     contents: u64,
 }
@@ -135,7 +146,15 @@ impl Inodes {
         let ino = Ino(self.next_ino);
         self.next_ino += 1;
         let standing = Standing::At(place.clone());
-        let node = Node { standing, kind, uses: 0, forgotten: None, own_time: None, contents: 0 };
+        let node = Node {
+            standing,
+            kind,
+            uses: 0,
+            forgotten: None,
+            own_time: None,
+            shown: None,
+            contents: 0,
+        };
         self.nodes.insert(ino, node);
         self.by_place.insert(place.clone(), ino);
         self.put_aside(ino);
@@ -203,6 +222,31 @@ impl Inodes {
         }
     }
 
+    /// Nothing on a volume stands anywhere any more, but for what is to be kept. For each number that
+    /// is in use: its directory's, its name, itself.
+    pub fn orphan_all(
+        &mut self,
+        volume: VolumeId,
+        keep: impl Fn(Ino) -> bool,
+    ) -> Vec<(Option<Ino>, Name, Ino)> {
+        let all = self.within(&Place { volume, path: RemotePath::root() });
+        let parent = |place: &Place| self.find(&place.at(place.path.parent()?));
+        let known: Vec<_> =
+            all.into_iter().map(|(place, ino)| (parent(&place), place, ino)).collect();
+        let mut parted = Vec::new();
+        for (parent, place, ino) in known {
+            let Some(name) = place.path.name().filter(|_| !keep(ino)) else { continue };
+            self.by_place.remove(&place);
+            let Some(node) = self.nodes.get_mut(&ino) else { continue };
+            node.standing = Standing::Orphaned { was: place, last: None };
+            match node.uses {
+                0 => self.drop_node(ino),
+                _ => parted.push((parent, name, ino)),
+            }
+        }
+        parted
+    }
+
     /// Everything at and below `from` now stands at `to`; what stood there is orphaned.
     pub fn rename(&mut self, from: &Place, to: &Place, replaced: Option<Entry>) {
         self.orphan(to, replaced);
@@ -238,8 +282,21 @@ impl Inodes {
     /// state, else the vehicle's, if it tells one. Seconds since 1970 UTC.
     pub fn shown_time(&mut self, ino: Ino, entry: &Entry) -> Option<i64> {
         let Some(node) = self.nodes.get_mut(&ino) else { return entry.mtime };
+        node.shown = Some(Shown { size: entry.size, mtime: entry.mtime });
         node.own_time = node.own_time.and_then(|own| own.after(entry));
         node.own_time.map(|own| own.mtime).or(entry.mtime)
+    }
+
+    /// What was last told of an inode, but for staged copies.
+    pub fn shown(&self, ino: Ino) -> Option<Shown> {
+        self.nodes.get(&ino)?.shown
+    }
+
+    /// The same as its line of a listing.
+    pub fn shown_entry(&self, ino: Ino) -> Option<Entry> {
+        let (shown, place) = (self.shown(ino)?, self.last_place(ino)?);
+        let (name, kind) = (place.path.name()?, self.kind(ino)?);
+        Some(Entry { name, kind, size: shown.size, mtime: shown.mtime })
     }
 
     /// How often this mount gave the file another content.
@@ -296,7 +353,6 @@ impl Inodes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::remote::Name;
 
     fn place(path: &str) -> Place {
         Place { volume: VolumeId(0), path: RemotePath::parse(path.as_bytes()).unwrap() }

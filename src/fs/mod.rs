@@ -16,6 +16,7 @@ mod keeping;
 mod made_up;
 mod moving;
 mod names;
+mod notices;
 mod pace;
 mod promises;
 mod rename;
@@ -28,20 +29,21 @@ mod staging;
 mod streaming;
 mod turn;
 mod upload;
+mod xattr;
 
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use event_listener::Event;
 use parking_lot::Mutex;
 
-use crate::cache::{Cache, VolumeId};
-use crate::remote::{Entry, Error, Kind, Name, Nature, RemotePath};
+use crate::cache::{Cache, Fresh, VolumeId};
+use crate::remote::{Entry, Kind, Name, Nature, RemotePath};
 
 pub use attributes::{Attr, SetAttr, Statfs};
 pub use background::{Background, Work};
@@ -52,7 +54,9 @@ pub use handles::Handle;
 #[doc(hidden)]
 pub use holdings::Holdings;
 pub use inodes::Ino;
+pub use notices::Notice;
 pub use staging::{DiskStore, Later, StagedBytes, Store};
+pub use xattr::{CHECKSUM_BYTES_MAX, CHECKSUM_DIGITS, CHECKSUM_NAME};
 
 use handles::Handles;
 use inodes::{Inodes, Place, Standing};
@@ -140,6 +144,7 @@ pub type WallClock = Box<dyn Fn() -> i64 + Send + Sync>;
 /// A mounted filesystem.
 pub struct Fs {
     cache: Arc<Cache>,
+    volume: VolumeId,
     store: Arc<dyn Store>,
     background: Arc<dyn Background>,
     promises: Promises,
@@ -150,6 +155,8 @@ pub struct Fs {
     rested: Event,
     /// For the contents of virtual files.
     made_up: made_up::Budget,
+    /// There is something that the kernel must be told.
+    noticed: Arc<Event>,
 }
 
 struct State {
@@ -157,6 +164,11 @@ struct State {
     handles: Handles,
     staged: BTreeMap<Ino, Arc<Staged>>,
     moves: Moves,
+    /// The far side that all of this is about.
+    epoch: u64,
+    notices: Vec<Notice>,
+    /// Names of which the kernel was told lately that they are not there.
+    absent: VecDeque<(Ino, Name)>,
 }
 
 /// What stands at a place.
@@ -183,9 +195,14 @@ impl Fs {
             handles: Handles::default(),
             staged: BTreeMap::new(),
             moves: Moves::default(),
+            epoch: cache.epoch(volume),
+            notices: Vec::new(),
+            absent: VecDeque::new(),
         };
         Arc::new(Fs {
+            noticed: cache.news_event(),
             cache,
+            volume,
             store,
             background,
             promises: Promises::default(),
@@ -203,19 +220,22 @@ impl Fs {
 
     /// Where an inode stands. [`FsError::Stale`] when its name was removed or given to another.
     fn place(&self, ino: Ino) -> Result<Place, FsError> {
-        self.state.lock().inodes.place(ino).cloned().ok_or(FsError::Stale)
+        self.synced().inodes.place(ino).cloned().ok_or(FsError::Stale)
     }
 
     /// What stands at a place; `None` when nothing does.
     async fn find(&self, place: &Place) -> Result<Option<Found>, FsError> {
+        Ok(self.look(place).await?.value)
+    }
+
+    /// [`Fs::find`], with how long that holds.
+    async fn look(&self, place: &Place) -> Result<Fresh<Option<Found>>, FsError> {
         if let Some(staged) = self.state.lock().staged_at(place) {
-            return Ok(Some(Found::Staged(staged)));
+            let valid = self.cache.directory_time();
+            return Ok(Fresh { value: Some(Found::Staged(staged)), valid });
         }
-        match self.cache.entry(place.volume, &place.path).await {
-            Ok(entry) => Ok(Some(Found::Entry(entry))),
-            Err(Error::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let Fresh { value, valid } = self.cache.look(place.volume, &place.path).await?;
+        Ok(Fresh { value: value.map(Found::Entry), valid })
     }
 
     /// Fails unless this place may be changed.

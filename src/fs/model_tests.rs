@@ -158,7 +158,7 @@ impl Pair {
         match self.world.run(fs.lookup(parent, name)) {
             Ok(_) if create && flags & libc::O_EXCL != 0 => Err(libc::EEXIST),
             Ok(attr) => errno(self.world.run(fs.open(attr.ino, flags))).map(|opened| opened.handle),
-            Err(FsError::NotFound) if create => {
+            Err(FsError::Absent { .. }) if create => {
                 errno(self.world.run(fs.create(parent, name, flags)))
                     .map(|(_, opened)| opened.handle)
             }

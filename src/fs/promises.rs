@@ -222,6 +222,7 @@ fn is_passing(error: &FsError) -> bool {
             Error::LinkDown | Error::TimedOut | Error::Armed | Error::Busy | Error::Cancelled,
         ) => true,
         FsError::NotFound
+        | FsError::Absent { .. }
         | FsError::Exists
         | FsError::NotADirectory
         | FsError::IsADirectory
@@ -233,6 +234,8 @@ fn is_passing(error: &FsError) -> bool {
         | FsError::Invalid
         | FsError::Stale
         | FsError::BadHandle
+        | FsError::NoAttribute
+        | FsError::Unsent
         | FsError::Disk(_)
         | FsError::Far(
             Error::NotFound

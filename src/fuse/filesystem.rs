@@ -10,21 +10,20 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::Sender;
 use fuser::{
-    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
-    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek,
-    ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::Options;
 use super::callers::closing;
+use super::notices::{Notices, Teller};
 use super::parking::{Parking, guarded};
-use super::translate::{file_attr, file_type, no_entry, open_flags, seconds};
-use crate::fs::{Fs, Handle, Ino, SetAttr};
-
-/// Our inode numbers are never used twice, so there is but one generation.
-const GENERATION: Generation = Generation(0);
+use super::replies::{self, Shown};
+use super::translate::{file_attr, no_entry, seconds};
+use crate::fs::{Attr, Fs, FsError, Handle, Ino, SetAttr};
 
 /// Requests that are always refused: the errno, the request, its arguments and its reply.
 macro_rules! refused {
@@ -39,6 +38,7 @@ macro_rules! refused {
 pub(super) struct Requests {
     fs: Arc<Fs>,
     parking: Parking,
+    notices: Notices,
     write_bytes_max: u32,
     read_ahead_bytes_max: u32,
     attribute_time: Duration,
@@ -48,13 +48,15 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Makes ready to answer.
+    /// Makes ready to answer, and what tells the kernel of changes by itself.
     pub(super) fn start(
         fs: Arc<Fs>,
         options: &Options,
         alive: Sender<Infallible>,
-    ) -> io::Result<Requests> {
-        Ok(Requests {
+    ) -> io::Result<(Requests, Teller)> {
+        let (notices, teller) = Notices::new(&fs);
+        let requests = Requests {
+            notices,
             fs,
             parking: Parking::start()?,
             write_bytes_max: options.write_bytes_max,
@@ -62,7 +64,14 @@ impl Requests {
             attribute_time: options.attribute_time,
             negative_time: options.negative_time,
             _alive: alive,
-        })
+        };
+        Ok((requests, teller))
+    }
+
+    /// Turns attributes and the time for which they hold into what is replied.
+    fn shown(&self) -> impl Fn(&Attr) -> Shown + Send + 'static {
+        let time = self.attribute_time;
+        move |attr| (attr.valid.min(time), file_attr(attr))
     }
 }
 
@@ -75,6 +84,8 @@ impl Filesystem for Requests {
             InitFlags::FUSE_DO_READDIRPLUS,
             InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_AUTO_INVAL_DATA,
+            // Nothing here is set-uid; else every write asks for `security.capability`.
+            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
         ];
         for capability in wanted {
             if let Err(missing) = config.add_capabilities(capability) {
@@ -89,15 +100,17 @@ impl Filesystem for Requests {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let (fs, name, negative) = (self.fs.clone(), bytes(name), self.negative_time);
-        let time = self.attribute_time;
-        let work = async move { fs.lookup(Ino(parent.0), &name).await };
-        self.parking.answer("lookup", work, move |result| match result {
-            Ok(attr) => reply.entry(&time, &file_attr(&attr), GENERATION),
-            Err(errno) if errno == Errno::ENOENT && !negative.is_zero() => {
-                reply.entry(&negative, &no_entry(), GENERATION);
+        let shown = self.shown();
+        let work = async move {
+            match fs.lookup(Ino(parent.0), &name).await {
+                Ok(attr) => Ok(shown(&attr)),
+                Err(FsError::Absent { valid }) if !valid.min(negative).is_zero() => {
+                    Ok((valid.min(negative), no_entry()))
+                }
+                Err(error) => Err(error),
             }
-            Err(errno) => reply.error(errno),
-        });
+        };
+        self.parking.answer("lookup", work, |result| replies::entry(result, reply));
     }
 
     fn forget(&self, _: &Request, ino: INodeNo, count: u64) {
@@ -106,12 +119,9 @@ impl Filesystem for Requests {
 
     fn getattr(&self, _: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
         let (fs, handle) = (self.fs.clone(), handle.map(|handle| Handle(handle.0)));
-        let time = self.attribute_time;
-        let work = async move { fs.getattr(Ino(ino.0), handle).await };
-        self.parking.answer("getattr", work, move |result| match result {
-            Ok(attr) => reply.attr(&time, &file_attr(&attr)),
-            Err(errno) => reply.error(errno),
-        });
+        let shown = self.shown();
+        let work = async move { fs.getattr(Ino(ino.0), handle).await.map(|attr| shown(&attr)) };
+        self.parking.answer("getattr", work, |result| replies::attr(result, reply));
     }
 
     fn setattr(
@@ -134,12 +144,10 @@ impl Filesystem for Requests {
     ) {
         let (fs, handle) = (self.fs.clone(), handle.map(|handle| Handle(handle.0)));
         let change = SetAttr { size, mtime: mtime.map(seconds) };
-        let time = self.attribute_time;
-        let work = async move { fs.setattr(Ino(ino.0), handle, change).await };
-        self.parking.answer("setattr", work, move |result| match result {
-            Ok(attr) => reply.attr(&time, &file_attr(&attr)),
-            Err(errno) => reply.error(errno),
-        });
+        let shown = self.shown();
+        let work =
+            async move { fs.setattr(Ino(ino.0), handle, change).await.map(|attr| shown(&attr)) };
+        self.parking.answer("setattr", work, |result| replies::attr(result, reply));
     }
 
     fn mkdir(
@@ -152,24 +160,21 @@ impl Filesystem for Requests {
         reply: ReplyEntry,
     ) {
         let (fs, name) = (self.fs.clone(), bytes(name));
-        let time = self.attribute_time;
-        let work = async move { fs.mkdir(Ino(parent.0), &name).await };
-        self.parking.answer("mkdir", work, move |result| match result {
-            Ok(attr) => reply.entry(&time, &file_attr(&attr), GENERATION),
-            Err(errno) => reply.error(errno),
-        });
+        let shown = self.shown();
+        let work = async move { fs.mkdir(Ino(parent.0), &name).await.map(|attr| shown(&attr)) };
+        self.parking.answer("mkdir", work, |result| replies::entry(result, reply));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (fs, name) = (self.fs.clone(), bytes(name));
         let work = async move { fs.unlink(Ino(parent.0), &name).await };
-        self.parking.answer("unlink", work, |result| finish(result, reply));
+        self.parking.answer("unlink", work, |result| replies::empty(result, reply));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let (fs, name) = (self.fs.clone(), bytes(name));
         let work = async move { fs.rmdir(Ino(parent.0), &name).await };
-        self.parking.answer("rmdir", work, |result| finish(result, reply));
+        self.parking.answer("rmdir", work, |result| replies::empty(result, reply));
     }
 
     fn rename(
@@ -191,16 +196,13 @@ impl Filesystem for Requests {
         let work = async move {
             fs.rename(Ino(parent.0), &name, Ino(new_parent.0), &new_name, no_replace).await
         };
-        self.parking.answer("rename", work, |result| finish(result, reply));
+        self.parking.answer("rename", work, |result| replies::empty(result, reply));
     }
 
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let fs = self.fs.clone();
         let work = async move { fs.open(Ino(ino.0), flags.0).await };
-        self.parking.answer("open", work, move |result| match result {
-            Ok(opened) => reply.opened(FileHandle(opened.handle.0), open_flags(&opened)),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("open", work, |result| replies::opened(result, reply));
     }
 
     fn create(
@@ -214,18 +216,12 @@ impl Filesystem for Requests {
         reply: ReplyCreate,
     ) {
         let (fs, name) = (self.fs.clone(), bytes(name));
-        let time = self.attribute_time;
-        let work = async move { fs.create(Ino(parent.0), &name, flags).await };
-        self.parking.answer("create", work, move |result| match result {
-            Ok((attr, opened)) => reply.created(
-                &time,
-                &file_attr(&attr),
-                GENERATION,
-                FileHandle(opened.handle.0),
-                open_flags(&opened),
-            ),
-            Err(errno) => reply.error(errno),
-        });
+        let shown = self.shown();
+        let work = async move {
+            let (attr, opened) = fs.create(Ino(parent.0), &name, flags).await?;
+            Ok((shown(&attr), opened))
+        };
+        self.parking.answer("create", work, |result| replies::created(result, reply));
     }
 
     fn read(
@@ -239,8 +235,15 @@ impl Filesystem for Requests {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let fs = self.fs.clone();
-        let work = async move { fs.read(Handle(handle.0), offset, size as usize).await };
+        let (fs, notices, handle) = (self.fs.clone(), self.notices.clone(), Handle(handle.0));
+        let work = async move {
+            let data = fs.read(handle, offset, size as usize).await?;
+            // Who reads on finds the rest, and not the end that the kernel was told of.
+            if let Some(ino) = fs.outgrown(handle) {
+                notices.has_grown(ino).await;
+            }
+            Ok(data)
+        };
         self.parking.answer("read", work, move |result| match result {
             Ok(data) => reply.data(&data),
             Err(errno) => reply.error(errno),
@@ -277,7 +280,7 @@ impl Filesystem for Requests {
     ) {
         let (fs, closing) = (self.fs.clone(), closing(request.pid()));
         let work = async move { fs.flush(Handle(handle.0), closing).await };
-        self.parking.answer("flush", work, |result| finish(result, reply));
+        self.parking.answer("flush", work, |result| replies::empty(result, reply));
     }
 
     fn fsync(
@@ -290,7 +293,7 @@ impl Filesystem for Requests {
     ) {
         let fs = self.fs.clone();
         let work = async move { fs.fsync(Handle(handle.0)).await };
-        self.parking.answer("fsync", work, |result| finish(result, reply));
+        self.parking.answer("fsync", work, |result| replies::empty(result, reply));
     }
 
     fn release(
@@ -305,16 +308,13 @@ impl Filesystem for Requests {
     ) {
         let fs = self.fs.clone();
         let work = async move { fs.release(Handle(handle.0)).await };
-        self.parking.answer_always("release", work, |result| finish(result, reply));
+        self.parking.answer_always("release", work, |result| replies::empty(result, reply));
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let fs = self.fs.clone();
         let work = async move { fs.opendir(Ino(ino.0)).await };
-        self.parking.answer("opendir", work, move |result| match result {
-            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("opendir", work, |result| replies::directory_opened(result, reply));
     }
 
     fn readdir(
@@ -323,23 +323,11 @@ impl Filesystem for Requests {
         _ino: INodeNo,
         handle: FileHandle,
         cookie: u64,
-        mut reply: ReplyDirectory,
+        reply: ReplyDirectory,
     ) {
         let fs = self.fs.clone();
         let work = async move { fs.readdir(Handle(handle.0), cookie).await };
-        self.parking.answer("readdir", work, move |result| match result {
-            Ok(entries) => {
-                for entry in &entries {
-                    let kind = file_type(entry.attr.kind);
-                    let name = OsStr::from_bytes(&entry.name);
-                    if reply.add(INodeNo(entry.ino.0), entry.cookie, kind, name) {
-                        break;
-                    }
-                }
-                reply.ok();
-            }
-            Err(errno) => reply.error(errno),
-        });
+        self.parking.answer("readdir", work, |result| replies::directory(result, reply));
     }
 
     fn readdirplus(
@@ -348,27 +336,13 @@ impl Filesystem for Requests {
         _ino: INodeNo,
         handle: FileHandle,
         cookie: u64,
-        mut reply: ReplyDirectoryPlus,
+        reply: ReplyDirectoryPlus,
     ) {
         let (fs, reading) = (self.fs.clone(), self.fs.clone());
-        let time = self.attribute_time;
+        let shown = self.shown();
         let work = async move { reading.readdir(Handle(handle.0), cookie).await };
-        self.parking.answer("readdirplus", work, move |result| match result {
-            Ok(entries) => {
-                for entry in &entries {
-                    let (ino, attr) = (INodeNo(entry.ino.0), file_attr(&entry.attr));
-                    let name = OsStr::from_bytes(&entry.name);
-                    if reply.add(ino, entry.cookie, name, &time, &attr, GENERATION) {
-                        break;
-                    }
-                    // The kernel counts a lookup of each but these two; it may forget at once.
-                    if !matches!(&entry.name[..], b"." | b"..") {
-                        fs.looked_up(entry.ino);
-                    }
-                }
-                reply.ok();
-            }
-            Err(errno) => reply.error(errno),
+        self.parking.answer("readdirplus", work, move |result| {
+            replies::directory_plus(result, |entry| shown(&entry.attr), &fs, reply);
         });
     }
 
@@ -411,6 +385,17 @@ impl Filesystem for Requests {
         reply.ok();
     }
 
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let (fs, name) = (self.fs.clone(), bytes(name));
+        let work = async move { fs.getxattr(Ino(ino.0), &name, size > 0).await };
+        self.parking.answer("getxattr", work, move |result| replies::xattr(result, size, reply));
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
+        // None is listed: a program that copies all of them would ask for a checksum of every file.
+        if size == 0 { reply.size(0) } else { reply.data(&[]) }
+    }
+
     // What no protocol has. After ENOSYS the kernel does not ask again: it tells programs that
     // attributes and preallocation are not supported, and seeks, copies and locks by itself.
     refused! {
@@ -421,8 +406,6 @@ impl Filesystem for Requests {
         EINVAL: bmap(INodeNo, u32, u64; ReplyBmap);
         ENOTTY: ioctl(INodeNo, FileHandle, IoctlFlags, u32, &[u8], u32; ReplyIoctl);
         ENOSYS: setxattr(INodeNo, &OsStr, &[u8], i32, u32; ReplyEmpty);
-        ENOSYS: getxattr(INodeNo, &OsStr, u32; ReplyXattr);
-        ENOSYS: listxattr(INodeNo, u32; ReplyXattr);
         ENOSYS: removexattr(INodeNo, &OsStr; ReplyEmpty);
         ENOSYS: fallocate(INodeNo, FileHandle, u64, u64, i32; ReplyEmpty);
         ENOSYS: lseek(INodeNo, FileHandle, i64, i32; ReplyLseek);
@@ -437,11 +420,4 @@ impl Filesystem for Requests {
 
 fn bytes(name: &OsStr) -> Vec<u8> {
     name.as_bytes().to_vec()
-}
-
-fn finish(result: Result<(), Errno>, reply: ReplyEmpty) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
 }

@@ -11,5 +11,6 @@ pub mod python;
 pub mod relay;
 pub mod remotes;
 pub mod scripts;
+pub mod tap;
 pub mod tools;
 pub mod user;

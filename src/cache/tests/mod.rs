@@ -2,6 +2,7 @@
 
 mod changes;
 mod fetching;
+mod freshness;
 mod listings;
 mod model;
 mod reading;

@@ -18,6 +18,7 @@ use crate::remote::{
     Class, Error, Op, OpId, Pull, Remote, RemotePath, Sink, Source, Status, WriteMode,
 };
 
+mod consistency;
 mod crowd;
 mod directories;
 mod journal;
@@ -31,6 +32,7 @@ mod tails;
 mod times;
 mod virtual_files;
 mod writing;
+mod xattr;
 
 pub const RDONLY: i32 = libc::O_RDONLY;
 pub const WRONLY: i32 = libc::O_WRONLY;
