@@ -44,7 +44,7 @@ impl Fs {
         let ours = staged.generation();
         drop(turn);
         let result = match result {
-            Ok(()) => self.save_if_dirty(&staged).await,
+            Ok(()) => self.save_or_promise(&staged).await,
             Err(error) => Err(error),
         };
         // On an error the vehicle still has the whole file and the caller is told: nothing to keep,

@@ -47,6 +47,7 @@ const UNSENT_HELP: &str = "\
 Nothing here is sent by itself, except what --write-back async promised to
 send. --send refuses what belongs to another vehicle, what is not complete,
 and what would replace a file that has changed since; --force sends it.
+Unmount first where a mount listens on the same port.
 
 Examples:
   mavftp-mount unsent

@@ -142,6 +142,24 @@ fn what_is_promised_can_be_renamed_written_again_and_removed() {
 }
 
 #[test]
+fn what_is_promised_can_be_cut_and_the_promise_holds() {
+    let world = World::with_options([], asynchronous());
+    world.run(world.fs.begin_sending());
+    assert!(world.names("/").is_empty());
+    link(&world, false);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"0123456789");
+    world.close(handle);
+    let cut = crate::fs::SetAttr { size: Some(3), mtime: None };
+    let ino = world.ino("/a");
+    world.run(world.fs.setattr(ino, None, cut)).unwrap();
+    assert_eq!(world.store.kept(), [(b"a".to_vec(), b"012".to_vec())]);
+    link(&world, true);
+    go_on(&world);
+    assert_eq!(world.remote.content("/a").unwrap(), b"012");
+}
+
+#[test]
 fn a_promise_is_not_kept_while_armed_nor_to_another_vehicle() {
     let world = World::with_options([], asynchronous());
     world.run(world.fs.begin_sending());
