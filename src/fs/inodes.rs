@@ -72,6 +72,11 @@ impl OwnTime {
     /// This time after a listing said `entry`; `None` when that is another state than the one it
     /// was set for.
     fn after(self, entry: &Entry) -> Option<OwnTime> {
+        // A directory's own changes with every name in it, those we put there included; what a
+        // program set, after it had filled it, stays.
+        if entry.kind == Kind::Directory {
+            return Some(self);
+        }
         let far = match self.far {
             FarTime::Told(told) if entry.mtime == Some(told) => self.far,
             FarTime::Listed(listed) if entry.mtime != listed => return None,
@@ -425,6 +430,17 @@ mod tests {
         assert_eq!(inodes.shown_time(ino, &listed(3, Some(100))), Some(7));
         assert_eq!(inodes.shown_time(ino, &listed(3, Some(101))), Some(101), "another's save");
         assert_eq!(inodes.shown_time(ino, &listed(3, Some(100))), Some(100));
+    }
+
+    #[test]
+    fn the_time_of_a_directory_stays_whatever_is_put_into_it() {
+        let mut inodes = table();
+        let ino = inodes.assign(&place("/d"), Kind::Directory);
+        let name = Name::parse(b"d").unwrap();
+        let listed = |mtime| Entry { name: name.clone(), kind: Kind::Directory, size: 0, mtime };
+        inodes.set_own_time(ino, OwnTime { mtime: 7, size: 0, far: FarTime::Listed(None) });
+        assert_eq!(inodes.shown_time(ino, &listed(Some(100))), Some(7));
+        assert_eq!(inodes.shown_time(ino, &listed(Some(101))), Some(7));
     }
 
     #[test]

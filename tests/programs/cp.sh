@@ -13,8 +13,11 @@ noise 3000 >>"$LOCAL/log"
 touch -d '2020-02-03 04:05:06' "$LOCAL/log"
 cp -p "$LOCAL/log" old
 equals "$(stat -c %Y old)" "$(stat -c %Y "$LOCAL/log")"
+touch -d '2020-02-03 04:05:06' tree/a
 # Past all that is remembered for a time.
 sleep 3
+ls -l >"$LOCAL/listed"
+equals "$(stat -c %Y tree/a)" "$(stat -c %Y "$LOCAL/log")"
 equals "$(stat -c %Y old)" "$(stat -c %Y "$LOCAL/log")"
 agree old
 cp -p old "$LOCAL/out"
