@@ -25,9 +25,18 @@ struct Card {
 
 impl Card {
     fn new(server: &[&str], options: &[&str]) -> Card {
+        Card::told(&[], server, options)
+    }
+
+    /// One that is told these lines before it is mounted.
+    fn told(lines: &[&str], server: &[&str], options: &[&str]) -> Card {
         let port = free_port().to_string();
         let mut peer = Peer::start("card_vehicle.py", &[&[&*port], server].concat());
         peer.lines_until(LIMIT, |line| line == "ready");
+        for line in lines {
+            peer.say(line);
+            peer.lines_until(LIMIT, |said| said == *line);
+        }
         let mounted = Mounted::new(&format!("udp:127.0.0.1:{port}"), options);
         Card { mounted, peer }
     }
@@ -214,6 +223,20 @@ fn where_nothing_may_be_asked_what_is_known_is_still_served() {
     assert_eq!(card.tell("fast").len(), 1, "not a word to the vehicle");
     card.disarm();
     assert_eq!(card.sh("ls log"), "large\nsmall\n");
+}
+
+#[test]
+fn a_vehicle_that_is_armed_already_is_mounted() {
+    let mut card = Card::told(&["arm"], &[], &[]);
+    assert_eq!(card.sh("ls && cat readme"), "@ROMFS\n@SYS\nlog\nreadme\nprecious\n");
+    let opened = card.tell("fast").iter().filter(|line| line.contains('@')).count();
+    assert_eq!(opened, 0, "nobody asked for virtual places");
+    card.disarm();
+    let shows_all = || card.sh("ls").contains("@MISSION");
+    eventually("all places are shown", LIMIT, shows_all);
+    let mut card = Card::told(&["arm"], &[], &["--when-armed", "deny"]);
+    assert!(card.complaint("ls").contains("resource busy"));
+    assert_eq!(card.tell("fast").len(), 1, "not a word to the vehicle");
 }
 
 #[test]

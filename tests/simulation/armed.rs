@@ -258,3 +258,17 @@ fn the_rule_deny_asks_an_armed_vehicle_nothing_and_ends_what_runs() {
         world.check_quiet();
     }
 }
+
+#[test]
+fn a_virtual_file_is_read_of_an_armed_vehicle_whatever_size_it_is_said_to_have() {
+    for sessions in [Sessions::Old, Sessions::One, Sessions::Five] {
+        let mut world = world(Kind::ArduPilot(sessions), Faults::BAD, 8);
+        world.arm(true);
+        for (path, size) in [("@MISSION/mission.dat", 48), ("@SYS/uarts.txt", 735)] {
+            let id = world.read(path, 0, 8 << 20);
+            assert_eq!(world.finish(id), Ok(Reply::Size(size)), "{sessions:?}: {path}");
+            assert_eq!(world.outcomes[&id].joined(0).len() as u32, size);
+        }
+        world.check_quiet();
+    }
+}

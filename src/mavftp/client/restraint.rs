@@ -143,3 +143,51 @@ impl Client {
         self.slot = Slot::MustClose { session, finishing: None };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::mavftp::client::{Bursts, Event, Manners, Output, Traits};
+    use crate::mavftp::wire::Opcode;
+
+    const TRAITS: Traits =
+        Traits { queue: 8, keeps_content: true, one_session: false, bursts: Bursts::Unused };
+
+    /// Answers every request of a file without end, until the read has its result.
+    fn read_without_end(
+        client: &mut Client,
+        now: Instant,
+    ) -> (u32, Result<crate::mavftp::client::Reply, Error>) {
+        let mut farthest = 0;
+        loop {
+            match client.poll(now) {
+                Output::Send(sent) => {
+                    farthest = farthest.max(sent.offset + u32::from(sent.size));
+                    let data = match sent.command() {
+                        Some(Opcode::OpenFileRo) => 1_000_000u32.to_le_bytes().to_vec(),
+                        Some(_) | None => vec![7; usize::from(sent.size)],
+                    };
+                    let answer = Payload { offset: sent.offset, ..Payload::ack(&sent) };
+                    client.receive(now, &answer.with_data(&data));
+                }
+                Output::Event(Event::Done(_, result)) => return (farthest, result),
+                Output::Event(_) => {}
+                Output::Wait(_) => panic!("the read waits for nothing"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_virtual_file_without_end_is_read_as_far_as_a_small_one_goes() {
+        let now = Instant::now();
+        let mut client = Client::new(now, TRAITS, 1);
+        client.set_manners(Manners { restraint: Restraint::Limited, ..Manners::default() });
+        let op = Op::Read { path: b"@SYS/a".to_vec(), offset: 0, length: 1 << 20, expected: None };
+        client.request(now, RequestId(1), op, Class::Demand, Duration::from_secs(10));
+        let (farthest, result) = read_without_end(&mut client, now);
+        assert_eq!(result, Err(Error::Armed));
+        assert!((SMALL_FILE_BYTES_MAX..SMALL_FILE_BYTES_MAX + 239).contains(&farthest));
+    }
+}

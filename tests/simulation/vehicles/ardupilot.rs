@@ -195,3 +195,31 @@ fn a_later_server_lists_with_times_and_says_what_it_does_not_know() {
     assert_eq!(world.perform(truncate), Err(Error::Unsupported));
     world.check_quiet();
 }
+
+#[test]
+fn a_virtual_file_is_read_from_one_opening_while_others_wait_for_theirs() {
+    let packed: Vec<u8> = (0..14_871u32).map(|at| at as u8).collect();
+    for kind in [Kind::ArduPilot(Sessions::Old), ONE, FIVE] {
+        for_seeds(0..10, |seed| {
+            let mut world = kind.world(seed, Faults { rate: Some(2_000), ..Faults::BAD });
+            world.files.insert("/log", &Random::new(seed).bytes(5_000));
+            world.diary = Some(Vec::new());
+            let first = world.read("@PARAM/param.pck", 0, 8 << 20);
+            let other = world.read("/log", 0, 5_000);
+            world.run_for(Duration::from_secs(4));
+            let second = world.read("@PARAM/param.pck", 0, 8 << 20);
+            for id in [first, second] {
+                assert_eq!(world.finish(id), Ok(Reply::Size(14_871)), "{kind:?}");
+                assert_eq!(world.outcomes[&id].joined(0), packed);
+            }
+            assert_eq!(world.finish(other), Ok(Reply::Size(5_000)));
+            let openings = world.diary.iter().flatten().filter(|(_, sent)| {
+                sent.command() == Some(Opcode::OpenFileRo) && sent.data().starts_with(b"@PARAM")
+            });
+            let numbers: std::collections::BTreeSet<u16> =
+                openings.map(|(_, sent)| sent.sequence).collect();
+            assert_eq!(numbers.len(), 2, "{kind:?}: each has an opening of its own");
+            world.check_quiet();
+        });
+    }
+}
