@@ -89,6 +89,24 @@ impl Program {
         }
     }
 
+    /// Whether the vehicle has unfinished uploads below a path.
+    pub fn has_unfinished(&self, path: &Path) -> bool {
+        let place = format!("{}/{}/.mavftp-", self.home, path.join("/")).into_bytes();
+        self.around.files.paths().iter().any(|path| path.starts_with(&place))
+    }
+
+    /// Finds out what the vehicle has below a path, where that is not known.
+    /// `a_file_whose_upload_may_have_arrived_is_removed_with_its_name` waits for the repair of what
+    /// goes wrong without this.
+    pub async fn remove_doubt(&mut self, path: &Path) {
+        let Ok(top) = self.model.walk(path) else { return };
+        let mut tree = BTreeMap::new();
+        self.model.tree(top, "", &mut tree);
+        if tree.values().flatten().any(|body| body.far.len() > 1) {
+            self.settle(&[path], self.model.clone(), true).await;
+        }
+    }
+
     /// All paths in this program's directory on the vehicle, but those of unfinished uploads.
     fn far_paths(&self) -> Vec<String> {
         let home = format!("{}/", self.home);
