@@ -91,9 +91,10 @@ fn remove_stale(place: &Path) -> Result<(), Error> {
     for _ in 0..STALE_MAX {
         let Some(mount) = mounted_on(place) else { return Ok(()) };
         let taken = Error::AlreadyMounted { what: mount.describe(), path: place.to_owned() };
-        let dead = match fs::metadata(place) {
+        // Attributes would come from the kernel's memory, for a moment, though nobody is there.
+        let dead = match ask_statistics(place) {
             Err(error) => error.raw_os_error() == Some(libc::ENOTCONN),
-            Ok(_) => false,
+            Ok(()) => false,
         };
         if !dead || mount.kind != format!("fuse.{SUBTYPE}") {
             return Err(taken);

@@ -10,3 +10,4 @@ pub mod pty;
 pub mod python;
 pub mod relay;
 pub mod remotes;
+pub mod versions;

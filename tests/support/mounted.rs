@@ -77,7 +77,8 @@ fn mavsdk(port: u16, directory: &str, options: &[&str]) -> Vehicle {
 pub struct Mounted {
     program: Program,
     point: PathBuf,
-    _directory: tempfile::TempDir,
+    arguments: Vec<OsString>,
+    directory: tempfile::TempDir,
 }
 
 impl Mounted {
@@ -90,11 +91,32 @@ impl Mounted {
         arguments.extend(default_options(options).iter().map(OsString::from));
         arguments.extend(options.iter().map(OsString::from));
         arguments.extend([source.into(), point.clone().into()]);
-        let mut mounted =
-            Mounted { program: Program::start(&arguments), point, _directory: directory };
-        let point = mounted.point.clone();
-        mounted.program.wait_until(MOUNT_TIME, |_| is_mounted(&point));
+        let program = Program::start_keeping(&arguments, Some(directory.path()));
+        let mut mounted = Mounted { program, point, arguments, directory };
+        mounted.wait();
         mounted
+    }
+
+    /// Kills the program, in the middle of whatever it does. The mount stays behind, dead.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Mounts again at the same place, over what is left of the killed one.
+    pub fn again(&mut self) {
+        self.program = Program::start_keeping(&self.arguments, Some(self.directory.path()));
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        let point = self.point.clone();
+        // A dead mount is listed as well, and its attributes are in the memory of the kernel.
+        self.program.wait_until(MOUNT_TIME, |_| is_mounted(&point) && point.read_dir().is_ok());
+    }
+
+    /// What the program keeps over its own end: its XDG_STATE_HOME and TMPDIR.
+    pub fn state(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The mount point.
@@ -184,6 +206,12 @@ impl Scene {
     pub fn restart_vehicle(&mut self) {
         self.vehicle.kill();
         self.vehicle = Vehicle::start(self.server, self.vehicle_port, self.served.path());
+    }
+
+    /// Another vehicle in the place of the old one, with the same ids and what is in `directory`.
+    pub fn swap_vehicle(&mut self, directory: &Path) {
+        self.vehicle.kill();
+        self.vehicle = Vehicle::start(self.server, self.vehicle_port, directory);
     }
 }
 

@@ -24,13 +24,21 @@ pub struct Program {
 impl Program {
     /// Starts `mavftp-mount` with these arguments.
     pub fn start<A: AsRef<OsStr>>(arguments: &[A]) -> Program {
+        Program::start_keeping(arguments, None)
+    }
+
+    /// The same, with what it keeps for later in this directory, which outlives it.
+    pub fn start_keeping<A: AsRef<OsStr>>(arguments: &[A], state: Option<&Path>) -> Program {
         let directory = tempfile::tempdir().unwrap();
         let printed = directory.path().join("printed");
         let output = File::create(&printed).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_mavftp-mount"));
         command.args(arguments).stdin(Stdio::null()).env("LC_ALL", "C");
         // What a test's mount could not send is not kept in the home of who runs the test.
-        command.env("XDG_STATE_HOME", directory.path());
+        command.env("XDG_STATE_HOME", state.unwrap_or(directory.path()));
+        if let Some(state) = state {
+            command.env("TMPDIR", state);
+        }
         command.stdout(output.try_clone().unwrap()).stderr(output);
         // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
         unsafe {
@@ -144,6 +152,7 @@ impl Ordinary {
         let directory = tempfile::tempdir().unwrap();
         let child = Command::new(program)
             .args(arguments)
+            .process_group(0)
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(File::create(directory.path().join("stdout")).unwrap())
@@ -163,6 +172,23 @@ impl Ordinary {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Ends it and what it has started, and waits for it.
+    pub fn kill(&mut self) {
+        // SAFETY: a plain system call; the child leads a group of its own and is not reaped yet.
+        unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
+        let _ = ended_within(&mut self.child, Duration::from_secs(10));
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to standard error.
+    pub fn complaint(&self) -> Vec<u8> {
+        std::fs::read(self.directory.path().join("stderr")).unwrap_or_default()
+    }
+
     /// Where its standard output goes.
     pub fn stdout_path(&self) -> PathBuf {
         self.directory.path().join("stdout")
@@ -177,7 +203,10 @@ impl Ordinary {
 
 impl Drop for Ordinary {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if self.is_running() {
+            // SAFETY: a plain system call; the child leads a group of its own and is not reaped yet.
+            unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
+        }
         // Not a plain wait: what waits for a mount in state D ends only when the mount goes.
         let _ = ended_within(&mut self.child, Duration::from_secs(1));
     }
