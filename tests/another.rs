@@ -89,7 +89,16 @@ fn nothing_is_shown(server: Server) {
     let mut rest = Vec::new();
     open.seek(SeekFrom::Start(0)).unwrap();
     match open.read_to_end(&mut rest) {
-        Ok(_) => assert!(rest == noise(1, SIZE), "a mixture through an old handle"),
+        Ok(_) => {
+            let differs = |seed| rest.iter().zip(&noise(seed, SIZE)).position(|(a, b)| a != b);
+            let (first, other) = (differs(1), differs(2));
+            assert!(
+                rest == noise(1, SIZE),
+                "an old handle reads {} bytes, from {first:?} on not the first's, from {other:?} on \
+                 not the other's",
+                rest.len()
+            );
+        }
         Err(error) => assert!(is_stale_or_gone(&error), "{error}"),
     }
 }
