@@ -140,7 +140,8 @@ impl Saving {
         assert!(missing.is_empty(), "round {}: {missing:?} were added and are gone", self.round);
     }
 
-    /// Begins the file that grows anew, lest each check take longer than the one before.
+    /// Begins the file that grows anew, lest each check take longer than the one before. Nobody has
+    /// it mounted meanwhile.
     fn clear_added(&mut self) {
         fs::write(self.scene.far("added"), b"").unwrap();
         self.added.clear();
@@ -166,12 +167,13 @@ fn a_mount_is_killed(server: Server, times: u64) {
         end(works);
         // A vehicle may still be busy with what was asked last.
         std::thread::sleep(Duration::from_millis(100));
-        if saving.round % 5 == 0 {
-            saving.check_added();
-            saving.clear_added();
-        }
         saving.scene.mounted.again();
         saving.check();
+        if saving.round.is_multiple_of(5) {
+            saving.scene.mounted.kill();
+            saving.clear_added();
+            saving.scene.mounted.again();
+        }
     }
 }
 

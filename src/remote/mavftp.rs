@@ -14,7 +14,7 @@ use desk::Command;
 mod connect;
 #[doc(hidden)]
 pub mod desk;
-mod driver;
+mod thread;
 mod translate;
 
 pub use connect::{ConnectError, connect};

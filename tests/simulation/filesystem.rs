@@ -17,6 +17,7 @@ mod flight;
 #[allow(dead_code)]
 mod posix;
 mod program;
+mod regressions;
 mod settling;
 mod steps;
 mod store;
@@ -36,6 +37,7 @@ impl Scenario {
         let count = self.programs.len();
         let mut programs: Vec<Program> =
             (0..count).map(|n| Program::new(around.clone(), n, in_two_steps)).collect();
+        programs.iter_mut().for_each(|program| program.strict = self.strict);
         let station = watching::replace(around.clone());
         let work = async {
             let works: Vec<_> = programs

@@ -99,6 +99,8 @@ pub struct Program {
     pub times: HashMap<usize, i64>,
     /// This vehicle cannot replace a file in one step.
     pub replaces_in_two_steps: bool,
+    /// What waits for its repair fails as well.
+    pub strict: bool,
     looked_up: Vec<Ino>,
     pub trail: String,
 }
@@ -116,7 +118,17 @@ impl Program {
         around.files.insert(&format!("{home}/c"), b"hello there");
         let (open, times, looked_up) = Default::default();
         let trail = String::new();
-        Program { around, home, model, open, times, replaces_in_two_steps, looked_up, trail }
+        Program {
+            around,
+            home,
+            model,
+            open,
+            times,
+            replaces_in_two_steps,
+            strict: false,
+            looked_up,
+            trail,
+        }
     }
 
     /// Does all of it, closes what is open, and holds the vehicle to the model.
@@ -306,7 +318,7 @@ impl Program {
         if body.now.is_empty() {
             // `a_removed_file_is_never_read_as_it_was_before_it_was_written` waits for its repair.
             body.now = before.clone();
-            if !self.model.is_linked(node) && self.writers(node) == 0 {
+            if !self.strict && !self.model.is_linked(node) && self.writers(node) == 0 {
                 return;
             }
             let expected = piece(&before[0], offset, size);

@@ -102,7 +102,7 @@ impl Program {
         let Ok(top) = self.model.walk(path) else { return };
         let mut tree = BTreeMap::new();
         self.model.tree(top, "", &mut tree);
-        if tree.values().flatten().any(|body| body.far.len() > 1) {
+        if !self.strict && tree.values().flatten().any(|body| body.far.len() > 1) {
             self.settle(&[path], self.model.clone(), true).await;
         }
     }

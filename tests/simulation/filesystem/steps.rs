@@ -95,6 +95,8 @@ pub struct Scenario {
     pub faults: Faults,
     pub programs: Vec<Vec<Step>>,
     pub mishaps: Vec<(Duration, Mishap)>,
+    /// What waits for its repair fails as well.
+    pub strict: bool,
 }
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -127,7 +129,7 @@ impl Scenario {
         let mishaps = (0..count)
             .map(|_| (Duration::from_millis(random.below(SPAN_MILLIS)), mishap(random)))
             .collect();
-        Scenario { seed, kind, faults, programs, mishaps }
+        Scenario { seed, kind, faults, programs, mishaps, strict: false }
     }
 }
 
