@@ -38,7 +38,7 @@ const LONG_BYTES: usize = 400_001;
 /// What programs do. `$N` grows, `$W` is the worker, `$LOCAL` has `in-$W`, and `long` is read.
 const WORKS: [&str; 10] = [
     "cp \"$LOCAL/in-$W\" copied-$W",
-    "cat long | cmp - \"$LOCAL/long\"",
+    "cat long > \"$LOCAL/read-$W\" && cmp \"$LOCAL/read-$W\" \"$LOCAL/long\"",
     "ls -lR . > /dev/null",
     "dd if=long of=/dev/null bs=7001 status=none",
     "dd if=\"$LOCAL/in-$W\" of=synced-$W bs=5000 conv=fsync status=none",
