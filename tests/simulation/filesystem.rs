@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::for_seeds;
 use crate::network::Faults;
+use crate::personalities::px4::Firmware;
 use crate::vehicles::Kind;
 use flight::Flight;
 use program::Program;
@@ -32,7 +33,10 @@ const MANY: u64 = 875;
 impl Scenario {
     fn run(&self) {
         let mut flight = Flight::new(self.kind, self.seed, self.faults, &self.mishaps);
-        let in_two_steps = matches!(self.kind, Kind::ArduPilotOnCard(_));
+        let in_two_steps = matches!(
+            self.kind,
+            Kind::ArduPilotOnCard(_) | Kind::Px4(Firmware::Board | Firmware::Serial)
+        );
         let around = flight.around.clone();
         let count = self.programs.len();
         let mut programs: Vec<Program> =

@@ -2,6 +2,7 @@
 //! a while the mount shows which.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mavftp_mount::fs::Ino;
 
@@ -140,7 +141,16 @@ impl Program {
         while let Some((ino, path)) = all.pop() {
             let Ok(handle) = fs.opendir(ino).await else {
                 let handle = fs.open(ino, libc::O_RDONLY).await.expect("it opens").handle;
-                let bytes = fs.read(handle, 0, 1 << 20).await.expect("it is readable");
+                // PX4 forgets some of its answers, and is busy until it closes its session.
+                let mut tries = 0;
+                let bytes = loop {
+                    match fs.read(handle, 0, 1 << 20).await {
+                        Ok(bytes) => break bytes,
+                        Err(error) => assert!(tries < 6, "it is not readable: {error}"),
+                    }
+                    tries += 1;
+                    self.around.sleep(Duration::from_secs(15)).await;
+                };
                 fs.release(handle).await.expect("it closes");
                 shown.insert(path, Some(Body::stored(bytes)));
                 fs.forget(ino, 1);

@@ -100,15 +100,18 @@ pub struct Scenario {
 }
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 11] = [
     Kind::Px4(Firmware::Release),
     Kind::Px4(Firmware::Main),
+    Kind::Px4(Firmware::Board),
+    Kind::Px4(Firmware::Serial),
+    Kind::ArduPilotUart(Sessions::Five, 5_760),
     Kind::ArduPilot(Sessions::Old),
     Kind::ArduPilot(Sessions::One),
     Kind::ArduPilot(Sessions::Five),
     Kind::ArduPilotOnCard(Sessions::Five),
     Kind::Mavsdk(Release::Four),
-    Kind::Mavsdk(Release::Four),
+    Kind::Mavsdk(Release::Old),
 ];
 /// What programs do takes about so long in all, without trouble.
 const SPAN_MILLIS: u64 = 60_000;
@@ -182,7 +185,7 @@ fn offset(random: &mut Random) -> u64 {
 }
 
 fn length(random: &mut Random) -> usize {
-    let most = pick(random, &[30, 6_000, 6_000, 20_000]);
+    let most = pick(random, &[30, 6_000, 6_000, 20_000, 80_000]);
     1 + random.below(most) as usize
 }
 
