@@ -121,7 +121,7 @@ fn remove_stale(place: &Path) -> Result<(), Error> {
 /// Whether the process of a mount of ours is gone. The kernel tells it only to those whom the mount
 /// lets in, root not among them, so root asks as the one who mounted.
 fn is_dead(place: &Path, mount: &Mount) -> bool {
-    let is_gone = |answer: io::Result<fs::Metadata>| {
+    let is_gone = |answer: io::Result<()>| {
         answer.is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
     };
     let owner = mount.owner.filter(|_| device::is_root());
@@ -129,7 +129,8 @@ fn is_dead(place: &Path, mount: &Mount) -> bool {
         if let Some((user, group)) = owner {
             become_of_this_thread(user, group);
         }
-        is_gone(fs::metadata(place))
+        // Attributes would come from the kernel's memory, for a moment, though nobody is there.
+        is_gone(ask_statistics(place))
     };
     // A thread of its own: what it becomes, it stays.
     std::thread::scope(|scope| scope.spawn(ask).join().unwrap_or(false))

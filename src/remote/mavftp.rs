@@ -14,8 +14,8 @@ use desk::Command;
 mod connect;
 #[doc(hidden)]
 pub mod desk;
-mod driver;
 mod places;
+mod thread;
 mod translate;
 
 pub use connect::{ConnectError, connect};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::for_seeds;
 use crate::network::Faults;
+use crate::personalities::px4::Firmware;
 use crate::vehicles::Kind;
 use flight::Flight;
 use program::Program;
@@ -17,6 +18,7 @@ mod flight;
 #[allow(dead_code)]
 mod posix;
 mod program;
+mod regressions;
 mod settling;
 mod steps;
 mod store;
@@ -31,11 +33,15 @@ const MANY: u64 = 875;
 impl Scenario {
     fn run(&self) {
         let mut flight = Flight::new(self.kind, self.seed, self.faults, &self.mishaps);
-        let in_two_steps = matches!(self.kind, Kind::ArduPilotOnCard(_));
+        let in_two_steps = matches!(
+            self.kind,
+            Kind::ArduPilotOnCard(_) | Kind::Px4(Firmware::Board | Firmware::Serial)
+        );
         let around = flight.around.clone();
         let count = self.programs.len();
         let mut programs: Vec<Program> =
             (0..count).map(|n| Program::new(around.clone(), n, in_two_steps)).collect();
+        programs.iter_mut().for_each(|program| program.strict = self.strict);
         let station = watching::replace(around.clone());
         let work = async {
             let works: Vec<_> = programs

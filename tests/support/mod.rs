@@ -14,3 +14,4 @@ pub mod scripts;
 pub mod tap;
 pub mod tools;
 pub mod user;
+pub mod versions;

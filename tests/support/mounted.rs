@@ -78,7 +78,8 @@ fn mavsdk(port: u16, directory: &str, options: &[&str]) -> Vehicle {
 pub struct Mounted {
     program: Program,
     point: PathBuf,
-    _directory: tempfile::TempDir,
+    arguments: Vec<OsString>,
+    directory: tempfile::TempDir,
     _device: Device,
 }
 
@@ -109,11 +110,37 @@ impl Mounted {
         arguments.extend([source.into(), point.clone().into()]);
         let _device = Device::for_user(user);
         let binary = user.our_binary(directory.path());
+        // Another user could not write beside the mount point.
+        let state = state.or_else(|| (user == User::Root).then(|| directory.path()));
         let program = Program::start_as(state, user, binary, &arguments);
-        let mut mounted = Mounted { program, point, _directory: directory, _device };
-        let point = mounted.point.clone();
-        mounted.program.wait_until(MOUNT_TIME, |_| is_mounted(&point));
+        let mut mounted = Mounted { program, point, arguments, directory, _device };
+        mounted.wait();
         mounted
+    }
+
+    /// Kills the program, in the middle of whatever it does. The mount stays behind, dead.
+    pub fn kill(&mut self) {
+        self.program.kill();
+    }
+
+    /// Mounts again at the same place, over what is left of the killed one.
+    pub fn again(&mut self) {
+        self.program = Program::start_keeping(Some(self.directory.path()), &self.arguments);
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        let point = self.point.clone();
+        // A dead mount is listed as well, and its attributes are in the memory of the kernel.
+        let is_dead = |point: &Path| {
+            point.read_dir().is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+        };
+        self.program.wait_until(MOUNT_TIME, |_| is_mounted(&point) && !is_dead(&point));
+    }
+
+    /// What the program keeps over its own end: its XDG_STATE_HOME and TMPDIR.
+    pub fn state(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The mount point.
@@ -214,6 +241,12 @@ impl Scene {
     pub fn restart_vehicle(&mut self) {
         self.vehicle.kill();
         self.vehicle = Vehicle::start(self.server, self.vehicle_port, self.served.path());
+    }
+
+    /// Another vehicle in the place of the old one, with the same ids and what is in `directory`.
+    pub fn swap_vehicle(&mut self, directory: &Path) {
+        self.vehicle.kill();
+        self.vehicle = Vehicle::start(self.server, self.vehicle_port, directory);
     }
 }
 

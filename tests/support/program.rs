@@ -49,6 +49,9 @@ impl Program {
         user.runs(&mut command);
         // What a test's mount could not send is not kept in the home of who runs the test.
         command.env("XDG_STATE_HOME", state.unwrap_or(directory.path()));
+        if let Some(state) = state {
+            command.env("TMPDIR", state);
+        }
         command.stdout(output.try_clone().unwrap()).stderr(output);
         // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec.
         unsafe {
@@ -188,6 +191,7 @@ impl Ordinary {
     pub fn run(mut command: Command) -> Ordinary {
         let directory = tempfile::tempdir().unwrap();
         let child = command
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(File::create(directory.path().join("stdout")).unwrap())
             .stderr(File::create(directory.path().join("stderr")).unwrap())
@@ -212,9 +216,21 @@ impl Ordinary {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Ends it and what it has started, and waits for it.
+    pub fn kill(&mut self) {
+        // SAFETY: a plain system call; the child leads a group of its own and is not reaped yet.
+        unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
+        let _ = ended_within(&mut self.child, Duration::from_secs(10));
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has written to standard error.
+    pub fn complaint(&self) -> Vec<u8> {
+        std::fs::read(self.directory.path().join("stderr")).unwrap_or_default()
     }
 
     /// Where its standard output goes.
@@ -232,7 +248,10 @@ impl Ordinary {
 
 impl Drop for Ordinary {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if self.is_running() {
+            // SAFETY: a plain system call; the child leads a group of its own and is not reaped yet.
+            unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
+        }
         // Not a plain wait: what waits for a mount in state D ends only when the mount goes.
         let _ = ended_within(&mut self.child, Duration::from_secs(1));
     }

@@ -13,7 +13,7 @@ use crate::mavftp::hub::{self, Hub, HubOutput, Known, Target, Wish};
 use crate::remote::{OpId, Remote};
 
 use super::desk::Desk;
-use super::driver::{DRAIN_FRAMES_MAX, Driver};
+use super::thread::{DRAIN_FRAMES_MAX, Driver};
 use super::{MavftpRemote, Options, translate};
 
 /// After the first heartbeat, so long is waited for an autopilot before a component will do.

@@ -186,7 +186,9 @@ impl Flight {
             alarm_count: Cell::default(),
             trouble_until: Cell::default(),
             // PX4 forgets some of its answers, and then its session is taken for another's.
-            lossy: faults.loss >= 0.04 || matches!(kind, Kind::Px4(_)) && faults.loss > 0.0,
+            lossy: faults.loss >= 0.04
+                || matches!(kind, Kind::Px4(_)) && faults.loss > 0.0
+                || matches!(kind, Kind::ArduPilotUart(..)),
             failures: RefCell::default(),
             longest: RefCell::default(),
         });

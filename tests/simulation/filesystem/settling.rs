@@ -2,6 +2,7 @@
 //! a while the mount shows which.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mavftp_mount::fs::Ino;
 
@@ -89,6 +90,24 @@ impl Program {
         }
     }
 
+    /// Whether the vehicle has unfinished uploads below a path.
+    pub fn has_unfinished(&self, path: &Path) -> bool {
+        let place = format!("{}/{}/.mavftp-", self.home, path.join("/")).into_bytes();
+        self.around.files.paths().iter().any(|path| path.starts_with(&place))
+    }
+
+    /// Finds out what the vehicle has below a path, where that is not known.
+    /// `a_file_whose_upload_may_have_arrived_is_removed_with_its_name` waits for the repair of what
+    /// goes wrong without this.
+    pub async fn remove_doubt(&mut self, path: &Path) {
+        let Ok(top) = self.model.walk(path) else { return };
+        let mut tree = BTreeMap::new();
+        self.model.tree(top, "", &mut tree);
+        if !self.strict && tree.values().flatten().any(|body| body.far.len() > 1) {
+            self.settle(&[path], self.model.clone(), true).await;
+        }
+    }
+
     /// All paths in this program's directory on the vehicle, but those of unfinished uploads.
     fn far_paths(&self) -> Vec<String> {
         let home = format!("{}/", self.home);
@@ -122,7 +141,16 @@ impl Program {
         while let Some((ino, path)) = all.pop() {
             let Ok(handle) = fs.opendir(ino).await else {
                 let handle = fs.open(ino, libc::O_RDONLY).await.expect("it opens").handle;
-                let bytes = fs.read(handle, 0, 1 << 20).await.expect("it is readable");
+                // PX4 forgets some of its answers, and is busy until it closes its session.
+                let mut tries = 0;
+                let bytes = loop {
+                    match fs.read(handle, 0, 1 << 20).await {
+                        Ok(bytes) => break bytes,
+                        Err(error) => assert!(tries < 6, "it is not readable: {error}"),
+                    }
+                    tries += 1;
+                    self.around.sleep(Duration::from_secs(15)).await;
+                };
                 fs.release(handle).await.expect("it closes");
                 shown.insert(path, Some(Body::stored(bytes)));
                 fs.forget(ino, 1);

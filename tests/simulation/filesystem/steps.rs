@@ -95,18 +95,23 @@ pub struct Scenario {
     pub faults: Faults,
     pub programs: Vec<Vec<Step>>,
     pub mishaps: Vec<(Duration, Mishap)>,
+    /// What waits for its repair fails as well.
+    pub strict: bool,
 }
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 11] = [
     Kind::Px4(Firmware::Release),
     Kind::Px4(Firmware::Main),
+    Kind::Px4(Firmware::Board),
+    Kind::Px4(Firmware::Serial),
+    Kind::ArduPilotUart(Sessions::Five, 5_760),
     Kind::ArduPilot(Sessions::Old),
     Kind::ArduPilot(Sessions::One),
     Kind::ArduPilot(Sessions::Five),
     Kind::ArduPilotOnCard(Sessions::Five),
     Kind::Mavsdk(Release::Four),
-    Kind::Mavsdk(Release::Four),
+    Kind::Mavsdk(Release::Old),
 ];
 /// What programs do takes about so long in all, without trouble.
 const SPAN_MILLIS: u64 = 60_000;
@@ -127,7 +132,7 @@ impl Scenario {
         let mishaps = (0..count)
             .map(|_| (Duration::from_millis(random.below(SPAN_MILLIS)), mishap(random)))
             .collect();
-        Scenario { seed, kind, faults, programs, mishaps }
+        Scenario { seed, kind, faults, programs, mishaps, strict: false }
     }
 }
 
@@ -180,7 +185,7 @@ fn offset(random: &mut Random) -> u64 {
 }
 
 fn length(random: &mut Random) -> usize {
-    let most = pick(random, &[30, 6_000, 6_000, 20_000]);
+    let most = pick(random, &[30, 6_000, 6_000, 20_000, 80_000]);
     1 + random.below(most) as usize
 }
 
