@@ -55,7 +55,7 @@ pub use handles::Handle;
 pub use holdings::Holdings;
 pub use inodes::Ino;
 pub use notices::Notice;
-pub use staging::{DiskStore, Later, StagedBytes, Store};
+pub use staging::{Change, DiskStore, Later, StagedBytes, Store};
 pub use xattr::{CHECKSUM_BYTES_MAX, CHECKSUM_DIGITS, CHECKSUM_NAME};
 
 use handles::Handles;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use mavftp_mount::cache::{self, Cache};
-use mavftp_mount::fs::{Fs, FsOptions};
+use mavftp_mount::fs::{Background, Fs, FsOptions, Work};
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Opcode, Payload};
 use mavftp_mount::remote::mavftp::desk::{Command, Desk};
@@ -69,7 +69,7 @@ impl Mishap {
 
 /// What programs see of the world, and ask of it.
 pub struct Surroundings {
-    pub fs: RefCell<Option<Rc<Fs>>>,
+    pub fs: RefCell<Option<Arc<Fs>>>,
     pub files: MemoryFiles,
     pub store: CountingStore,
     start: Instant,
@@ -87,7 +87,7 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// The filesystem.
-    pub fn fs(&self) -> Rc<Fs> {
+    pub fn fs(&self) -> Arc<Fs> {
         self.fs.borrow().clone().expect("it is mounted")
     }
 
@@ -160,6 +160,52 @@ pub struct Flight {
     kind: Kind,
     remote: Arc<dyn Remote>,
     mishaps: Vec<(Instant, Begun, Mishap)>,
+    beside: Arc<Beside>,
+    /// Work that no request waits for.
+    background: Vec<Task<'static>>,
+}
+
+/// Takes work that no request waits for.
+struct Beside {
+    begun: Mutex<Vec<Work>>,
+    clock: Arc<AtomicU64>,
+    alarms: Arc<Mutex<Vec<(Duration, Waker)>>>,
+}
+
+impl Beside {
+    fn next_alarm(&self) -> Option<Duration> {
+        self.alarms.lock().unwrap().iter().map(|(at, _)| *at).min()
+    }
+
+    fn ring(&self) {
+        let now = elapsed(&self.clock);
+        let due = |alarm: &mut (Duration, Waker)| alarm.0 <= now;
+        let due: Vec<_> = self.alarms.lock().unwrap().extract_if(.., due).collect();
+        due.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+}
+
+impl Background for Beside {
+    fn spawn(&self, work: Work) {
+        self.begun.lock().unwrap().push(work);
+    }
+
+    fn pause(&self, time: Duration) -> Work {
+        let (clock, alarms) = (self.clock.clone(), self.alarms.clone());
+        let end = elapsed(&clock) + time;
+        Box::pin(std::future::poll_fn(move |context| {
+            if elapsed(&clock) >= end {
+                return Poll::Ready(());
+            }
+            alarms.lock().unwrap().push((end, context.waker().clone()));
+            Poll::Pending
+        }))
+    }
+}
+
+/// Virtual time since the first mount.
+fn elapsed(clock: &AtomicU64) -> Duration {
+    Duration::from_nanos(clock.load(Ordering::Relaxed))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -199,7 +245,11 @@ impl Flight {
             moments.push((start + *at + mishap.lasts(), Begun::Ends, *mishap));
         }
         moments.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
-        let mut flight = Flight { world, around, kind, remote, mishaps: moments };
+        let clock = around.clock.clone();
+        let beside = Arc::new(Beside { begun: Mutex::default(), clock, alarms: Arc::default() });
+        let background = Vec::new();
+        let mut flight =
+            Flight { world, around, kind, remote, mishaps: moments, beside, background };
         flight.mount();
         flight
     }
@@ -216,8 +266,8 @@ impl Flight {
             move || EPOCH + Duration::from_nanos(time.load(Ordering::Relaxed)).as_secs() as i64;
         let options = FsOptions { mount_time: EPOCH, ..FsOptions::default() };
         let store = Arc::new(self.around.store.clone());
-        let fs = Fs::new(cache, volume, store, options, Box::new(wall));
-        *self.around.fs.borrow_mut() = Some(Rc::new(fs));
+        let fs = Fs::new(cache, volume, store, self.beside.clone(), options, Box::new(wall));
+        *self.around.fs.borrow_mut() = Some(fs);
     }
 
     /// Runs programs to their ends, all at once.
@@ -229,6 +279,7 @@ impl Flight {
             for task in &mut tasks {
                 polled |= task.poll_if_woken();
             }
+            polled |= self.poll_background();
             tasks.retain(|task| !task.is_done);
             if tasks.is_empty() {
                 return;
@@ -242,6 +293,17 @@ impl Flight {
         }
     }
 
+    fn poll_background(&mut self) -> bool {
+        let begun = std::mem::take(&mut *self.beside.begun.lock().unwrap());
+        self.background.extend(begun.into_iter().map(|work| Task::new(work)));
+        let mut polled = false;
+        for task in &mut self.background {
+            polled |= task.poll_if_woken();
+        }
+        self.background.retain(|task| !task.is_done);
+        polled
+    }
+
     /// Lets virtual time pass.
     pub fn pass(&mut self, time: Duration) {
         let around = self.around.clone();
@@ -251,7 +313,8 @@ impl Flight {
     fn step(&mut self) {
         let alarm = self.around.alarms.borrow().first_key_value().map(|((at, _), _)| *at);
         let mishap = self.mishaps.last().map(|(at, ..)| *at);
-        self.world.alarm = [alarm, mishap].into_iter().flatten().min();
+        let beside = self.beside.next_alarm().map(|at| self.around.start + at);
+        self.world.alarm = [alarm, mishap, beside].into_iter().flatten().min();
         self.world.step();
         let elapsed = self.world.elapsed();
         self.around
@@ -259,6 +322,7 @@ impl Flight {
             .store((self.world.now - self.around.start).as_nanos() as u64, Ordering::Relaxed);
         self.world.files.set_time(Some(EPOCH + elapsed.as_secs() as i64));
         self.around.ring();
+        self.beside.ring();
         while let Some((_, begun, mishap)) = self.mishaps.pop_if(|(at, ..)| *at <= self.world.now) {
             self.befall(begun, mishap);
         }

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mavftp_mount::fs::{FsError, Handle, Ino, SetAttr};
+use mavftp_mount::fs::{Closing, FsError, Handle, Ino, SetAttr};
 use mavftp_mount::remote::Kind;
 
 use super::flight::Surroundings;
@@ -400,7 +400,7 @@ impl Program {
         let fs = self.around.fs();
         let flushed = match sync {
             true => self.call(fs.fsync(handle)).await,
-            false => self.call(fs.flush(handle)).await,
+            false => self.call(fs.flush(handle, Closing::Ordinary)).await,
         };
         self.flushed(node, write || sync, flushed);
     }
@@ -448,7 +448,7 @@ impl Program {
     pub async fn release(&mut self, open: usize) -> usize {
         let Open { handle, node, write, creates, .. } = self.open.remove(open);
         let fs = self.around.fs();
-        let flushed = self.call(fs.flush(handle)).await;
+        let flushed = self.call(fs.flush(handle, Closing::Ordinary)).await;
         self.flushed(node, write || creates, flushed);
         self.call(fs.release(handle)).await.expect("a handle that is open is released");
         node

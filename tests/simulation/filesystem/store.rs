@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use mavftp_mount::fs::{Later, StagedBytes, Store};
+use mavftp_mount::fs::{Change, Later, StagedBytes, Store};
+use mavftp_mount::journal::{Durability, Meta, PathBytes, State, Vehicle};
 
 /// Where staged copies are, and what became of those that could not be sent.
 #[derive(Clone, Default)]
@@ -28,14 +29,34 @@ impl CountingStore {
 impl Store for CountingStore {
     fn create(&self) -> Later<'_, Arc<dyn StagedBytes>> {
         self.alive.fetch_add(1, Ordering::Relaxed);
-        let copy = Copy { bytes: Mutex::default(), store: self.clone() };
+        let meta = Mutex::new(Meta::blank());
+        let copy = Copy { bytes: Mutex::default(), meta, store: self.clone() };
         now(Arc::new(copy) as Arc<dyn StagedBytes>)
+    }
+
+    fn settle(&self, _: Vehicle, _: PathBytes) -> Later<'_, Vec<PathBytes>> {
+        now(Vec::new())
+    }
+
+    fn take_pending(&self, _: Vehicle) -> Later<'_, Vec<Arc<dyn StagedBytes>>> {
+        now(Vec::new())
     }
 }
 
 struct Copy {
     bytes: Mutex<Vec<u8>>,
+    meta: Mutex<Meta>,
     store: CountingStore,
+}
+
+impl Copy {
+    fn change(&self, change: Change<'_>) {
+        let mut meta = self.meta.lock().unwrap();
+        change(&mut meta);
+        if !matches!(meta.state, State::Clean | State::Dirty) {
+            self.store.kept.lock().unwrap().push(self.bytes.lock().unwrap().clone());
+        }
+    }
 }
 
 impl Drop for Copy {
@@ -67,9 +88,25 @@ impl StagedBytes for Copy {
         now(())
     }
 
-    fn keep(&self, _name: &[u8]) -> Later<'_, PathBuf> {
-        self.store.kept.lock().unwrap().push(self.bytes.lock().unwrap().clone());
-        now(PathBuf::from("memory"))
+    fn noted(&self) -> Meta {
+        self.meta.lock().unwrap().clone()
+    }
+
+    fn note(&self, _: Durability, change: Change<'_>) -> Later<'_, ()> {
+        self.change(change);
+        now(())
+    }
+
+    fn describe(&self, change: Change<'_>) {
+        self.change(change);
+    }
+
+    fn note_soon(&self, change: Change<'_>) {
+        self.change(change);
+    }
+
+    fn place(&self) -> PathBuf {
+        PathBuf::from("memory")
     }
 }
 
