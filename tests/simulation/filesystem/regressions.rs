@@ -87,7 +87,54 @@ fn a_file_whose_upload_may_have_arrived_is_removed_with_its_name() {
 #[test]
 #[ignore = "a listing that was under way misses what has been saved since"]
 fn a_file_that_is_saved_while_a_listing_comes_is_listed() {
-    Scenario::new(37_202, super::STEPS).run();
+    let path = |path: &[&'static str]| path.to_vec();
+    let list = |name| Step::ListWhileChanging { path: vec![], name };
+    let add = |open, offset, length, seed| Step::Write { open, offset, length, seed };
+    let others = [
+        vec![
+            Step::Wait { millis: 2_859 },
+            create("b", libc::O_APPEND),
+            Step::Open { path: path(&["c"]), flags: libc::O_WRONLY | libc::O_EXCL },
+            add(1, 29, 19_132, 252),
+        ],
+        vec![
+            create("b", libc::O_RDWR | libc::O_APPEND),
+            rename("b", "c"),
+            list("b"),
+            Step::Create { path: path(&["a", "c"]), flags: OVER },
+            Step::Rename { from: path(&["c"]), to: path(&["b", "a"]), no_replace: true },
+            Step::Unlink { path: path(&["a", "c"]) },
+            Step::MakeDirectory { path: path(&["b", "b"]) },
+        ],
+    ];
+    let steps = vec![
+        create("b", libc::O_RDWR),
+        Step::Open { path: path(&["b"]), flags: libc::O_RDWR },
+        Step::Create { path: path(&["a", "c"]), flags: libc::O_WRONLY },
+        Step::Watch { pieces: 2 },
+        Step::Watch { pieces: 4 },
+        create("c", libc::O_RDWR),
+        Step::Wait { millis: 4_404 },
+        create("b", libc::O_RDWR | libc::O_APPEND),
+        add(0, 18, 4_877, 255),
+        list("c"),
+        Step::Flush { open: 0 },
+        add(4, 25, 20, 159),
+        Step::Open { path: path(&["a", "a"]), flags: libc::O_RDWR },
+        Step::Close { open: 0 },
+        list("a"),
+    ];
+    let [first, last] = others;
+    let armed = Mishap::Armed(Duration::from_millis(4_805));
+    Scenario {
+        seed: 37_202,
+        kind: Kind::ArduPilotOnCard(Sessions::Five),
+        faults: Faults::RADIO,
+        programs: vec![first, steps, last],
+        mishaps: vec![(Duration::from_millis(41_834), armed)],
+        strict: false,
+    }
+    .run();
 }
 
 /// Another station replaces a file by a larger one while it is open. What is known of its beginning
