@@ -13,7 +13,9 @@ use flight::Flight;
 use program::Program;
 use steps::Scenario;
 
+mod content;
 mod flight;
+mod names;
 #[path = "../../src/fs/model_tests/posix.rs"]
 #[allow(dead_code)]
 mod posix;

@@ -99,7 +99,7 @@ impl Desk {
     ) -> bool {
         match command {
             Command::Submit { id, op, class, patience, sink } => {
-                self.submit(now, hub, id, &op, class, patience, sink);
+                self.submit(now, hub, (id, &op), class, patience, sink);
             }
             Command::Raise(id, class) => with_client(hub, id, |client, id| {
                 client.set_class(id, translate::class(class));
@@ -122,8 +122,7 @@ impl Desk {
         &mut self,
         now: Instant,
         hub: &mut Hub<P>,
-        id: OpId,
-        op: &Op,
+        (id, op): (OpId, &Op),
         class: Class,
         patience: Duration,
         sink: Arc<dyn Sink>,
