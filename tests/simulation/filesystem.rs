@@ -13,7 +13,9 @@ use flight::Flight;
 use program::Program;
 use steps::Scenario;
 
+mod content;
 mod flight;
+mod names;
 #[path = "../../src/fs/model_tests/posix.rs"]
 #[allow(dead_code)]
 mod posix;
@@ -27,8 +29,8 @@ mod watching;
 /// Operations of a run.
 const STEPS: usize = 120;
 /// Seeds of an ordinary run, and of a long one.
-const FEW: u64 = 25;
-const MANY: u64 = 875;
+const FEW: u64 = 1_000;
+const MANY: u64 = 20_000;
 
 impl Scenario {
     fn run(&self) {
@@ -128,8 +130,8 @@ fn what_programs_do_is_what_posix_says_whatever_goes_wrong() {
 }
 
 #[test]
-#[ignore = "takes minutes; `scripts/test --full` runs it"]
-fn a_hundred_thousand_operations_do_what_posix_says_whatever_goes_wrong() {
+#[ignore = "takes a minute; `scripts/test --full` runs it"]
+fn millions_of_operations_do_what_posix_says_whatever_goes_wrong() {
     for_seeds(FEW..FEW + MANY, |seed| Scenario::new(seed, STEPS).run());
 }
 

@@ -36,7 +36,13 @@ pub fn versions_in(name: &str, bytes: &[u8], known: RangeInclusive<u64>) -> Vec<
         let best = contents.iter().max_by_key(|(_, content)| common(&bytes[at..], content));
         let (version, content) = best.expect("a version is known");
         let length = common(&bytes[at..], content);
-        assert!(length > 0, "{name}: what stands at {at} belongs to no version");
+        assert!(
+            length > 0,
+            "{name}: what stands at {at} of {} belongs to no version, behind {:?}: {}",
+            bytes.len(),
+            &whole[whole.len().saturating_sub(3)..],
+            bytes[at.saturating_sub(30)..(at + 30).min(bytes.len())].escape_ascii()
+        );
         if length == content.len() {
             whole.push(*version);
         }

@@ -122,7 +122,9 @@ impl SimpleOp {
             }
             SimpleOp::Rename(_, to) if gone => Confirm::new(to, Some(false), nak),
             // A server that replaces nothing looks at the new name first.
-            SimpleOp::Rename(from, _) if there => Confirm::new(from, None, nak),
+            SimpleOp::Rename(from, to) if there => {
+                Confirm::new(from, None, nak).map(|confirm| confirm.beside(to))
+            }
             SimpleOp::MakeDirectory(path) if there && tries > 1 => {
                 Confirm::new(path, Some(true), nak)
             }
@@ -145,16 +147,24 @@ pub struct Confirm {
     /// `None`: the name must be gone. `Some(true)`: a directory; `Some(false)`: anything.
     expected: Option<bool>,
     found: Option<bool>,
+    /// A name that must be in the same listing, until it has been seen there: a server that refuses
+    /// everything shows no name, and proves nothing by that.
+    unseen: Option<Vec<u8>>,
     nak: Nak,
 }
 
 impl Confirm {
     fn new(path: &[u8], expected: Option<bool>, nak: Nak) -> Option<Confirm> {
-        let slash = path.iter().rposition(|&byte| byte == b'/')?;
-        let parent = if slash == 0 { &b"/"[..] } else { &path[..slash] };
-        let name = path[slash + 1..].to_vec();
+        let (parent, name) = parts(path)?;
         let list = ListJob::new(parent.to_vec(), false);
-        Some(Confirm { list, name, expected, found: None, nak })
+        Some(Confirm { list, name: name.to_vec(), expected, found: None, unseen: None, nak })
+    }
+
+    /// Wants this to be there as well, if it is in the directory that is listed.
+    fn beside(mut self, path: &[u8]) -> Confirm {
+        let there = parts(path).filter(|(parent, _)| *parent == &self.list.path[..]);
+        self.unseen = there.map(|(_, name)| name.to_vec());
+        self
     }
 
     /// Takes in a page.
@@ -162,6 +172,7 @@ impl Confirm {
         if let Some(entry) = entries.iter().find(|entry| entry.name == self.name) {
             self.found = Some(entry.directory);
         }
+        self.unseen.take_if(|name| entries.iter().any(|entry| entry.name == *name));
     }
 
     /// The operation's result, once the listing is complete.
@@ -170,8 +181,19 @@ impl Confirm {
             (None, None) | (Some(false), Some(_)) | (Some(true), Some(true)) => true,
             (None, Some(_)) | (Some(_), None) | (Some(true), Some(false)) => false,
         };
-        if worked { Ok(Reply::Done) } else { Err(Error::Refused(self.nak)) }
+        if worked && self.unseen.is_none() {
+            Ok(Reply::Done)
+        } else {
+            Err(Error::Refused(self.nak))
+        }
     }
+}
+
+/// The directory that a path lies in, and its name there.
+fn parts(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    let slash = path.iter().rposition(|&byte| byte == b'/')?;
+    let parent = if slash == 0 { &b"/"[..] } else { &path[..slash] };
+    Some((parent, &path[slash + 1..]))
 }
 
 #[cfg(test)]
@@ -227,9 +249,16 @@ mod tests {
             let SimpleStep::Confirm(mut confirm) = rename.answered(2, Err(nak), &answer) else {
                 panic!("it may have worked")
             };
+            assert_eq!(confirm.verdict(), Err(Error::Refused(nak)), "nothing is listed");
+            let listed = |name: &[u8]| WireEntry {
+                name: name.to_vec(),
+                directory: false,
+                size: 0,
+                mtime: None,
+            };
+            confirm.page(&[listed(b"b")]);
             assert_eq!(confirm.verdict(), Ok(Reply::Done), "the old name is gone");
-            let name = b"a".to_vec();
-            confirm.page(&[WireEntry { name, directory: false, size: 0, mtime: None }]);
+            confirm.page(&[listed(b"a")]);
             assert_eq!(confirm.verdict(), Err(Error::Refused(nak)));
         }
     }

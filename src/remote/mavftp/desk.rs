@@ -111,7 +111,7 @@ impl Desk {
     ) -> bool {
         match command {
             Command::Submit { id, op, class, patience, sink } => {
-                self.submit(now, hub, id, &op, class, patience, sink);
+                self.submit(now, hub, (id, &op), class, patience, sink);
             }
             Command::Raise(id, class) => with_client(hub, id, |client, id| {
                 client.set_class(id, translate::class(class));
@@ -134,8 +134,7 @@ impl Desk {
         &mut self,
         now: Instant,
         hub: &mut Hub<P>,
-        id: OpId,
-        op: &Op,
+        (id, op): (OpId, &Op),
         class: Class,
         patience: Duration,
         sink: Arc<dyn Sink>,

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mavftp_mount::fs::{Closing, FsError, Handle, Ino, SetAttr};
+use mavftp_mount::fs::{FsError, Handle, Ino};
 use mavftp_mount::remote::Kind;
 
 use super::flight::Surroundings;
@@ -50,7 +50,7 @@ impl Body {
     }
 
     /// The vehicle has what is seen.
-    fn sent(&mut self) {
+    pub fn sent(&mut self) {
         self.far = self.now.iter().cloned().map(Some).collect();
     }
 
@@ -63,12 +63,12 @@ impl Body {
         }
     }
 
-    fn change(&mut self, change: impl Fn(&mut Vec<u8>)) {
+    pub fn change(&mut self, change: impl Fn(&mut Vec<u8>)) {
         self.now.iter_mut().for_each(change);
     }
 
     /// The change was made, or not.
-    fn perhaps_change(&mut self, change: impl Fn(&mut Vec<u8>)) {
+    pub fn perhaps_change(&mut self, change: impl Fn(&mut Vec<u8>)) {
         let mut changed = self.now.clone();
         changed.iter_mut().for_each(change);
         changed.retain(|bytes| !self.now.contains(bytes));
@@ -101,7 +101,7 @@ pub struct Program {
     pub replaces_in_two_steps: bool,
     /// What waits for its repair fails as well.
     pub strict: bool,
-    looked_up: Vec<Ino>,
+    pub looked_up: Vec<Ino>,
     pub trail: String,
 }
 
@@ -203,7 +203,7 @@ impl Program {
     }
 
     /// The kernel's walk: one lookup for each name.
-    async fn walk(&mut self, path: &[&str]) -> Outcome<Ino> {
+    pub async fn walk(&mut self, path: &[&str]) -> Outcome<Ino> {
         let mut ino = Ino::ROOT;
         let home = self.home.clone();
         for name in std::iter::once(&*home).chain(path.iter().copied()) {
@@ -214,7 +214,7 @@ impl Program {
         Ok(ino)
     }
 
-    async fn parent<'a>(&mut self, path: &'a Path) -> Outcome<(Ino, &'a [u8])> {
+    pub async fn parent<'a>(&mut self, path: &'a Path) -> Outcome<(Ino, &'a [u8])> {
         let (name, directory) = path.split_last().ok_or(libc::EINVAL)?;
         let ino = self.walk(directory).await?;
         let fs = self.around.fs();
@@ -225,385 +225,14 @@ impl Program {
     }
 
     /// The kernel drops what it knows of names.
-    fn forget(&mut self) {
+    pub fn forget(&mut self) {
         let fs = self.around.fs();
         self.looked_up.drain(..).for_each(|ino| fs.forget(ino, 1));
     }
 
     /// Writers of a node that are open.
-    fn writers(&self, node: usize) -> usize {
+    pub fn writers(&self, node: usize) -> usize {
         self.open.iter().filter(|open| open.node == node && (open.write || open.creates)).count()
-    }
-
-    async fn open(&mut self, path: &Path, flags: i32, create: bool) {
-        let real = self.open_real(path, flags, create).await;
-        if failed(&real) {
-            return;
-        }
-        let creates = self.model.walk(path).is_err();
-        let expected = self.model.open(path, flags, create);
-        assert_eq!(real.map(drop), expected.map(drop), "{}", self.trail);
-        let (Ok((ino, handle)), Ok(node)) = (real, expected) else { return };
-        if flags & libc::O_TRUNC != 0 {
-            self.times.remove(&node);
-        }
-        let mode = flags & libc::O_ACCMODE;
-        let (read, write) = (mode != libc::O_WRONLY, mode != libc::O_RDONLY);
-        let append = flags & libc::O_APPEND != 0;
-        self.open.push(Open { handle, ino, node, read, write, append, creates });
-    }
-
-    async fn open_real(&mut self, path: &Path, flags: i32, create: bool) -> Outcome<(Ino, Handle)> {
-        let fs = self.around.fs();
-        let (parent, name) = self.parent(path).await?;
-        match self.call(fs.lookup(parent, name)).await {
-            Ok(attr) => {
-                self.looked_up.push(attr.ino);
-                if create && flags & libc::O_EXCL != 0 {
-                    return Err(libc::EEXIST);
-                }
-                let opened = self.call(fs.open(attr.ino, flags)).await?;
-                Ok((attr.ino, opened.handle))
-            }
-            Err(libc::ENOENT) if create => {
-                let (attr, opened) = self.call(fs.create(parent, name, flags)).await?;
-                self.looked_up.push(attr.ino);
-                Ok((attr.ino, opened.handle))
-            }
-            Err(errno) => Err(errno),
-        }
-    }
-
-    async fn write(&mut self, open: usize, offset: u64, data: Vec<u8>) {
-        let Some(open) = self.open.get(open).filter(|open| open.write) else { return };
-        let (handle, node, append) = (open.handle, open.node, open.append);
-        let fs = self.around.fs();
-        let written = self.call(fs.write(handle, offset, data.clone())).await;
-        let put = |bytes: &mut Vec<u8>| {
-            let start = if append { bytes.len() } else { offset as usize };
-            bytes.resize(bytes.len().max(start + data.len()), 0);
-            bytes[start..start + data.len()].copy_from_slice(&data);
-        };
-        self.times.remove(&node);
-        let body = self.model.bytes(node).expect("it is a file");
-        match written {
-            Ok(count) => {
-                assert_eq!(count as usize, data.len());
-                body.change(put);
-            }
-            Err(errno) => {
-                assert!(is_failure(errno), "{}: {errno}", self.trail);
-                body.perhaps_change(put);
-            }
-        }
-    }
-
-    async fn read(&mut self, open: usize, offset: u64, size: usize) {
-        let Some(open) = self.open.get(open).filter(|open| open.read) else { return };
-        let (handle, node) = (open.handle, open.node);
-        let fs = self.around.fs();
-        let real = fs.read(handle, offset, size);
-        // What was not fetched of a file before its removal is gone.
-        let real = match self.model.is_linked(node) {
-            true => self.call(real).await,
-            false => real.await.map_err(|error| error.errno()),
-        };
-        if failed(&real) {
-            return;
-        }
-        let real = real.unwrap_or_else(|errno| panic!("{}: errno {errno}", self.trail));
-        let body = self.model.bytes(node).expect("it is a file");
-        let before = body.now.clone();
-        body.now.retain(|bytes| piece(bytes, offset, size) == real);
-        if body.now.is_empty() {
-            // `a_removed_file_is_never_read_as_it_was_before_it_was_written` waits for its repair.
-            body.now = before.clone();
-            if !self.strict && !self.model.is_linked(node) && self.writers(node) == 0 {
-                return;
-            }
-            let expected = piece(&before[0], offset, size);
-            panic!("{}: {}", self.trail, difference(&real, expected));
-        }
-    }
-
-    async fn set_length(&mut self, open: usize, length: u64) {
-        let Some(open) = self.open.get(open).filter(|open| open.write) else { return };
-        let (handle, ino, node) = (open.handle, open.ino, open.node);
-        let change = SetAttr { size: Some(length), mtime: None };
-        let fs = self.around.fs();
-        let real = self.call(fs.setattr(ino, Some(handle), change)).await;
-        self.times.remove(&node);
-        let body = self.model.bytes(node).expect("it is a file");
-        match real {
-            Ok(attr) => {
-                assert_eq!(attr.size, length, "{}", self.trail);
-                body.change(|bytes| bytes.resize(length as usize, 0));
-            }
-            Err(errno) => {
-                assert!(is_failure(errno), "{}: {errno}", self.trail);
-                body.perhaps_change(|bytes| bytes.resize(length as usize, 0));
-            }
-        }
-    }
-
-    async fn truncate(&mut self, path: &Path, length: u64) {
-        let change = SetAttr { size: Some(length), mtime: None };
-        let fs = self.around.fs();
-        let real = match self.walk(path).await {
-            Ok(ino) => self.call(fs.setattr(ino, None, change)).await.map(|attr| attr.size),
-            Err(errno) => Err(errno),
-        };
-        let mut after = self.model.clone();
-        let expected = after.walk(path).and_then(|node| {
-            let body = after.bytes(node)?;
-            body.change(|bytes| bytes.resize(length as usize, 0));
-            body.sent();
-            Ok((node, length))
-        });
-        if let Ok((node, _)) = expected {
-            self.times.remove(&node);
-        }
-        if failed(&real) {
-            return self.settle(&[path], after, expected.is_ok()).await;
-        }
-        assert_eq!(real, expected.map(|(_, length)| length), "{}", self.trail);
-        self.model = after;
-    }
-
-    async fn set_time(&mut self, path: &Path, time: i64) {
-        let fs = self.around.fs();
-        let change = SetAttr { size: None, mtime: Some(time) };
-        let Ok(ino) = self.walk(path).await else { return };
-        let real = self.call(fs.setattr(ino, None, change)).await;
-        if failed(&real) {
-            return;
-        }
-        let node = self.model.walk(path);
-        assert_eq!(
-            real.as_ref().map(drop).map_err(|errno| *errno),
-            node.map(drop),
-            "{}",
-            self.trail
-        );
-        if let (Ok(attr), Ok(node)) = (real, node) {
-            assert_eq!(attr.mtime, time, "{}", self.trail);
-            // A directory's changes with what is in it.
-            if !self.model.is_directory(node) {
-                self.times.insert(node, time);
-            }
-        }
-    }
-
-    async fn flush(&mut self, open: usize, sync: bool) {
-        let Some(open) = self.open.get(open) else { return };
-        let (handle, node, write) = (open.handle, open.node, open.write || open.creates);
-        let fs = self.around.fs();
-        let flushed = match sync {
-            true => self.call(fs.fsync(handle)).await,
-            false => self.call(fs.flush(handle, Closing::Ordinary)).await,
-        };
-        self.flushed(node, write || sync, flushed);
-    }
-
-    fn flushed(&mut self, node: usize, write: bool, result: Outcome<()>) {
-        let linked = self.model.is_linked(node);
-        let troubled = self.around.was_troubled();
-        let body = self.model.bytes(node).expect("it is a file");
-        match result {
-            Ok(()) if write && linked => body.sent(),
-            Ok(()) => {}
-            Err(errno) => {
-                // A directory above may have been renamed after all; and PX4 gives the number of
-                // the failure before for that of a full disk.
-                let odd = [libc::ENOENT, libc::EEXIST].contains(&errno) && troubled;
-                assert!(is_failure(errno) || odd, "{}: {errno}", self.trail);
-                body.perhaps_sent();
-                self.times.remove(&node);
-            }
-        }
-    }
-
-    /// What `close(2)` does to the only descriptor.
-    async fn close(&mut self, open: usize) {
-        let node = self.open[open].node;
-        let body = self.model.bytes(node).expect("it is a file");
-        let new = (body.far == [None]).then(|| body.now.clone());
-        self.release(open).await;
-        if self.writers(node) > 0 || !self.model.is_linked(node) {
-            return;
-        }
-        let settled = self.model.bytes(node).expect("it is a file").is_settled();
-        if let Some(path) = self.path_of(node).filter(|_| !settled) {
-            self.settle(&[&path], self.model.clone(), true).await;
-            let far = self.around.files.content(&format!("{}/{}", self.home, path.join("/")));
-            let is_kept = |bytes: &Vec<u8>| self.around.store.has_kept(bytes);
-            // Of what was fetched in part, only a part is kept.
-            if let Some(new) = new.filter(|_| far.is_none()) {
-                assert!(new.iter().any(is_kept), "{}: it is nowhere", self.trail);
-            }
-        }
-    }
-
-    /// Flushes and releases a handle; of which node.
-    pub async fn release(&mut self, open: usize) -> usize {
-        let Open { handle, node, write, creates, .. } = self.open.remove(open);
-        let fs = self.around.fs();
-        let flushed = self.call(fs.flush(handle, Closing::Ordinary)).await;
-        self.flushed(node, write || creates, flushed);
-        self.call(fs.release(handle)).await.expect("a handle that is open is released");
-        node
-    }
-
-    async fn rename(&mut self, from: &Path, to: &Path, no_replace: bool) {
-        self.remove_doubt(from).await;
-        self.remove_doubt(to).await;
-        let fs = self.around.fs();
-        let real = match (self.parent(from).await, self.parent(to).await) {
-            (Ok((parent, name)), Ok((new_parent, new_name))) => {
-                self.call(fs.rename(parent, name, new_parent, new_name, no_replace)).await
-            }
-            (Err(errno), _) | (_, Err(errno)) => Err(errno),
-        };
-        let mut after = self.model.clone();
-        let replaced = after.walk(to).ok();
-        let expected = after.rename(from, to, no_replace);
-        let moved = after.walk(to).ok().filter(|_| expected.is_ok() && from != to);
-        if let (Some(moved), Some(replaced)) = (moved, replaced) {
-            let far = after.bytes(replaced).ok().map(|body| body.far.clone());
-            if let (Ok(body), Some(far)) = (after.bytes(moved), far)
-                && body.far.contains(&None)
-            {
-                // Only its name changed, here; the vehicle still has what it replaced.
-                body.far.retain(Option::is_some);
-                body.far.extend(far);
-            }
-        }
-        if failed(&real) {
-            return self.settle(&[from, to], after, expected.is_ok()).await;
-        }
-        // An unfinished upload that could not be removed is hidden, and in the way.
-        if real == Err(libc::ENOTEMPTY) && self.has_unfinished(to) {
-            return;
-        }
-        assert_eq!(real, expected, "{}", self.trail);
-        self.model = after;
-    }
-
-    async fn remove(&mut self, path: &Path, directory: bool) {
-        self.remove_doubt(path).await;
-        let fs = self.around.fs();
-        let real = match self.parent(path).await {
-            Ok((parent, name)) if directory => self.call(fs.rmdir(parent, name)).await,
-            Ok((parent, name)) => self.call(fs.unlink(parent, name)).await,
-            Err(errno) => Err(errno),
-        };
-        let mut after = self.model.clone();
-        let expected = after.remove(path, directory);
-        if failed(&real) {
-            return self.settle(&[path], after, expected.is_ok()).await;
-        }
-        // An unfinished upload that could not be removed is hidden, and in the way.
-        if real == Err(libc::ENOTEMPTY) && self.has_unfinished(path) {
-            return;
-        }
-        assert_eq!(real, expected, "{}", self.trail);
-        self.model = after;
-    }
-
-    async fn make_directory(&mut self, path: &Path) {
-        let fs = self.around.fs();
-        let real = match self.parent(path).await {
-            Ok((parent, name)) => self.call(fs.mkdir(parent, name)).await.map(|attr| attr.ino),
-            Err(errno) => Err(errno),
-        };
-        self.looked_up.extend(real.ok());
-        let mut after = self.model.clone();
-        let expected = match after.walk(path) {
-            Ok(_) => Err(libc::EEXIST),
-            Err(libc::ENOENT) => after.add(path, Node::Directory(BTreeMap::new())).map(drop),
-            Err(errno) => Err(errno),
-        };
-        if failed(&real) {
-            return self.settle(&[path], after, expected.is_ok()).await;
-        }
-        assert_eq!(real.map(drop), expected, "{}", self.trail);
-        self.model = after;
-    }
-
-    /// Lists a directory; after its first entries `name` is removed from it, or made in it.
-    async fn list(&mut self, path: &Path, name: Option<&'static str>) {
-        let fs = self.around.fs();
-        let real = match self.walk(path).await {
-            Ok(ino) => self.call(fs.opendir(ino)).await,
-            Err(errno) => Err(errno),
-        };
-        if failed(&real) {
-            return;
-        }
-        let expected = self.names(path);
-        assert_eq!(real.map(drop), expected.as_ref().map(drop).map_err(|e| *e), "{}", self.trail);
-        let (Ok(handle), Ok(mut expected)) = (real, expected) else { return };
-        let (mut names, mut cookie) = (Vec::new(), 0);
-        let mut change = name;
-        loop {
-            let entries = self.call(fs.readdir(handle, cookie)).await;
-            let Ok(entries) = entries else {
-                return fs.releasedir(handle);
-            };
-            let Some(last) = entries.last() else { break };
-            cookie = last.cookie;
-            let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-            names.extend(entries.iter().map(|entry| text(&entry.name)));
-            if let Some(name) = change.take() {
-                let child: Path = path.iter().copied().chain([name]).collect();
-                match self.model.walk(&child).is_ok_and(|node| !self.model.is_directory(node)) {
-                    true => Box::pin(self.remove(&child, false)).await,
-                    false => Box::pin(self.make_directory(&child)).await,
-                }
-            }
-        }
-        fs.releasedir(handle);
-        names.retain(|found| found != "." && found != ".." && Some(&**found) != name);
-        names.sort();
-        expected.retain(|found| Some(*found) != name);
-        assert!(names.iter().eq(expected.iter()), "{}: {names:?} {expected:?}", self.trail);
-    }
-
-    fn names(&self, path: &Path) -> Outcome<Vec<&'static str>> {
-        match &self.model.nodes[self.model.walk(path)?] {
-            Node::Directory(names) => Ok(names.keys().copied().collect()),
-            Node::File { .. } => Err(libc::ENOTDIR),
-        }
-    }
-
-    async fn stat(&mut self, path: &Path) {
-        let fs = self.around.fs();
-        let real = match self.walk(path).await {
-            Ok(ino) => self.call(fs.getattr(ino, None)).await,
-            Err(errno) => Err(errno),
-        };
-        if failed(&real) {
-            return;
-        }
-        let node = self.model.walk(path);
-        assert_eq!(real.as_ref().map(drop).map_err(|e| *e), node.map(drop), "{}", self.trail);
-        let (Ok(attr), Ok(node)) = (real, node) else { return };
-        match &self.model.nodes[node] {
-            Node::File { bytes, .. } => {
-                let sizes: Vec<u64> = bytes.now.iter().map(|now| now.len() as u64).collect();
-                assert_eq!(attr.kind, Kind::File, "{}", self.trail);
-                assert!(
-                    sizes.contains(&attr.size),
-                    "{}: {} not of {sizes:?}",
-                    self.trail,
-                    attr.size
-                );
-            }
-            Node::Directory(_) => assert_eq!(attr.kind, Kind::Directory, "{}", self.trail),
-        }
-        if let Some(time) = self.times.get(&node) {
-            assert_eq!(attr.mtime, *time, "{}: the time that was set", self.trail);
-        }
     }
 
     /// Where a node stands.
@@ -629,17 +258,7 @@ pub fn is_failure(errno: i32) -> bool {
         .contains(&errno)
 }
 
-fn failed<T>(result: &Outcome<T>) -> bool {
+/// Whether it failed so.
+pub fn failed<T>(result: &Outcome<T>) -> bool {
     result.as_ref().is_err_and(|errno| is_failure(*errno))
-}
-
-fn piece(bytes: &[u8], offset: u64, size: usize) -> &[u8] {
-    let start = (offset as usize).min(bytes.len());
-    &bytes[start..(start + size).min(bytes.len())]
-}
-
-/// Where two contents differ.
-pub fn difference(real: &[u8], expected: &[u8]) -> String {
-    let at = real.iter().zip(expected).position(|(one, other)| one != other);
-    format!("{} bytes, not {}; they differ at {at:?}", real.len(), expected.len())
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use mavftp_mount::fs::Ino;
 
+use super::content::difference;
 use super::posix::{Model, Node, Path, ROOT};
-use super::program::{Body, Program, difference};
+use super::program::{Body, Program};
 
 /// What may be under a path on the vehicle: files by content; `None`: nothing.
 type Allowed = BTreeMap<String, Vec<Option<Vec<u8>>>>;
