@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Sender;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
     RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
     ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs,
     ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
@@ -22,7 +22,7 @@ use super::callers::closing;
 use super::notices::{Notices, Teller};
 use super::parking::{Parking, guarded};
 use super::replies::{self, Shown};
-use super::translate::{file_attr, no_entry, seconds};
+use super::translate::{add_capabilities, file_attr, no_entry, seconds};
 use crate::fs::{Attr, Fs, FsError, Handle, Ino, SetAttr};
 
 /// Requests that are always refused: the errno, the request, its arguments and its reply.
@@ -77,21 +77,7 @@ impl Requests {
 
 impl Filesystem for Requests {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = [
-            // Without it one slow lookup holds up its whole directory.
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
-            InitFlags::FUSE_AUTO_INVAL_DATA,
-            // Nothing here is set-uid; else every write asks for `security.capability`.
-            InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-        ];
-        for capability in wanted {
-            if let Err(missing) = config.add_capabilities(capability) {
-                tracing::warn!(?missing, "this kernel lacks a capability");
-            }
-        }
+        add_capabilities(config);
         // A kernel that offers less than we allow keeps its own, lesser limit.
         let _ = config.set_max_write(self.write_bytes_max);
         let _ = config.set_max_readahead(self.read_ahead_bytes_max);
