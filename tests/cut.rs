@@ -4,6 +4,7 @@
 //! packages that scripts/test installs.
 
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
@@ -13,9 +14,10 @@ use std::time::{Duration, Instant};
 
 mod support;
 
-use support::mounted::{LINK_TIMEOUT, OP_TIMEOUT, Server};
+use support::mounted::{LINK_TIMEOUT, Mounted, OP_TIMEOUT, Server};
 use support::ordinary::noise;
-use support::program::{Ordinary, eventually, run_within, shell};
+use support::program::{Ordinary, Program, eventually, run_within, shell};
+use support::pty::Line;
 use support::relay::DamagedScene;
 use support::versions::{content, version_of};
 
@@ -230,14 +232,16 @@ fn is_right(far: &DamagedScene, round: u64) {
     assert_eq!(text(&near), text(&there), "round {round}");
 }
 
+fn fill(directory: &Path) {
+    fs::write(directory.join("long"), noise(9, LONG_BYTES)).unwrap();
+    fs::write(directory.join("small"), "small").unwrap();
+    fs::create_dir(directory.join("still")).unwrap();
+    fs::write(directory.join("still/one"), "1").unwrap();
+    fs::write(directory.join("still/two"), "2").unwrap();
+}
+
 fn cuts(server: Server, rounds: std::ops::Range<u64>) {
-    let mut far = DamagedScene::new(server, LINK, &["--dir-cache-time", "1s"], |directory| {
-        fs::write(directory.join("long"), noise(9, LONG_BYTES)).unwrap();
-        fs::write(directory.join("small"), "small").unwrap();
-        fs::create_dir(directory.join("still")).unwrap();
-        fs::write(directory.join("still/one"), "1").unwrap();
-        fs::write(directory.join("still/two"), "2").unwrap();
-    });
+    let mut far = DamagedScene::new(server, LINK, &["--dir-cache-time", "1s"], fill);
     for round in rounds {
         let cut = [Cut::Short, Cut::Long, Cut::NewPort][round as usize % 3];
         survives(&mut far, server, round, cut);
@@ -259,4 +263,84 @@ fn nothing_hangs_or_is_wrong_when_the_link_to_mavsdk_is_cut() {
 fn nothing_hangs_or_is_wrong_whenever_the_link_is_cut() {
     cuts(Server::Embedded, 10..10 + MANY);
     cuts(Server::Mavsdk, 40..40 + MANY);
+}
+
+/// A served directory, and a mount of it over some other link than UDP, with a file open.
+struct Plugged {
+    mounted: Mounted,
+    served: tempfile::TempDir,
+    open: File,
+}
+
+impl Plugged {
+    fn new(source: &str, served: tempfile::TempDir) -> Plugged {
+        let mounted = Mounted::new(source, &["--dir-cache-time", "1s"]);
+        let open = File::open(mounted.path().join("long")).unwrap();
+        let mut bytes = [0; 1000];
+        open.read_exact_at(&mut bytes, 0).unwrap();
+        fs::read_dir(mounted.path().join("still")).unwrap().for_each(drop);
+        Plugged { mounted, served, open }
+    }
+
+    /// While the link is away, and after it has come back.
+    fn outlives(&self, away: Duration, back: impl FnOnce()) {
+        let began = Instant::now();
+        let mut bytes = vec![0; 70_001];
+        assert!(self.open.read_exact_at(&mut bytes, 300_000).is_err(), "read without a link");
+        assert!(began.elapsed() < OP_TIMEOUT + LINK_TIMEOUT + SLACK, "{:?}", began.elapsed());
+        std::thread::sleep(away.saturating_sub(began.elapsed()));
+        answers_without_a_link(self.mounted.path());
+        back();
+        eventually("the handle from before reads on", RETURN_TIME, || {
+            self.open.read_exact_at(&mut bytes, 123_457).is_ok()
+        });
+        assert!(bytes == noise(9, LONG_BYTES)[123_457..][..70_001], "wrong bytes");
+        fs::write(self.mounted.path().join("new"), "new").unwrap();
+        assert_eq!(fs::read(self.served.path().join("new")).unwrap(), b"new");
+    }
+}
+
+fn serve(endpoint: &str, served: &Path) -> Program {
+    let directory = served.to_str().unwrap();
+    let mut program = Program::start(&["serve", endpoint, directory, "--writable"]);
+    program.wait_until(RETURN_TIME, |program| program.printed().contains("serving"));
+    program
+}
+
+#[test]
+fn a_handle_outlives_a_vehicle_that_ends_its_connection() {
+    let served = tempfile::tempdir().unwrap();
+    fill(served.path());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let place = served.path().to_owned();
+    let mut vehicle = serve(&format!("tcpin:127.0.0.1:{port}"), &place);
+    let plugged = Plugged::new(&format!("tcp:127.0.0.1:{port}"), served);
+    vehicle.kill();
+    plugged.outlives(Duration::from_secs(6), || {
+        vehicle = serve(&format!("tcpin:127.0.0.1:{port}"), &place);
+    });
+}
+
+#[test]
+fn a_handle_outlives_the_unplugging_of_its_serial_line() {
+    let (served, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fill(served.path());
+    let names = [folder.path().join("vehicle"), folder.path().join("station")];
+    let plug = |line: &Line| {
+        for (name, device) in names.iter().zip([&line.one, &line.other]) {
+            let _ = fs::remove_file(name);
+            std::os::unix::fs::symlink(device, name).unwrap();
+        }
+    };
+    let first = Line::new();
+    plug(&first);
+    let _vehicle = serve(&format!("serial:{}", names[0].display()), served.path());
+    let plugged = Plugged::new(&format!("serial:{}", names[1].display()), served);
+    drop(first);
+    let mut second = None;
+    plugged.outlives(Duration::from_secs(6), || {
+        let line = Line::new();
+        plug(&line);
+        second = Some(line);
+    });
 }
