@@ -8,9 +8,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+// Unlike crossbeam's it drops what nobody will receive any more.
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use event_listener::{Event, Listener};
 use fuser::{INodeNo, Notifier};
 
@@ -30,7 +31,7 @@ const TO_THE_END: i64 = 0;
 #[derive(Clone)]
 pub(super) struct Notices {
     _ending: Arc<Ending>,
-    grown: Sender<Grown>,
+    grown: SyncSender<Grown>,
 }
 
 struct Stop {
@@ -61,7 +62,7 @@ pub(super) struct Teller {
 impl Notices {
     /// Nothing is told before [`Teller::start`]. `event` is notified when there are notices.
     pub(super) fn new(event: Arc<Event>) -> (Notices, Teller) {
-        let (grown, to_tell) = bounded(GROWN_MAX);
+        let (grown, to_tell) = sync_channel(GROWN_MAX);
         let stop = Arc::new(Stop { stopped: AtomicBool::new(false), event });
         let notices = Notices { _ending: Arc::new(Ending(stop.clone())), grown };
         (notices, Teller { stop, to_tell })
