@@ -54,7 +54,7 @@ impl Requests {
         options: &Options,
         alive: Sender<Infallible>,
     ) -> io::Result<(Requests, Teller)> {
-        let (notices, teller) = Notices::new(&fs);
+        let (notices, teller) = Notices::new(fs.notices_event());
         let requests = Requests {
             notices,
             fs,
