@@ -11,16 +11,16 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::Sender;
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents,
-    PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek,
-    ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    Generation, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock, ReplyLseek, ReplyOpen,
+    ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::Options;
 use super::callers::closing;
 use super::parking::{Parking, guarded};
-use super::translate::{file_attr, file_type, no_entry, open_flags, seconds};
+use super::translate::{add_capabilities, file_attr, file_type, no_entry, open_flags, seconds};
 use crate::fs::{Fs, Handle, Ino, SetAttr};
 
 /// Our inode numbers are never used twice, so there is but one generation.
@@ -68,19 +68,7 @@ impl Requests {
 
 impl Filesystem for Requests {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let wanted = [
-            // Without it one slow lookup holds up its whole directory.
-            InitFlags::FUSE_PARALLEL_DIROPS,
-            InitFlags::FUSE_ATOMIC_O_TRUNC,
-            InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
-            InitFlags::FUSE_AUTO_INVAL_DATA,
-        ];
-        for capability in wanted {
-            if let Err(missing) = config.add_capabilities(capability) {
-                tracing::warn!(?missing, "this kernel lacks a capability");
-            }
-        }
+        add_capabilities(config);
         // A kernel that offers less than we allow keeps its own, lesser limit.
         let _ = config.set_max_write(self.write_bytes_max);
         let _ = config.set_max_readahead(self.read_ahead_bytes_max);

@@ -1,8 +1,8 @@
-//! Between our words and the kernel's: attributes, times, open answers.
+//! Between our words and the kernel's: capabilities, attributes, times, open answers.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fuser::{FileAttr, FileType, FopenFlags, INodeNo, TimeOrNow};
+use fuser::{FileAttr, FileType, FopenFlags, INodeNo, InitFlags, KernelConfig, TimeOrNow};
 
 use crate::fs::{Attr, Opened};
 use crate::remote::Kind;
@@ -14,6 +14,23 @@ const PREFERRED_BYTES: u32 = 4096;
 /// Times farther from 1970 than this, some 30,000 years, are a vehicle's mistake; arithmetic on
 /// them could overflow.
 const SECONDS_MAX: i64 = 1 << 40;
+
+/// Asks the kernel for what we need of it; an old one may lack some.
+pub(super) fn add_capabilities(config: &mut KernelConfig) {
+    let wanted = [
+        // Without it one slow lookup holds up its whole directory.
+        InitFlags::FUSE_PARALLEL_DIROPS,
+        InitFlags::FUSE_ATOMIC_O_TRUNC,
+        InitFlags::FUSE_DO_READDIRPLUS,
+        InitFlags::FUSE_READDIRPLUS_AUTO,
+        InitFlags::FUSE_AUTO_INVAL_DATA,
+    ];
+    for capability in wanted {
+        if let Err(missing) = config.add_capabilities(capability) {
+            tracing::warn!(?missing, "this kernel lacks a capability");
+        }
+    }
+}
 
 /// An entry's attributes as the kernel wants them.
 pub(super) fn file_attr(attr: &Attr) -> FileAttr {

@@ -324,6 +324,15 @@ mod tests {
     }
 
     fn save_in(remote: &Arc<MemoryRemote>, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        save_as(remote, path, bytes, Policy::default())
+    }
+
+    fn save_as(
+        remote: &Arc<MemoryRemote>,
+        path: &str,
+        bytes: &[u8],
+        policy: Policy,
+    ) -> Result<(), Error> {
         let far: Arc<dyn Remote> = remote.clone();
         let path = RemotePath::parse(path.as_bytes()).unwrap();
         let source = Arc::new(Bytes(bytes.to_vec()));
@@ -331,15 +340,7 @@ mod tests {
         let length = Some(bytes.len() as u64);
         let saved = run(
             remote,
-            save(
-                &far,
-                (&path, Policy::default()),
-                length,
-                source,
-                patience,
-                Arc::new(Nobody),
-                &|_, _| {},
-            ),
+            save(&far, (&path, policy), length, source, patience, Arc::new(Nobody), &|_, _| {}),
         );
         saved.map(|stored| assert_eq!(Some(stored), length))
     }
@@ -351,6 +352,50 @@ mod tests {
         assert_eq!(remote.content("/a").unwrap(), b"new content");
         assert_eq!(remote.names("/"), ["a"]);
         assert!(remote.log().iter().any(|op| op.starts_with("Rename")));
+    }
+
+    fn asked(remote: &MemoryRemote, what: &str) -> usize {
+        remote.log().iter().filter(|op| op.starts_with(what)).count()
+    }
+
+    #[test]
+    fn directly_saved_bytes_go_under_the_name_itself_and_are_compared_there() {
+        let direct = Policy { mode: UploadMode::Direct, ..Policy::default() };
+        let remote = MemoryRemote::with([("/a", &b"old"[..])]);
+        save_as(&remote, "/a", b"new content", direct).unwrap();
+        assert_eq!(remote.content("/a").unwrap(), b"new content");
+        assert_eq!(asked(&remote, "Rename") + asked(&remote, "Remove"), 0);
+        assert_eq!((asked(&remote, "Write \"/a\""), asked(&remote, "Checksum \"/a\"")), (1, 1));
+        remote.fail_next("Size", Error::TimedOut);
+        assert_eq!(save_as(&remote, "/a", b"newer", direct), Err(Error::TimedOut));
+        assert!(remote.content("/a").is_some(), "a torn file is never removed");
+    }
+
+    #[test]
+    fn what_is_compared_is_what_was_asked_for() {
+        let cases = [
+            (Verify::Auto, 3, (1, 1)),
+            (Verify::Auto, CHECKED_BYTES_MAX as usize + 1, (1, 0)),
+            (Verify::Size, 3, (1, 0)),
+            (Verify::Crc, CHECKED_BYTES_MAX as usize + 1, (1, 1)),
+            (Verify::None, 3, (0, 0)),
+        ];
+        for (verify, length, expected) in cases {
+            let remote = MemoryRemote::with([]);
+            save_as(&remote, "/a", &vec![7; length], Policy { verify, ..Policy::default() })
+                .unwrap();
+            assert_eq!(
+                (asked(&remote, "Size"), asked(&remote, "Checksum")),
+                expected,
+                "{verify:?}"
+            );
+            assert_eq!(remote.content("/a").unwrap(), vec![7; length]);
+        }
+        let remote = MemoryRemote::with([]);
+        remote.garble_writes(1);
+        let verify = Policy { verify: Verify::Size, ..Policy::default() };
+        save_as(&remote, "/a", b"content", verify).unwrap();
+        assert_ne!(remote.content("/a").unwrap(), b"content", "nobody looked");
     }
 
     #[test]

@@ -174,6 +174,12 @@ impl Ordinary {
         ended_within(&mut self.child, limit)
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: a plain system call; the child is not reaped yet, so the id is still its own.
+        unsafe { libc::kill(self.child.id() as i32, signal) };
+    }
+
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -26,7 +26,7 @@ const NAMES: [&[u8]; 3] = [b"a", b"b", b"c"];
 fn program() -> impl Strategy<Value = Program> {
     let file = || 0..NAMES.len();
     prop_oneof![
-        (file(), 0usize..4000).prop_map(|(file, size)| Program::Save { file, size }),
+        (file(), 0usize..12_000).prop_map(|(file, size)| Program::Save { file, size }),
         (file(), 1usize..4000).prop_map(|(file, size)| Program::Append { file, size }),
         file().prop_map(|file| Program::Read { file }),
         (file(), 0u64..4000).prop_map(|(file, size)| Program::Cut { file, size }),
@@ -57,7 +57,9 @@ impl Program {
         match self {
             Program::Save { file, size } => {
                 let (_, opened) = fs.create(Ino::ROOT, NAMES[file], RDWR).await.unwrap();
-                bear(fs.write(opened.handle, 0, vec![size as u8; size]).await);
+                let half = size / 2;
+                bear(fs.write(opened.handle, 0, vec![size as u8; half]).await);
+                bear(fs.write(opened.handle, half as u64, vec![size as u8; size - half]).await);
                 close(fs, opened.handle).await;
             }
             Program::Append { file, size } => {
