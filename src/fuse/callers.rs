@@ -2,25 +2,41 @@
 //! what follows from that.
 
 use std::fs;
+use std::time::Duration;
+
+use blocking::unblock;
 
 use crate::fs::Closing;
 
 /// `PF_SIGNALED` of the kernel: killed by a signal.
 const SIGNALED: u64 = 0x400;
+/// Longest time that the kernel is waited for.
+const READING_MAX: Duration = Duration::from_millis(100);
 /// Where the flags stand among the fields behind the name of the program in `/proc/TID/stat`.
 const FLAGS_FIELD: usize = 6;
 
 /// How the thread with this id closes its files. One that cannot be read, or of another namespace (0),
 /// is taken to close them by itself.
 pub(super) fn closing(thread: u32) -> Closing {
-    let stat = match thread {
-        0 => return Closing::Ordinary,
-        thread => fs::read(format!("/proc/{thread}/stat")),
-    };
-    match stat.ok().and_then(|stat| flags(&stat)) {
+    if thread == 0 {
+        return Closing::Ordinary;
+    }
+    match stat_of(thread).and_then(|stat| flags(&stat)) {
         Some(flags) if flags & SIGNALED != 0 => Closing::Killed,
         Some(_) | None => Closing::Ordinary,
     }
+}
+
+/// A thread's line. The kernel holds it back for as long as the thread is within exec(2), which closes
+/// descriptors and waits for our answer to that: read by another thread of ours, with a limit.
+fn stat_of(thread: u32) -> Option<Vec<u8>> {
+    let (sender, read) = crossbeam_channel::bounded(1);
+    let reading = move || {
+        // Nobody waits any more when it took too long.
+        let _ = sender.send(fs::read(format!("/proc/{thread}/stat")));
+    };
+    unblock(reading).detach();
+    read.recv_timeout(READING_MAX).ok()?.ok()
 }
 
 /// A thread's flags. Its name, in parentheses, may itself hold spaces and parentheses.
