@@ -55,6 +55,7 @@ const RULES: &[Rule] = &[
         must_not_name: &["std::net", "fuser::"],
     },
     Rule { module: "remote::ftp", may_use: &["remote"], must_not_name: &["fuser::"] },
+    Rule { module: "semantics", may_use: &["remote"], must_not_name: &[] },
     Rule { module: "remote", may_use: &[], must_not_name: &["std::fs", "std::net", "fuser::"] },
     Rule {
         module: "journal",
