@@ -257,12 +257,14 @@ fn an_asynchronous_close_outlives_a_lost_link_and_our_own_end() {
 #[test]
 fn an_upload_that_died_with_us_leaves_nothing_on_the_vehicle_after_the_next_mount() {
     let slow = ["--rate-limit", "20k"];
-    let mut stage = Stage::new(&slow, |_| ());
+    let theirs = ".mavftp-0011aaff~";
+    let mut stage = Stage::new(&slow, |served| fs::write(served.join(theirs), b"half").unwrap());
     let near = stage.near("large");
     let writer = std::thread::spawn(move || fs::write(near, vec![7; 400_000]));
     let unfinished = |stage: &Stage| {
         let names = fs::read_dir(stage.served.path()).unwrap();
-        names.filter(|name| hidden(name.as_ref().unwrap())).count()
+        let names = names.map(|name| name.unwrap()).filter(|name| name.file_name() != theirs);
+        names.filter(hidden).count()
     };
     eventually("an upload is under way", MOUNT_TIME, || unfinished(&stage) == 1);
     // The name is noted beside the upload, not before it.
@@ -275,6 +277,7 @@ fn an_upload_that_died_with_us_leaves_nothing_on_the_vehicle_after_the_next_moun
     stage.mount(&[]);
     eventually("it is removed", MOUNT_TIME, || unfinished(&stage) == 0);
     assert!(stage.unsent(&[]).1.contains("interrupted"), "the bytes are still here");
+    assert_eq!(fs::read(stage.far(theirs)).unwrap(), b"half", "another station's");
 }
 
 fn hidden(name: &fs::DirEntry) -> bool {

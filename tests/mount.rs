@@ -1,7 +1,9 @@
 //! Kernel mounts of the embedded vehicle (`mavftp-mount serve`), driven by ordinary programs, and
 //! the life of a mount from its first error message to its end. Needs /dev/fuse and root.
 
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -99,6 +101,72 @@ fn a_read_only_mount_refuses_every_change() {
     }
     succeed("cmp", &[scene.near("size-239"), scene.far("size-239")]);
     assert!(scene.far("size-1").exists() && !scene.far("new").exists());
+}
+
+/// Whether a system call was refused with this errno.
+fn is_refused(result: i32, errno: i32) -> bool {
+    result == -1 && std::io::Error::last_os_error().raw_os_error() == Some(errno)
+}
+
+#[test]
+fn links_special_files_and_exchanges_do_not_exist() {
+    let scene = embedded(|directory| {
+        fs::write(directory.join("one"), b"1").unwrap();
+        fs::write(directory.join("two"), b"2").unwrap();
+    });
+    let path = |name: &str| CString::new(scene.near(name).as_os_str().as_bytes()).unwrap();
+    let (one, two, new) = (path("one"), path("two"), path("new"));
+    let (here, mode) = (libc::AT_FDCWD, libc::S_IFIFO | 0o600);
+    let device = libc::S_IFCHR | 0o600;
+    // SAFETY: terminated paths that outlive the calls, which keep none of them.
+    unsafe {
+        assert!(is_refused(libc::link(one.as_ptr(), new.as_ptr()), libc::EPERM));
+        assert!(is_refused(libc::symlink(one.as_ptr(), new.as_ptr()), libc::EPERM));
+        assert!(is_refused(libc::mkfifo(new.as_ptr(), mode), libc::EPERM));
+        assert!(is_refused(libc::mknod(new.as_ptr(), device, 0), libc::EPERM));
+        let exchange = libc::RENAME_EXCHANGE;
+        let exchanged = libc::renameat2(here, one.as_ptr(), here, two.as_ptr(), exchange);
+        assert!(is_refused(exchanged, libc::EINVAL));
+        let only_new = libc::RENAME_NOREPLACE;
+        let replaced = libc::renameat2(here, one.as_ptr(), here, two.as_ptr(), only_new);
+        assert!(is_refused(replaced, libc::EEXIST));
+    }
+    assert_eq!(fs::read(scene.far("one")).unwrap(), b"1");
+    assert_eq!(fs::read_dir(scene.far("")).unwrap().count(), 2);
+}
+
+#[test]
+fn modes_and_owners_are_the_mounts() {
+    let options = ["--umask", "027", "--uid", "65534", "--gid", "12345"];
+    let scene = Scene::new(Server::Embedded, &options, |directory| {
+        fs::write(directory.join("file"), b"1").unwrap();
+        fs::create_dir(directory.join("folder")).unwrap();
+    });
+    let looks = || shell(scene.mounted.path(), "stat -c '%a %u %g' file folder");
+    let expected = b"640 65534 12345\n750 65534 12345\n";
+    assert_eq!(looks(), expected);
+    shell(scene.mounted.path(), "chmod 777 file && chmod 700 folder && chown 1:1 file folder");
+    assert_eq!(looks(), expected);
+    let scene = embedded(|directory| fs::write(directory.join("file"), b"1").unwrap());
+    assert_eq!(
+        shell(scene.mounted.path(), "umask 077; mkdir d; stat -c '%a %u' file d"),
+        b"644 0\n755 0\n"
+    );
+}
+
+#[test]
+fn nothing_is_executed_and_no_bit_or_device_counts() {
+    let scene = Scene::new(Server::Embedded, &["--umask", "000"], |directory| {
+        fs::write(directory.join("script"), b"#!/bin/sh\necho ran\n").unwrap();
+    });
+    let refused = std::process::Command::new(scene.near("script")).output().unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let point = scene.mounted.path().to_str();
+    let line = mounts.lines().find(|line| line.split(' ').nth(1) == point).unwrap();
+    for option in ["nosuid", "nodev", "noexec"] {
+        assert!(line.split([' ', ',']).any(|word| word == option), "{option} is not in {line}");
+    }
 }
 
 #[test]

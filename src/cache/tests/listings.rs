@@ -22,7 +22,8 @@ fn file(text: &str) -> Entry {
 fn one_listing_answers_all_children_and_all_misses() {
     let world = World::new(&[("/a", b"1"), ("/b", b"22"), ("/d/c", b"")]);
     assert_eq!(world.entry("/a").unwrap().size, 1);
-    assert_eq!(world.entry("/b").unwrap().size, 2);
+    let b = world.entry("/b").unwrap();
+    assert_eq!((b.size, b.mtime), (2, Some(1_700_000_000)));
     assert_eq!(world.entry("/d").unwrap().kind, crate::remote::Kind::Directory);
     assert_eq!(world.entry("/x"), Err(Error::NotFound));
     assert_eq!(world.entry("/y"), Err(Error::NotFound));

@@ -44,6 +44,19 @@ fn a_failure_is_noted_with_its_reason_its_vehicle_and_what_stood_there() {
 }
 
 #[test]
+fn what_a_killed_program_wrote_is_kept_as_partial_and_never_sent_by_itself() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(handle, 0, b"half of it");
+    world.run(world.fs.flush(handle, Closing::Killed)).unwrap();
+    world.release(handle);
+    go_on(&world);
+    let [meta] = &world.store.notes()[..] else { panic!("one entry") };
+    assert_eq!((meta.state, meta.path.to_string().as_str()), (State::Partial, "/a"));
+    assert_eq!(world.remote.content("/a").unwrap(), b"old");
+}
+
+#[test]
 fn a_later_save_of_the_same_path_drops_what_failed_and_removes_what_it_left() {
     let world = World::with([]);
     let handle = world.create("/a");

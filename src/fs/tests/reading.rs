@@ -22,6 +22,21 @@ fn the_root_needs_no_wire() {
 }
 
 #[test]
+fn room_is_never_asked_for_and_a_full_disk_is_told_when_a_file_is_saved() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let room = world.fs.statfs();
+    assert_eq!(room.blocks * u64::from(room.block_size), 1 << 40);
+    assert_eq!(room.blocks_free, room.blocks);
+    assert!(world.remote.log().is_empty());
+    world.refuse_uploads(true);
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(handle, 0, b"new");
+    assert_eq!(errno(world.flush(handle)), libc::ENOSPC);
+    assert_eq!(world.remote.content("/a").unwrap(), b"old");
+    world.release(handle);
+}
+
+#[test]
 fn opening_for_reading_sends_nothing() {
     let world = World::with([("/a", &b"hello"[..])]);
     world.ino("/a");
@@ -59,7 +74,15 @@ fn a_read_past_the_end_is_short_or_empty() {
 #[test]
 fn file_managers_droppings_are_denied_without_a_word_to_the_vehicle() {
     let world = World::with([("/a", &b""[..])]);
-    for name in [".Trash-1000", "._a", ".DS_Store", "desktop.ini", "autorun.inf", ".hidden"] {
+    for name in [
+        ".Trash-1000",
+        "._a",
+        ".DS_Store",
+        "desktop.ini",
+        "autorun.inf",
+        ".hidden",
+        ".xdg-volume-info",
+    ] {
         let name = name.as_bytes();
         assert_eq!(errno(world.run(world.fs.lookup(Ino::ROOT, name))), libc::ENOENT);
         assert_eq!(errno(world.run(world.fs.create(Ino::ROOT, name, WRONLY))), libc::EACCES);

@@ -246,3 +246,16 @@ fn a_file_that_another_station_changed_is_not_mixed_into_the_staged_copy() {
     assert_eq!(world.remote.content("/a").unwrap(), b"other");
     world.release(handle);
 }
+
+#[test]
+fn of_two_stations_that_save_a_file_the_last_one_wins() {
+    let world = World::with([("/a", &b"0123456789"[..])]);
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(handle, 0, b"ours");
+    world.remote.put("/a", b"theirs");
+    world.close(handle);
+    assert_eq!(world.remote.content("/a").unwrap(), b"ours");
+    world.remote.put("/a", b"theirs, later");
+    world.wait(11);
+    assert_eq!(world.content("/a"), b"theirs, later");
+}
