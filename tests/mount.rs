@@ -53,11 +53,13 @@ fn a_shell_appends_and_an_editor_replaces() {
     ordinary::appends_and_edits(&embedded(ordinary::fill_with_sizes));
 }
 
+/// > rename, unlink, mkdir and rmdir are on the vehicle when they return.
 #[test]
 fn files_and_directories_are_moved() {
     ordinary::moves(&embedded(ordinary::fill_with_sizes));
 }
 
+/// > rename, unlink, mkdir and rmdir are on the vehicle when they return.
 #[test]
 fn directories_are_made_and_things_are_removed() {
     ordinary::makes_and_removes(&embedded(ordinary::fill_with_sizes));
@@ -78,11 +80,14 @@ fn a_thousand_files_are_listed() {
     ordinary::lists_a_thousand(&embedded(ordinary::fill_with_a_thousand));
 }
 
+/// > What is under way when a vehicle falls silent ends with ETIMEDOUT after `--op-timeout` (10 s)
+/// > without progress.
 #[test]
 fn a_killed_vehicle_ends_a_read_in_time_and_its_return_is_noticed() {
     ordinary::survives_a_killed_server(&mut embedded(ordinary::fill_for_a_killed_server));
 }
 
+/// > What is cached is served at once while the link is lost, whatever its age.
 #[test]
 fn a_dead_vehicle_does_not_hold_up_what_needs_no_wire() {
     let fill = ordinary::fill_for_waiting;
@@ -108,6 +113,12 @@ fn is_refused(result: i32, errno: i32) -> bool {
     result == -1 && std::io::Error::last_os_error().raw_os_error() == Some(errno)
 }
 
+/// > Hard links, symbolic links and special files do not exist: EPERM.
+///
+/// > rename replaces a file, or an empty directory by a directory; RENAME_NOREPLACE is EEXIST where
+/// > the name is taken.
+///
+/// > RENAME_EXCHANGE is EINVAL.
 #[test]
 fn links_special_files_and_exchanges_do_not_exist() {
     let scene = embedded(|directory| {
@@ -135,6 +146,10 @@ fn links_special_files_and_exchanges_do_not_exist() {
     assert_eq!(fs::read_dir(scene.far("")).unwrap().count(), 2);
 }
 
+/// > A change of mode or owner succeeds and changes nothing.
+///
+/// > Files have the mode 666 and directories 777 less `--umask` (022), and belong to who mounts or
+/// > to `--uid` and `--gid`.
 #[test]
 fn modes_and_owners_are_the_mounts() {
     let options = ["--umask", "027", "--uid", "65534", "--gid", "12345"];
@@ -154,6 +169,7 @@ fn modes_and_owners_are_the_mounts() {
     );
 }
 
+/// > Nothing on a mount can be executed, no device is opened, and no set-user bit counts.
 #[test]
 fn nothing_is_executed_and_no_bit_or_device_counts() {
     let scene = Scene::new(Server::Embedded, &["--umask", "000"], |directory| {
@@ -181,6 +197,8 @@ fn the_root_of_the_mount_can_be_a_place_on_the_far_side() {
     assert!(served.path().join("fs/microsd/away").exists());
 }
 
+/// > At our end by SIGTERM what is not sent is sent or kept, the mount is gone, and the process
+/// > ends, also while programs hold files open.
 #[test]
 fn a_signal_finishes_uploads_and_unmounts() {
     let mut scene = embedded(|_| ());

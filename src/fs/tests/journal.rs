@@ -43,6 +43,8 @@ fn a_failure_is_noted_with_its_reason_its_vehicle_and_what_stood_there() {
     assert_eq!(meta.leftovers.len(), 1, "the link could not carry the removal");
 }
 
+/// > A program that is killed while it writes dies within two seconds; the target keeps its old
+/// > content, and what it wrote is kept here as partial.
 #[test]
 fn what_a_killed_program_wrote_is_kept_as_partial_and_never_sent_by_itself() {
     let world = World::with([("/a", &b"old"[..])]);
@@ -56,6 +58,8 @@ fn what_a_killed_program_wrote_is_kept_as_partial_and_never_sent_by_itself() {
     assert_eq!(world.remote.content("/a").unwrap(), b"old");
 }
 
+/// > What was reported as failed is never sent by itself; a later successful save of the same path
+/// > drops it.
 #[test]
 fn a_later_save_of_the_same_path_drops_what_failed_and_removes_what_it_left() {
     let world = World::with([]);
@@ -86,6 +90,8 @@ fn a_file_that_was_renamed_is_kept_under_its_new_name() {
     assert_eq!(world.store.notes()[0].path.to_string(), "/e/a");
 }
 
+/// > Nothing that was written for one vehicle is sent to another: the save is ESTALE, and its bytes
+/// > are kept.
 #[test]
 fn a_save_is_refused_when_another_vehicle_answers() {
     let world = World::with([]);
@@ -98,6 +104,8 @@ fn a_save_is_refused_when_another_vehicle_answers() {
     assert_eq!(world.store.notes()[0].vehicle.identity.as_deref(), Some("memory"));
 }
 
+/// > Nothing that was written for one vehicle is sent to another: the save is ESTALE, and its bytes
+/// > are kept.
 #[test]
 fn a_vehicle_without_identity_is_another_one_after_a_silence() {
     let world = World::with([]);
@@ -110,6 +118,8 @@ fn a_vehicle_without_identity_is_another_one_after_a_silence() {
     assert_eq!(errno(world.flush(handle)), libc::ESTALE);
 }
 
+/// > With `--write-back async` close says ok once the bytes are safe on the local disk; they are
+/// > sent when the vehicle is there, disarmed, the same one, and its file still what it was.
 #[test]
 fn an_asynchronous_close_succeeds_without_the_vehicle_and_is_kept_later() {
     let world = World::with_options([], asynchronous());
@@ -172,6 +182,8 @@ fn what_is_promised_can_be_cut_and_the_promise_holds() {
     assert_eq!(world.remote.content("/a").unwrap(), b"012");
 }
 
+/// > With `--write-back async` close says ok once the bytes are safe on the local disk; they are
+/// > sent when the vehicle is there, disarmed, the same one, and its file still what it was.
 #[test]
 fn a_promise_is_not_kept_while_armed_nor_to_another_vehicle() {
     let world = World::with_options([], asynchronous());
@@ -189,6 +201,8 @@ fn a_promise_is_not_kept_while_armed_nor_to_another_vehicle() {
     assert_eq!(world.store.notes()[0].state, State::Pending);
 }
 
+/// > With `--write-back async` close says ok once the bytes are safe on the local disk; they are
+/// > sent when the vehicle is there, disarmed, the same one, and its file still what it was.
 #[test]
 fn a_promise_over_a_file_that_changed_there_becomes_a_failure() {
     let world = World::with_options([("/a", &b"old"[..])], asynchronous());
@@ -207,6 +221,8 @@ fn a_promise_over_a_file_that_changed_there_becomes_a_failure() {
     assert_eq!(world.content("/a"), b"another station's");
 }
 
+/// > What `--write-back async` promised is sent by the next mount of that vehicle, if this one
+/// > cannot.
 #[test]
 fn what_an_earlier_mount_promised_is_shown_and_sent_by_the_next() {
     let world = World::with_options([("/d/x", &b""[..])], asynchronous());
