@@ -174,8 +174,9 @@ fn tail_follows_a_file_that_grows_without_a_listing() {
     assert!((4..40).contains(&opened), "opened {opened} times");
 }
 
-/// > A read gives bytes of one content of the file: who has a file open that shrank or was replaced
-/// > gets ESTALE, or bytes of the old content that were fetched before, never a mixture.
+/// > A read gives bytes of one content of the file, as far as sizes and times tell contents apart:
+/// > who has a file open that shrank or was replaced gets ESTALE, or bytes of the old content that
+/// > were fetched before, never a mixture.
 #[test]
 fn a_file_replaced_under_its_reader_is_stale_and_never_a_mixture() {
     const SIZE: usize = 300_000;

@@ -250,8 +250,8 @@ fn a_vehicle_is_found_behind_a_crowd_when_it_is_named() {
     assert!(printed.len() < 2000, "a crowd of names:\n{printed}");
 }
 
-/// > close and fsync return what became of the upload: success only when the vehicle has every byte
-/// > and has told the right size.
+/// > close and fsync return what became of the upload: success only when the vehicle has
+/// > acknowledged every byte and told the right size (`--verify`).
 #[test]
 fn an_upload_that_the_vehicle_loses_is_an_error_and_replaces_nothing() {
     let mut liar = Liar::start();

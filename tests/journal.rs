@@ -207,8 +207,8 @@ fn a_file_that_changed_there_since_is_replaced_only_by_force() {
     assert_eq!(fs::read(stage.far("there")).unwrap(), b"mine");
 }
 
-/// > Nothing that was written for one vehicle is sent to another: the save is ESTALE, and its bytes
-/// > are kept.
+/// > Nothing that was written for one vehicle is saved on another: the save is ESTALE, and its
+/// > bytes are kept.
 #[test]
 fn a_save_never_reaches_a_vehicle_that_took_the_place_of_another() {
     let mut stage = Stage::new(&[], |_| ());

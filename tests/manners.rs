@@ -221,8 +221,8 @@ fn an_upload_that_runs_when_the_vehicle_is_armed_fails_its_close_and_leaves_the_
     assert_eq!(fs::read(card.path("readme")).unwrap(), noise(100_000, 9));
 }
 
-/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle nothing; what is cached
-/// > is served.
+/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle for no listing and no
+/// > file; what is cached is served.
 #[test]
 fn where_nothing_may_be_asked_what_is_known_is_still_served() {
     let mut card = Card::new(&[], &["--when-armed", "deny", "--dir-cache-time", "1s"]);

@@ -88,7 +88,7 @@ fn a_copy_over_a_slow_link_ends_with_the_file_there() {
     assert_eq!(names(scene), ["in"]);
 }
 
-/// > `cp` from the mount into the mount works on every server.
+/// > `cp` from the mount into the mount works, also where the server has one session.
 #[test]
 fn a_copy_within_the_mount_is_the_same_file() {
     for server in [Server::Embedded, Server::Mavsdk] {

@@ -238,8 +238,8 @@ fn a_vehicle_that_is_armed_and_disarmed_all_the_time_harms_nothing() {
     }
 }
 
-/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle nothing; what is cached
-/// > is served.
+/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle for no listing and no
+/// > file; what is cached is served.
 #[test]
 fn the_rule_allow_spares_an_armed_vehicle_nothing() {
     let mut world = world(Kind::ArduPilot(Sessions::Five), Faults::WIFI, 6);
@@ -253,8 +253,8 @@ fn the_rule_allow_spares_an_armed_vehicle_nothing() {
     world.check_quiet();
 }
 
-/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle nothing; what is cached
-/// > is served.
+/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle for no listing and no
+/// > file; what is cached is served.
 #[test]
 fn the_rule_deny_asks_an_armed_vehicle_nothing_and_ends_what_runs() {
     for kind in ALL {

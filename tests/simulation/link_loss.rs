@@ -83,6 +83,8 @@ fn what_is_asked_of_a_silent_vehicle_waits_for_it() {
     }
 }
 
+/// > `--on-link-loss wait=60s` waits so long instead, and goes on where it was; `get` and `put` do
+/// > so by default.
 #[test]
 fn patience_ends_with_a_vehicle_that_stays_away() {
     let mut world = patient(ALL[0], Faults::NONE, 1);

@@ -160,8 +160,9 @@ fn a_file_replaced_while_it_is_open_keeps_its_old_size_for_its_reader() {
     assert_eq!(errno(getattr(&world, ino)), libc::ESTALE);
 }
 
-/// > A read gives bytes of one content of the file: who has a file open that shrank or was replaced
-/// > gets ESTALE, or bytes of the old content that were fetched before, never a mixture.
+/// > A read gives bytes of one content of the file, as far as sizes and times tell contents apart:
+/// > who has a file open that shrank or was replaced gets ESTALE, or bytes of the old content that
+/// > were fetched before, never a mixture.
 #[test]
 fn a_file_replaced_by_one_of_the_same_size_is_never_read_as_a_mixture() {
     let world = World::with([("/a", &[1; 600_000][..])]);

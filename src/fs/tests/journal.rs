@@ -27,6 +27,7 @@ fn go_on(world: &World) {
     while world.step() {}
 }
 
+/// > What could not be sent survives our crash, with the identity of the vehicle it was meant for.
 #[test]
 fn a_failure_is_noted_with_its_reason_its_vehicle_and_what_stood_there() {
     let world = World::with([("/d/a", &b"old"[..])]);
@@ -90,8 +91,8 @@ fn a_file_that_was_renamed_is_kept_under_its_new_name() {
     assert_eq!(world.store.notes()[0].path.to_string(), "/e/a");
 }
 
-/// > Nothing that was written for one vehicle is sent to another: the save is ESTALE, and its bytes
-/// > are kept.
+/// > Nothing that was written for one vehicle is saved on another: the save is ESTALE, and its
+/// > bytes are kept.
 #[test]
 fn a_save_is_refused_when_another_vehicle_answers() {
     let world = World::with([]);
@@ -104,8 +105,8 @@ fn a_save_is_refused_when_another_vehicle_answers() {
     assert_eq!(world.store.notes()[0].vehicle.identity.as_deref(), Some("memory"));
 }
 
-/// > Nothing that was written for one vehicle is sent to another: the save is ESTALE, and its bytes
-/// > are kept.
+/// > Nothing that was written for one vehicle is saved on another: the save is ESTALE, and its
+/// > bytes are kept.
 #[test]
 fn a_vehicle_without_identity_is_another_one_after_a_silence() {
     let world = World::with([]);

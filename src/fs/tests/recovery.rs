@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// > close and fsync return what became of the upload: success only when the vehicle has every byte
-/// > and has told the right size.
+/// > close and fsync return what became of the upload: success only when the vehicle has
+/// > acknowledged every byte and told the right size (`--verify`).
 ///
 /// > A second close of the same state sends nothing; after an error the next close or fsync tries
 /// > again.
