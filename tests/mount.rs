@@ -95,6 +95,7 @@ fn a_dead_vehicle_does_not_hold_up_what_needs_no_wire() {
     ordinary::answers_while_others_wait(&mut scene);
 }
 
+/// > With `--read-only` every change is EROFS before anything is sent.
 #[test]
 fn a_read_only_mount_refuses_every_change() {
     let fill = ordinary::fill_with_sizes;

@@ -126,6 +126,7 @@ fn a_number_stays_while_mounted() {
     assert_eq!(world.ino("/a"), first);
 }
 
+/// > With `--read-only` every change is EROFS before anything is sent.
 #[test]
 fn a_mount_without_writing_refuses_every_change() {
     let options = FsOptions { read_only: true, ..FsOptions::default() };
