@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,12 @@ pub enum Access {
 pub fn mount(fs: Arc<Fs>, mountpoint: &Path, options: &Options) -> io::Result<Mounted> {
     let (alive, ended) = crossbeam_channel::bounded(0);
     let (requests, teller) = Requests::start(fs.clone(), options, alive)?;
+    let device = requests.device.clone();
     let session = fuser::spawn_mount(requests, mountpoint, &session_config(options))?;
+    // The root needs no wire. Without its number every close is for good.
+    if let Ok(root) = std::fs::metadata(mountpoint) {
+        device.get_or_init(|| callers::Device::of(root.dev()));
+    }
     // Without it the mount is right, if later: what the kernel knows expires.
     if let Err(error) = teller.start(fs, session.notifier()) {
         tracing::warn!(%error, "the kernel will not be told of changes");

@@ -5,6 +5,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
@@ -217,6 +218,36 @@ fn a_file_replaced_under_its_reader_is_stale_and_never_a_mixture() {
     }
 }
 
+#[test]
+fn a_file_open_below_a_directory_is_read_on_when_that_is_renamed_here() {
+    const SIZE: usize = 2 << 20;
+    let scene = embedded(&believed("1s", &[]), |far| {
+        fs::create_dir_all(far.join("a/b")).unwrap();
+        fs::write(far.join("a/b/file"), noise(1, SIZE)).unwrap();
+    });
+    let all = noise(1, SIZE);
+    let reader = File::open(scene.near("a/b/file")).unwrap();
+    let mut piece = vec![0; 5000];
+    reader.read_exact_at(&mut piece, 0).unwrap();
+    fs::rename(scene.near("a"), scene.near("c")).unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    reader.read_exact_at(&mut piece, 1_500_000).unwrap();
+    assert!(piece == all[1_500_000..1_505_000]);
+    assert_eq!(reader.metadata().unwrap().nlink(), 1);
+    assert!(fs::read(scene.near("c/b/file")).unwrap() == all);
+    // Another station's renaming cannot be told from a removal.
+    fs::rename(scene.far("c"), scene.far("d")).unwrap();
+    eventually("the name gone", SLACK * 2, || !scene.near("c").exists());
+    match reader.read_exact_at(&mut piece, 700_000) {
+        Ok(()) => assert!(piece == all[700_000..705_000]),
+        // Through the kernel's pages an error of ours can come out as EIO.
+        Err(error) => {
+            let errno = error.raw_os_error();
+            assert!(matches!(errno, Some(libc::ESTALE | libc::EIO)), "{error}");
+        }
+    }
+}
+
 /// A file mapped for reading until it is dropped.
 struct Mapped {
     start: *mut libc::c_void,
@@ -225,7 +256,6 @@ struct Mapped {
 
 impl Mapped {
     fn new(file: &File, length: usize) -> Mapped {
-        use std::os::fd::AsRawFd;
         let fd = file.as_raw_fd();
         // SAFETY: a new mapping of our own, checked below.
         let start = unsafe {
@@ -294,20 +324,28 @@ fn nothing_of_another_vehicle_is_shown() {
     let other = tempfile::tempdir().unwrap();
     fs::write(other.path().join("file"), noise(2, 5000)).unwrap();
     fs::write(other.path().join("others"), b"").unwrap();
+    fs::create_dir(other.path().join("dir")).unwrap();
+    fs::write(other.path().join("dir/inside"), b"other").unwrap();
     let mut scene = embedded(&believed("60s", &LONG_KERNEL_TIMES), |far| {
         fs::write(far.join("file"), noise(1, 5000)).unwrap();
         fs::write(far.join("ours"), b"").unwrap();
+        fs::create_dir(far.join("dir")).unwrap();
+        fs::write(far.join("dir/inside"), b"first").unwrap();
     });
+    let directory = File::open(scene.near("dir")).unwrap();
+    let inside = format!("/proc/self/fd/{}/inside", directory.as_raw_fd());
+    assert_eq!(fs::read(&inside).unwrap(), b"first");
     let reader = File::open(scene.near("file")).unwrap();
     let mapped = Mapped::new(&reader, 4096);
     assert!(mapped.read(4096) == noise(1, 4096));
-    assert_eq!(shell(scene.mounted.path(), "ls"), b"file\nours\n");
+    assert_eq!(shell(scene.mounted.path(), "ls"), b"dir\nfile\nours\n");
     scene.vehicle.kill();
     scene.vehicle = Vehicle::start(Server::Embedded, scene.port(), other.path());
     eventually("the other's files", Duration::from_secs(20), || scene.near("others").exists());
-    assert_eq!(shell(scene.mounted.path(), "ls"), b"file\nothers\n");
+    assert_eq!(shell(scene.mounted.path(), "ls"), b"dir\nfile\nothers\n");
     assert!(!scene.near("ours").exists());
     assert!(fs::read(scene.near("file")).unwrap() == noise(2, 5000));
+    assert_eq!(fs::read(&inside).unwrap(), b"other", "who is in a directory goes on");
     let stale = reader.read_exact_at(&mut [0; 10], 0).unwrap_err();
     assert_eq!(stale.raw_os_error(), Some(libc::ESTALE));
 }

@@ -224,7 +224,6 @@ fn mavsdk_killed_while_files_are_saved_has_old_or_new() {
 }
 
 #[test]
-#[ignore = "a shell's redirection saves an empty file first"]
 fn a_mount_killed_after_a_redirection_leaves_old_or_new() {
     let scene = Scene::new(Server::Embedded, &[], |directory| {
         fs::write(directory.join("written"), content("written", 0)).unwrap();

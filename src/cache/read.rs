@@ -126,7 +126,8 @@ impl Cache {
             self.with(|_| file.ahead.lock().policy.stop());
             tracing::debug!(%path, offset, length, %error, "a read failed");
         }
-        result
+        // It was there when it was opened.
+        result.map_err(|error| if error == Error::NotFound { Error::Changed } else { error })
     }
 
     async fn read_in_passes(

@@ -116,8 +116,10 @@ impl<'a> Reading<'a> {
     }
 
     fn may_be_another(&mut self, known: &Known, doubtful: bool, missing: &[u64]) -> bool {
-        let begins = !missing.is_empty() && known.flights.of_file(self.file.id).is_empty();
-        doubtful && begins && !std::mem::replace(&mut self.looked, true)
+        doubtful
+            && !missing.is_empty()
+            && known.flights.of_file(self.file.id).is_empty()
+            && !std::mem::replace(&mut self.looked, true)
     }
 
     /// Takes what is at hand; answers the blocks that are not.

@@ -32,6 +32,8 @@ pub enum Closing {
     Ordinary,
     /// Its program was killed, and nobody learns anything.
     Killed,
+    /// Its program has another descriptor that may write the file.
+    Duplicate,
 }
 
 impl Fs {
@@ -174,13 +176,24 @@ impl Fs {
         Ok(length)
     }
 
+    /// Whether closing a handle may have something to send.
+    pub fn has_changes(&self, handle: Handle) -> bool {
+        let open = self.open_file(handle);
+        open.is_ok_and(|(open, staged)| {
+            open.access.changes() && staged.is_some_and(|staged| staged.is_dirty())
+        })
+    }
+
     /// A descriptor was closed: sends what the vehicle lacks, and returns the real error. What a
     /// killed program leaves is not sent: nobody knows whether it is whole.
     pub async fn flush(&self, handle: Handle, closing: Closing) -> Result<(), FsError> {
         let (open, staged) = self.open_file(handle)?;
         let Some(staged) = staged.filter(|_| open.access.changes()) else { return Ok(()) };
         match closing {
-            Closing::Ordinary => self.save_or_promise(&staged).await,
+            // A shell opens what it redirects to, duplicates the descriptor and closes the first, before
+            // anything is written. Sent then, the file would be empty on the vehicle for a while.
+            Closing::Duplicate if staged.length() == 0 => Ok(()),
+            Closing::Ordinary | Closing::Duplicate => self.save_or_promise(&staged).await,
             Closing::Killed => {
                 // Others who write the file send it when they close it.
                 if staged.writers() == 1 {

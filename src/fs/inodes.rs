@@ -86,6 +86,18 @@ impl OwnTime {
     }
 }
 
+/// What was found by [`Inodes::orphan_files`].
+pub struct Parted {
+    /// Its number.
+    pub ino: Ino,
+    /// A file, which stands nowhere now, or a directory, which stays.
+    pub kind: Kind,
+    /// The directory it was in.
+    pub parent: Option<Ino>,
+    /// Its name there.
+    pub name: Option<Name>,
+}
+
 /// Inodes by number and by place.
 pub struct Inodes {
     nodes: HashMap<Ino, Node>,
@@ -227,26 +239,26 @@ impl Inodes {
         }
     }
 
-    /// Nothing on a volume stands anywhere any more, but for what is to be kept. For each number that
-    /// is in use: its directory's, its name, itself.
-    pub fn orphan_all(
-        &mut self,
-        volume: VolumeId,
-        keep: impl Fn(Ino) -> bool,
-    ) -> Vec<(Option<Ino>, Name, Ino)> {
-        let all = self.within(&Place { volume, path: RemotePath::root() });
-        let parent = |place: &Place| self.find(&place.at(place.path.parent()?));
-        let known: Vec<_> =
-            all.into_iter().map(|(place, ino)| (parent(&place), place, ino)).collect();
+    /// No file of a volume stands anywhere any more, but for those that are to be kept. Directories
+    /// have no content of their own, and stay. Every place that had a number which is in use.
+    pub fn orphan_files(&mut self, volume: VolumeId, keep: impl Fn(Ino) -> bool) -> Vec<Parted> {
         let mut parted = Vec::new();
-        for (parent, place, ino) in known {
-            let Some(name) = place.path.name().filter(|_| !keep(ino)) else { continue };
-            self.by_place.remove(&place);
+        for (place, ino) in self.within(&Place { volume, path: RemotePath::root() }) {
+            if keep(ino) {
+                continue;
+            }
+            let parent = place.path.parent().and_then(|parent| self.find(&place.at(parent)));
             let Some(node) = self.nodes.get_mut(&ino) else { continue };
-            node.standing = Standing::Orphaned { was: place, last: None };
-            match node.uses {
-                0 => self.drop_node(ino),
-                _ => parted.push((parent, name, ino)),
+            let (kind, is_used) = (node.kind, node.uses > 0);
+            if kind == Kind::File {
+                node.standing = Standing::Orphaned { was: place.clone(), last: None };
+                self.by_place.remove(&place);
+                if !is_used {
+                    self.drop_node(ino);
+                }
+            }
+            if is_used {
+                parted.push(Parted { ino, kind, parent, name: place.path.name() });
             }
         }
         parted

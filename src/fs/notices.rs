@@ -7,10 +7,10 @@ use event_listener::Event;
 use parking_lot::MutexGuard;
 
 use super::handles::{Handle, VersionRead};
-use super::inodes::{Ino, Place};
+use super::inodes::{Ino, Parted, Place};
 use super::{Fs, State};
 use crate::cache::{News, VolumeId};
-use crate::remote::Name;
+use crate::remote::{Kind, Name};
 
 /// More than this does not wait: what is lost is asked for again when its time is over.
 const NOTICES_MAX: usize = 4096;
@@ -149,13 +149,17 @@ impl State {
         }
     }
 
-    /// Another vehicle or server answers now: nothing here stands for anything there. A file with a
-    /// staged copy keeps its place, for who saves it must know for whom it was meant.
+    /// Another vehicle or server answers now: no file here stands for one there. Directories stay, so
+    /// that a shell in one sees the other's; what has a staged copy keeps its place, for who saves it
+    /// must know for whom it was meant.
     fn part_from_far_side(&mut self, volume: VolumeId) {
         let State { inodes, staged, .. } = self;
-        for (parent, name, ino) in inodes.orphan_all(volume, |ino| staged.contains_key(&ino)) {
+        for Parted { ino, kind, parent, name } in
+            inodes.orphan_files(volume, |ino| staged.contains_key(&ino))
+        {
             self.note(Notice::Content { ino, from: 0 });
-            if let Some(parent) = parent {
+            // To look a directory up again would take it from under whoever is in it.
+            if let (Kind::File, Some(parent), Some(name)) = (kind, parent, name) {
                 self.note(Notice::Name { parent, name: name.as_bytes().to_vec() });
             }
         }

@@ -18,12 +18,12 @@ use fuser::{
 };
 
 use super::Options;
-use super::callers::closing;
+use super::callers::{OwnDevice, closing};
 use super::notices::{Notices, Teller};
 use super::parking::{Parking, guarded};
 use super::replies::{self, Shown};
 use super::translate::{add_capabilities, file_attr, no_entry, seconds};
-use crate::fs::{Attr, Fs, FsError, Handle, Ino, SetAttr};
+use crate::fs::{Attr, Closing, Fs, FsError, Handle, Ino, SetAttr};
 
 /// Requests that are always refused: the errno, the request, its arguments and its reply.
 macro_rules! refused {
@@ -43,6 +43,8 @@ pub(super) struct Requests {
     read_ahead_bytes_max: u32,
     attribute_time: Duration,
     negative_time: Duration,
+    /// Which device this mount is.
+    pub(super) device: OwnDevice,
     /// Closes its channel when dropped, which is how the mount's end is noticed.
     _alive: Sender<Infallible>,
 }
@@ -54,7 +56,7 @@ impl Requests {
         options: &Options,
         alive: Sender<Infallible>,
     ) -> io::Result<(Requests, Teller)> {
-        let (notices, teller) = Notices::new(&fs);
+        let (notices, teller) = Notices::new(fs.notices_event());
         let requests = Requests {
             notices,
             fs,
@@ -63,6 +65,7 @@ impl Requests {
             read_ahead_bytes_max: options.read_ahead_bytes_max,
             attribute_time: options.attribute_time,
             negative_time: options.negative_time,
+            device: OwnDevice::default(),
             _alive: alive,
         };
         Ok((requests, teller))
@@ -259,13 +262,20 @@ impl Filesystem for Requests {
     fn flush(
         &self,
         request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         _lock_owner: LockOwner,
         reply: ReplyEmpty,
     ) {
-        let (fs, closing) = (self.fs.clone(), closing(request.pid()));
-        let work = async move { fs.flush(Handle(handle.0), closing).await };
+        let (fs, caller, handle) = (self.fs.clone(), request.pid(), Handle(handle.0));
+        let device = self.device.clone();
+        let work = async move {
+            let closing = match fs.has_changes(handle) {
+                true => closing(caller, Ino(ino.0), device).await,
+                false => Closing::Ordinary,
+            };
+            fs.flush(handle, closing).await
+        };
         self.parking.answer("flush", work, |result| replies::empty(result, reply));
     }
 

@@ -8,9 +8,10 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+// Unlike crossbeam's it drops what nobody will receive any more.
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use event_listener::{Event, Listener};
 use fuser::{INodeNo, Notifier};
 
@@ -30,7 +31,7 @@ const TO_THE_END: i64 = 0;
 #[derive(Clone)]
 pub(super) struct Notices {
     _ending: Arc<Ending>,
-    grown: Sender<Grown>,
+    grown: SyncSender<Grown>,
 }
 
 struct Stop {
@@ -59,11 +60,10 @@ pub(super) struct Teller {
 }
 
 impl Notices {
-    /// Nothing is told before [`Teller::start`].
-    pub(super) fn new(fs: &Fs) -> (Notices, Teller) {
-        let (grown, to_tell) = bounded(GROWN_MAX);
-        let stop = Stop { stopped: AtomicBool::new(false), event: fs.notices_event() };
-        let stop = Arc::new(stop);
+    /// Nothing is told before [`Teller::start`]. `event` is notified when there are notices.
+    pub(super) fn new(event: Arc<Event>) -> (Notices, Teller) {
+        let (grown, to_tell) = sync_channel(GROWN_MAX);
+        let stop = Arc::new(Stop { stopped: AtomicBool::new(false), event });
         let notices = Notices { _ending: Arc::new(Ending(stop.clone())), grown };
         (notices, Teller { stop, to_tell })
     }
@@ -142,5 +142,50 @@ fn tell(notifier: &Notifier, notice: &Notice) {
 fn log(result: io::Result<()>) {
     if let Err(error) = result {
         tracing::debug!(%error, "the kernel did not take a notice");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_lite::future::{block_on, poll_once};
+
+    #[test]
+    fn a_reader_does_not_wait_for_a_kernel_that_nobody_tells() {
+        let (notices, teller) = Notices::new(Arc::default());
+        let waiting = notices.has_grown(Ino::ROOT);
+        drop(teller);
+        block_on(waiting);
+        block_on(notices.has_grown(Ino::ROOT));
+    }
+
+    #[test]
+    fn a_reader_waits_until_the_kernel_is_told_and_no_longer() {
+        let (notices, teller) = Notices::new(Arc::default());
+        let mut waiting = Box::pin(notices.has_grown(Ino::ROOT));
+        assert!(block_on(poll_once(&mut waiting)).is_none());
+        drop(teller.to_tell.recv());
+        block_on(waiting);
+    }
+
+    #[test]
+    fn too_much_to_tell_holds_nobody_up() {
+        let (notices, _teller) = Notices::new(Arc::default());
+        let waiting: Vec<_> = (0..GROWN_MAX).map(|_| notices.has_grown(Ino::ROOT)).collect();
+        block_on(notices.has_grown(Ino::ROOT));
+        drop(waiting);
+    }
+
+    #[test]
+    fn the_threads_end_with_the_last_who_could_leave_word() {
+        let event = Arc::<Event>::default();
+        let (notices, teller) = Notices::new(event.clone());
+        let other = notices.clone();
+        drop(notices);
+        assert!(!teller.stop.stopped.load(Ordering::Acquire));
+        let listener = event.listen();
+        drop(other);
+        assert!(teller.stop.stopped.load(Ordering::Acquire) && teller.to_tell.recv().is_err());
+        assert!(listener.wait_timeout(GLANCE).is_some(), "a thread that sleeps is woken");
     }
 }

@@ -144,7 +144,7 @@ impl Saving<'_> {
         (self.started)(id, self.place);
         let writing = ask_as(self.remote, id, op, Class::Write, self.patience, observer);
         let reply = writing.await?;
-        let length = self.length.unwrap_or_else(|| sent.whole());
+        let length = self.length.unwrap_or_else(|| sent.source_length());
         expect_size(reply, length)?;
         if self.verify == Verify::None {
             return Ok(length);
@@ -208,7 +208,7 @@ impl Tally {
     }
 
     /// How many bytes the source turned out to have.
-    fn whole(&self) -> u64 {
+    fn source_length(&self) -> u64 {
         self.sum.lock().whole
     }
 

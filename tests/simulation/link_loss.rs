@@ -106,3 +106,13 @@ fn without_patience_a_silent_vehicle_fails_requests_at_once() {
     assert_eq!(world.perform(Op::List { path: b"/d".to_vec() }), Err(Error::LinkDown));
     assert!(world.now - began <= Duration::from_secs(1));
 }
+
+#[test]
+fn a_vehicle_that_lives_and_answers_nothing_is_not_waited_for_longer() {
+    let mut world = patient(ALL[2], Faults::NONE, 1);
+    world.deaf = true;
+    let began = world.now;
+    assert_eq!(world.perform(Op::List { path: b"/d".to_vec() }), Err(Error::TimedOut));
+    let took = world.now - began;
+    assert!(took >= PATIENCE && took <= PATIENCE + Duration::from_secs(2), "{took:?}");
+}

@@ -198,6 +198,10 @@ pub struct Manners {
     pub crowded: bool,
     /// There is a limit to the rate: no block leaves before this, and no burst, which knows no limit.
     pub limit: Option<Instant>,
+    /// The least patience while the vehicle is not heard.
+    pub loss_patience: Duration,
+    /// When the vehicle was heard last, and since when without a gap.
+    pub heard: Option<(Instant, Instant)>,
 }
 
 /// What a request brings about on its way to its end.
@@ -269,6 +273,10 @@ pub struct Client {
     restraint: Restraint,
     /// The user has set a limit to the rate.
     limited: bool,
+    /// The least patience while the vehicle is not heard.
+    loss_patience: Duration,
+    /// When the vehicle was heard last, and since when without a gap.
+    alive: Option<(Instant, Instant)>,
     /// Nobody will ask for anything more.
     leaving: bool,
 }
@@ -305,6 +313,8 @@ impl Client {
             doubtful: false,
             restraint: Restraint::Free,
             limited: false,
+            loss_patience: Duration::ZERO,
+            alive: None,
             leaving: false,
         }
     }
@@ -403,6 +413,7 @@ impl Client {
     pub fn set_manners(&mut self, manners: Manners) {
         self.restrain(manners.restraint);
         self.limited = manners.limit.is_some();
+        (self.loss_patience, self.alive) = (manners.loss_patience, manners.heard);
         self.exchange.set_bounds(manners.limit, manners.crowded);
     }
 

@@ -1,7 +1,7 @@
 //! How long things may take: when a request has waited too long, and which opcodes some servers
 //! never answer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::mavftp::wire::Opcode;
 
@@ -46,7 +46,17 @@ impl Client {
         let waiting =
             (job.kind.unfinished() && self.exchange.of_job(id) == 0) || self.stream.holds_others();
         let since = if waiting { job.progress.max(self.progress) } else { job.progress };
-        (!waiting || !job.kind.is_starved()).then_some(since + job.patience)
+        (!waiting || !job.kind.is_starved()).then(|| self.end_of_patience(since, job.patience))
+    }
+
+    /// Who is to be waited for while nothing is heard of it, and is heard again and again without any
+    /// progress, is not lost.
+    fn end_of_patience(&self, since: Instant, patience: Duration) -> Instant {
+        let lives = |(last, first): (Instant, Instant)| last >= since.max(first) + patience;
+        match self.alive {
+            Some(alive) if !lives(alive) => since + patience.max(self.loss_patience),
+            Some(_) | None => since + patience,
+        }
     }
 
     fn give_up_unheard(&mut self, now: Instant) {

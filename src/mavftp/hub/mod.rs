@@ -64,8 +64,8 @@ pub struct Options {
     pub rate_limit: Option<u32>,
     /// What an armed autopilot may be asked.
     pub when_armed: Restraint,
-    /// The least patience of every request. Where it is not zero, a request to a vehicle that is not
-    /// heard waits for it as long, instead of failing at once.
+    /// The least patience with a vehicle that is not heard. Where it is not zero, a request to one waits
+    /// for it as long, instead of failing at once.
     pub loss_patience: Duration,
 }
 
@@ -272,7 +272,7 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 vehicle.wonder(now);
                 let traits = vehicle.family().traits();
                 let client = vehicle.client.get_or_insert_with(|| Client::new(now, traits, seed));
-                client.request(now, id, op, class, patience.max(loss_patience));
+                client.request(now, id, op, class, patience);
                 self.owners.insert(id, target);
             }
             (refusal, _) => {
@@ -367,6 +367,8 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 restraint,
                 crowded: self.radio.status(now).is_some_and(|radio| radio.txbuf < TXBUF_LEAST),
                 limit: self.limit.next_at(now),
+                loss_patience: self.options.loss_patience,
+                heard: Some(vehicle.heard_since()),
             };
             let Some(client) = &mut vehicle.client else { continue };
             client.set_manners(manners);

@@ -21,6 +21,8 @@ const IDENTITY_TRIES: u32 = 3;
 const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
 /// The same complaint about one vehicle is logged so often at most; it may be caused by every frame.
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+/// Two heartbeats are missing.
+const GAP: Duration = Duration::from_millis(2500);
 /// ArduPilot queues five requests and loses the rest silently.
 const ARDUPILOT_QUEUE: usize = 5;
 /// Other servers answer as fast as requests come; this covers 500 kB/s and 80 ms with much lost.
@@ -103,6 +105,8 @@ pub struct Vehicle<P> {
     pub epoch: u64,
     heartbeat: Heartbeat,
     heard: Instant,
+    /// Since when it has been heard without a gap.
+    steady: Instant,
     /// Who it says it is, if it does.
     pub identity: Option<Identity>,
     identity_tries: u32,
@@ -140,6 +144,7 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
             epoch: 0,
             heartbeat,
             heard: now,
+            steady: now,
             identity: None,
             identity_tries: 0,
             identity_due: None,
@@ -203,10 +208,18 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
         now.saturating_duration_since(self.heard)
     }
 
+    /// When it was heard last, and since when without a gap.
+    pub fn heard_since(&self) -> (Instant, Instant) {
+        (self.heard, self.steady)
+    }
+
     /// Notes a frame of it, from where it is.
     pub fn heard(&mut self, now: Instant, link_timeout: Duration) {
         if self.silence(now) >= link_timeout {
             self.returned(now);
+        }
+        if self.silence(now) >= GAP {
+            self.steady = now;
         }
         self.heard = now;
     }
