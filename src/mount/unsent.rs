@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::api::Vehicle;
 use crate::fs::Fs;
-use crate::journal::{self, Durability, Entry, Found, Journal, Meta, State};
+use crate::journal::{self, Before, Durability, Entry, Found, Journal, Meta, State};
 use crate::remote::{Remote, RemotePath};
 
 /// How long a vehicle may take to say who it is; waited for only when something is unsent.
@@ -101,7 +101,16 @@ fn remove_leftovers(
     vehicle: &Vehicle,
     remote: &Arc<dyn Remote>,
 ) -> io::Result<()> {
-    for name in entry.meta().leftovers {
+    let meta = entry.meta();
+    // Removed to be replaced, which then failed: what is left is all that the vehicle has of it.
+    let was_there = matches!(meta.before, Before::File { .. });
+    let target = RemotePath::parse(&meta.path.0).ok().filter(|_| was_there);
+    if let Some(target) = target
+        && vehicle.find(&target).is_err()
+    {
+        return Ok(());
+    }
+    for name in meta.leftovers {
         let status = remote.status();
         if status.armed || status.identity != ours.identity {
             return Ok(());

@@ -94,12 +94,17 @@ pub async fn save(
     let saving = Saving { remote, place, length, verify, source, patience, observer, started };
     let written = saving.write_right().await;
     let Some(temporary) = temporary.as_ref() else { return written };
+    let mut replacing = Replacing::default();
     let saved = match written {
         // What one vehicle's file is to be must not become another's.
         Ok(_) if remote.status().epoch != epoch => Err(Error::Changed),
-        Ok(length) => replace(remote, temporary, target, patience).await.map(|()| length),
+        Ok(length) => replacing.replace(remote, temporary, target, patience).await.map(|()| length),
         Err(error) => Err(error),
     };
+    if replacing.target_is_gone && saved.is_err() {
+        tracing::error!(%target, %temporary, "the old file is removed; the new one has this name");
+        return saved;
+    }
     // A cut link cannot carry the removal either; the name is hidden and never sent again.
     if saved.is_err() && !matches!(saved, Err(Error::LinkDown | Error::TimedOut)) {
         let removal = Op::Remove { path: temporary.clone() };
@@ -268,16 +273,37 @@ pub async fn replace(
     to: &RemotePath,
     patience: Duration,
 ) -> Result<(), Error> {
-    let rename = || Op::Rename { from: from.clone(), to: to.clone() };
-    match ask(remote, rename(), Class::Metadata, patience).await {
-        Ok(_) => Ok(()),
-        Err(Error::Exists) => {
-            tracing::warn!(%to, "this server cannot replace a file in one step; removing it first");
-            let removal = Op::Remove { path: to.clone() };
-            ask(remote, removal, Class::Metadata, patience).await?;
-            ask(remote, rename(), Class::Metadata, patience).await.map(drop)
+    Replacing::default().replace(remote, from, to, patience).await
+}
+
+/// How far replacing has come.
+#[derive(Default)]
+struct Replacing {
+    /// The old file was removed, or may have been.
+    target_is_gone: bool,
+}
+
+impl Replacing {
+    async fn replace(
+        &mut self,
+        remote: &Arc<dyn Remote>,
+        from: &RemotePath,
+        to: &RemotePath,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let rename = || Op::Rename { from: from.clone(), to: to.clone() };
+        match ask(remote, rename(), Class::Metadata, patience).await {
+            Ok(_) => Ok(()),
+            Err(Error::Exists) => {
+                tracing::warn!(%to, "this server cannot replace a file in one step; removing it first");
+                let removal = Op::Remove { path: to.clone() };
+                let removed = ask(remote, removal, Class::Metadata, patience).await;
+                self.target_is_gone = matches!(removed, Ok(_) | Err(Error::TimedOut));
+                removed?;
+                ask(remote, rename(), Class::Metadata, patience).await.map(drop)
+            }
+            Err(error) => Err(error),
         }
-        Err(error) => Err(error),
     }
 }
 
@@ -474,6 +500,17 @@ mod tests {
         remote.fail_next("Rename", Error::Exists);
         save_in(&remote, "/a", b"new").unwrap();
         assert_eq!(remote.content("/a").unwrap(), b"new");
+    }
+
+    #[test]
+    fn the_new_file_is_never_removed_after_the_old_one() {
+        let remote = MemoryRemote::with([("/a", &b"old"[..])]);
+        remote.fail_next("Rename", Error::Exists);
+        remote.fail_next("Rename", Error::Armed);
+        assert_eq!(save_in(&remote, "/a", b"new"), Err(Error::Armed));
+        let names = remote.names("/");
+        let [left] = &names[..] else { panic!("{names:?}") };
+        assert_eq!(remote.content(&format!("/{left}")).unwrap(), b"new");
     }
 
     #[test]
