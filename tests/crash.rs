@@ -223,6 +223,8 @@ fn mavsdk_killed_while_files_are_saved_has_old_or_new() {
     a_vehicle_is_killed(Server::Mavsdk, FEW);
 }
 
+/// > Redirecting to a file (`> file`) sends nothing before something is written or the program
+/// > ends.
 #[test]
 fn a_mount_killed_after_a_redirection_leaves_old_or_new() {
     let scene = Scene::new(Server::Embedded, &[], |directory| {

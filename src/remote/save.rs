@@ -493,7 +493,8 @@ mod tests {
         assert_eq!(gap.checksum(9), None);
     }
 
-    /// > Where a server will not replace a file by renaming, the old one is removed first.
+    /// > Where a server will not replace a file by renaming, the old one is removed first; the new
+    /// > one is never removed after that, whatever happens.
     #[test]
     fn a_server_that_will_not_replace_is_asked_to_remove_first() {
         let remote = MemoryRemote::with([("/a", &b"old"[..])]);
@@ -502,6 +503,8 @@ mod tests {
         assert_eq!(remote.content("/a").unwrap(), b"new");
     }
 
+    /// > Where a server will not replace a file by renaming, the old one is removed first; the new
+    /// > one is never removed after that, whatever happens.
     #[test]
     fn the_new_file_is_never_removed_after_the_old_one() {
         let remote = MemoryRemote::with([("/a", &b"old"[..])]);
