@@ -142,11 +142,15 @@ fn nothing_is_sent(server: Server) {
     assert_eq!(fs::read(pair.other.path().join("new")).unwrap(), b"meant for the other");
 }
 
+/// > Another vehicle in the place of the first (another AUTOPILOT_VERSION uid, or an unknown one
+/// > after a silence): nothing of the first is shown.
 #[test]
 fn nothing_of_another_vehicle_with_a_uid_is_shown() {
     nothing_is_shown(Server::Embedded);
 }
 
+/// > Another vehicle in the place of the first (another AUTOPILOT_VERSION uid, or an unknown one
+/// > after a silence): nothing of the first is shown.
 #[test]
 fn nothing_of_another_vehicle_without_a_uid_is_shown() {
     nothing_is_shown(Server::Mavsdk);

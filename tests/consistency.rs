@@ -55,6 +55,8 @@ fn append(scene: &Scene, name: &str, bytes: &[u8]) {
     far.write_all(bytes).unwrap();
 }
 
+/// > What another station changed is seen at the latest `--dir-cache-time` (10 s) after it, plus
+/// > one listing, whatever the kernel remembers.
 #[test]
 fn what_another_station_changed_shows_within_the_directory_time() {
     let scene = embedded(&believed("2s", &LONG_KERNEL_TIMES), |far| {
@@ -78,6 +80,7 @@ fn what_another_station_changed_shows_within_the_directory_time() {
     assert_eq!(fs::read(scene.near("comes")).unwrap(), b"12345");
 }
 
+/// > What this mount changed is seen at once by every program, and without another listing.
 #[test]
 fn what_we_write_shows_at_once_whatever_is_cached() {
     let scene = embedded(&believed("60s", &LONG_KERNEL_TIMES), |far| {
@@ -101,6 +104,7 @@ fn what_we_write_shows_at_once_whatever_is_cached() {
     assert_eq!(shell(scene.mounted.path(), "ls"), b"dir\nold\n");
 }
 
+/// > The time of a file saved here stays as it was shown until the vehicle's file changes.
 #[test]
 fn the_time_of_our_own_save_stays() {
     let scene = embedded(&believed("1s", &["--attr-timeout", "0s"]), |_| ());
@@ -126,6 +130,7 @@ fn directories_show_the_vehicles_times() {
     assert_eq!(fs::metadata(scene.near("dir")).unwrap().modified().unwrap(), then);
 }
 
+/// > A file that is larger than its listing says is given whole by the first read to its end.
 #[test]
 fn the_first_cat_of_a_file_that_grew_gives_all_of_it() {
     let names: Vec<String> = (0..20).map(|number| format!("log-{number}")).collect();
@@ -142,6 +147,8 @@ fn the_first_cat_of_a_file_that_grew_gives_all_of_it() {
     }
 }
 
+/// > A file that grows goes on: `tail -f` shows what is added, at one question per
+/// > `--dir-cache-time` and without a listing.
 #[test]
 fn tail_follows_a_file_that_grows_without_a_listing() {
     let (scene, tap) = tapped(&believed("1s", &[]), |far| {
@@ -168,6 +175,9 @@ fn tail_follows_a_file_that_grows_without_a_listing() {
     assert!((4..40).contains(&opened), "opened {opened} times");
 }
 
+/// > A read gives bytes of one content of the file, as far as sizes and times tell contents apart:
+/// > who has a file open that shrank or was replaced gets ESTALE, or bytes of the old content that
+/// > were fetched before, never a mixture.
 #[test]
 fn a_file_replaced_under_its_reader_is_stale_and_never_a_mixture() {
     const SIZE: usize = 300_000;
@@ -270,6 +280,8 @@ impl Drop for Mapped {
     }
 }
 
+/// > A file can be mapped for reading; pages of one that was replaced stay what they were, and a
+/// > new mapping has the new.
 #[test]
 fn a_mapped_file_that_is_replaced_keeps_its_pages_and_a_new_mapping_has_the_new() {
     const SIZE: usize = 64 << 10;
@@ -288,6 +300,7 @@ fn a_mapped_file_that_is_replaced_keeps_its_pages_and_a_new_mapping_has_the_new(
     assert!(mapped.read(SIZE) == noise(1, SIZE), "the old mapping changed under its reader");
 }
 
+/// > `df`, `stat` of the root, and `ls` of a directory whose listing is fresh send nothing.
 #[test]
 fn a_look_at_what_is_cached_sends_nothing() {
     let (scene, tap) = tapped(&believed("60s", &[]), |far| {
@@ -351,6 +364,11 @@ fn getxattr(path: &Path, name: &str) -> Result<Vec<u8>, i32> {
     }
 }
 
+/// > Extended attributes do not exist, save `user.mavftp.crc32`: reading another is ENODATA,
+/// > setting one EOPNOTSUPP.
+///
+/// > `user.mavftp.crc32` of a file of up to 2 MiB is the vehicle's own CRC32 of it, asked each
+/// > time; it is never listed.
 #[test]
 fn the_checksum_of_a_file_is_an_attribute_that_nothing_asks_for_by_itself() {
     const ATTRIBUTE: &str = "user.mavftp.crc32";

@@ -199,11 +199,15 @@ fn a_vehicle_is_killed(server: Server, times: u64) {
     }
 }
 
+/// > At our end by SIGKILL or a crash the vehicle has the old file or the new one, and what was
+/// > being written lies in the journal here.
 #[test]
 fn a_mount_killed_while_saving_leaves_old_or_new_on_our_server() {
     a_mount_is_killed(Server::Embedded, FEW);
 }
 
+/// > At our end by SIGKILL or a crash the vehicle has the old file or the new one, and what was
+/// > being written lies in the journal here.
 #[test]
 fn a_mount_killed_while_saving_leaves_old_or_new_on_mavsdk() {
     a_mount_is_killed(Server::Mavsdk, FEW);
@@ -219,6 +223,8 @@ fn mavsdk_killed_while_files_are_saved_has_old_or_new() {
     a_vehicle_is_killed(Server::Mavsdk, FEW);
 }
 
+/// > Redirecting to a file (`> file`) sends nothing before something is written or the program
+/// > ends.
 #[test]
 fn a_mount_killed_after_a_redirection_leaves_old_or_new() {
     let scene = Scene::new(Server::Embedded, &[], |directory| {

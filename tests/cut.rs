@@ -248,6 +248,8 @@ fn cuts(server: Server, rounds: std::ops::Range<u64>) {
     }
 }
 
+/// > After silence, a reboot, another source port, or a TCP or serial line that comes back, the
+/// > mount works again by itself, with the files that are open.
 #[test]
 fn nothing_hangs_or_is_wrong_when_the_link_to_our_server_is_cut() {
     cuts(Server::Embedded, 0..FEW - 2);
@@ -307,6 +309,8 @@ fn serve(endpoint: &str, served: &Path) -> Program {
     program
 }
 
+/// > After silence, a reboot, another source port, or a TCP or serial line that comes back, the
+/// > mount works again by itself, with the files that are open.
 #[test]
 fn a_handle_outlives_a_vehicle_that_ends_its_connection() {
     let served = tempfile::tempdir().unwrap();
@@ -321,6 +325,8 @@ fn a_handle_outlives_a_vehicle_that_ends_its_connection() {
     });
 }
 
+/// > After silence, a reboot, another source port, or a TCP or serial line that comes back, the
+/// > mount works again by itself, with the files that are open.
 #[test]
 fn a_handle_outlives_the_unplugging_of_its_serial_line() {
     let (served, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

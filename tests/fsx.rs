@@ -68,11 +68,15 @@ fn damaged_steps() -> u32 {
     if full() { FULL_STEPS } else { SHORT_STEPS / 5 }
 }
 
+/// > A file can be written in any order and by parts, cut, lengthened and mapped, on every server:
+/// > all of it happens to a copy on the local disk.
 #[test]
 fn fsx_finds_nothing_on_our_server() {
     exercise(&Scene::new(Server::Embedded, &PATIENT, |_| ()), 1, steps());
 }
 
+/// > A file can be written in any order and by parts, cut, lengthened and mapped, on every server:
+/// > all of it happens to a copy on the local disk.
 #[test]
 fn fsx_finds_nothing_on_mavsdk() {
     exercise(&Scene::new(Server::Mavsdk, &PATIENT, |_| ()), 2, steps());

@@ -133,6 +133,8 @@ fn a_file_is_read_right_in_spite_of_what_else_is_said() {
     assert!(cat(&mounted, "one-byte").stdout == content(300));
 }
 
+/// > A short read happens at the end of the file only; what did not arrive is an error (EIO,
+/// > ETIMEDOUT, EHOSTDOWN), never zeros.
 #[test]
 fn a_file_that_cannot_be_had_is_an_error_and_never_zeros_or_a_beginning() {
     let liar = Liar::start();
@@ -248,6 +250,8 @@ fn a_vehicle_is_found_behind_a_crowd_when_it_is_named() {
     assert!(printed.len() < 2000, "a crowd of names:\n{printed}");
 }
 
+/// > close and fsync return what became of the upload: success only when the vehicle has
+/// > acknowledged every byte and told the right size (`--verify`).
 #[test]
 fn an_upload_that_the_vehicle_loses_is_an_error_and_replaces_nothing() {
     let mut liar = Liar::start();

@@ -91,6 +91,8 @@ impl Stage {
     }
 }
 
+/// > `mavftp-mount unsent` lists it and ends with 6 while anything remains; `--send`, `--export`
+/// > and `--discard` settle it.
 #[test]
 fn a_save_that_failed_is_listed_and_sent_when_it_is_told_to() {
     let mut stage = Stage::new(&[], |_| ());
@@ -120,6 +122,8 @@ fn a_save_that_failed_is_listed_and_sent_when_it_is_told_to() {
     assert_eq!(stage.unsent(&[]), (DONE, String::new()));
 }
 
+/// > What was reported as failed is never sent by itself; a later successful save of the same path
+/// > drops it.
 #[test]
 fn a_later_save_of_the_same_file_settles_what_failed() {
     let mut stage = Stage::new(&[], |_| ());
@@ -133,6 +137,13 @@ fn a_later_save_of_the_same_file_settles_what_failed() {
     assert_eq!(code, DONE, "{printed}");
 }
 
+/// > At our end by SIGKILL or a crash the vehicle has the old file or the new one, and what was
+/// > being written lies in the journal here.
+///
+/// > What could not be sent survives our crash, with the identity of the vehicle it was meant for.
+///
+/// > `mavftp-mount unsent` lists it and ends with 6 while anything remains; `--send`, `--export`
+/// > and `--discard` settle it.
 #[test]
 fn a_file_that_was_being_written_when_we_were_killed_is_rescued() {
     let mut stage = Stage::new(&[], |_| ());
@@ -160,6 +171,8 @@ fn a_file_that_was_being_written_when_we_were_killed_is_rescued() {
     assert_eq!(printed.matches("dropped").count(), 2, "{printed}");
 }
 
+/// > `unsent --send` sends nothing to another vehicle, and replaces a file that changed there since
+/// > only with `--force`.
 #[test]
 fn what_was_written_for_one_vehicle_is_not_sent_to_another() {
     let mut stage = Stage::new(&[], |_| ());
@@ -176,6 +189,8 @@ fn what_was_written_for_one_vehicle_is_not_sent_to_another() {
     assert_eq!(fs::read(stage.far("new")).unwrap(), b"for the first");
 }
 
+/// > `unsent --send` sends nothing to another vehicle, and replaces a file that changed there since
+/// > only with `--force`.
 #[test]
 fn a_file_that_changed_there_since_is_replaced_only_by_force() {
     let mut stage = Stage::new(&[], |_| ());
@@ -192,6 +207,8 @@ fn a_file_that_changed_there_since_is_replaced_only_by_force() {
     assert_eq!(fs::read(stage.far("there")).unwrap(), b"mine");
 }
 
+/// > Nothing that was written for one vehicle is saved on another: the save is ESTALE, and its
+/// > bytes are kept.
 #[test]
 fn a_save_never_reaches_a_vehicle_that_took_the_place_of_another() {
     let mut stage = Stage::new(&[], |_| ());
@@ -226,6 +243,8 @@ fn json_names_what_is_unsent_and_garbage_is_left_alone() {
     assert_eq!(fs::read(garbled.join("data")).unwrap(), b"?");
 }
 
+/// > What `--write-back async` promised is sent by the next mount of that vehicle, if this one
+/// > cannot.
 #[test]
 fn an_asynchronous_close_outlives_a_lost_link_and_our_own_end() {
     const ASYNC: [&str; 2] = ["--write-back", "async"];
@@ -254,15 +273,19 @@ fn an_asynchronous_close_outlives_a_lost_link_and_our_own_end() {
     assert_eq!(stage.unmount(), DONE);
 }
 
+/// > Temporary names left on a vehicle are removed at the next mount of that vehicle, and only
+/// > those that the journal names.
 #[test]
 fn an_upload_that_died_with_us_leaves_nothing_on_the_vehicle_after_the_next_mount() {
     let slow = ["--rate-limit", "20k"];
-    let mut stage = Stage::new(&slow, |_| ());
+    let theirs = ".mavftp-0011aaff~";
+    let mut stage = Stage::new(&slow, |served| fs::write(served.join(theirs), b"half").unwrap());
     let near = stage.near("large");
     let writer = std::thread::spawn(move || fs::write(near, vec![7; 400_000]));
     let unfinished = |stage: &Stage| {
         let names = fs::read_dir(stage.served.path()).unwrap();
-        names.filter(|name| hidden(name.as_ref().unwrap())).count()
+        let names = names.map(|name| name.unwrap()).filter(|name| name.file_name() != theirs);
+        names.filter(hidden).count()
     };
     eventually("an upload is under way", MOUNT_TIME, || unfinished(&stage) == 1);
     // The name is noted beside the upload, not before it.
@@ -275,6 +298,7 @@ fn an_upload_that_died_with_us_leaves_nothing_on_the_vehicle_after_the_next_moun
     stage.mount(&[]);
     eventually("it is removed", MOUNT_TIME, || unfinished(&stage) == 0);
     assert!(stage.unsent(&[]).1.contains("interrupted"), "the bytes are still here");
+    assert_eq!(fs::read(stage.far(theirs)).unwrap(), b"half", "another station's");
 }
 
 fn hidden(name: &fs::DirEntry) -> bool {

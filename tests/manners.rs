@@ -89,6 +89,10 @@ fn changes(asked: &[String]) -> Vec<&String> {
     asked.iter().filter(|line| changing.iter().any(|word| line.starts_with(word))).collect()
 }
 
+/// > `@SYS`, `@ROMFS`, `@PARAM`, `@MISSION` and `@MAV_LOG` stand in the root where they answer.
+///
+/// > A file in them is read to its true end, whatever size is listed, anew at every open; all reads
+/// > of one handle are of one content.
 #[test]
 fn virtual_places_are_shown_where_they_answer_and_read_to_their_true_end() {
     let mut card = Card::new(&[], &["--dir-cache-time", "1s"]);
@@ -124,6 +128,7 @@ fn virtual_places_are_shown_where_they_answer_and_read_to_their_true_end() {
     assert_eq!(probes(&card.tell("fast")), 0, "asked once");
 }
 
+/// > Nothing in them can be changed: EROFS before anything is sent.
 #[test]
 fn virtual_files_are_of_one_opening_each_and_cannot_be_changed() {
     let mut card = Card::new(&[], &[]);
@@ -158,6 +163,10 @@ fn files_at_the_root_of_a_simulated_vehicle_are_shown_too() {
     assert_eq!(card.sh("cat readme"), "precious\n");
 }
 
+/// > Of an armed autopilot (`--when-armed limit`) listings and files of up to 64 KiB are read;
+/// > larger files, checksums and every change are EBUSY, changes before anything is sent.
+///
+/// > Once disarmed everything works again.
 #[test]
 fn a_copy_that_runs_when_the_vehicle_is_armed_ends_and_small_files_are_read() {
     let mut card = Card::new(&[], &[]);
@@ -188,6 +197,8 @@ fn a_copy_that_runs_when_the_vehicle_is_armed_ends_and_small_files_are_read() {
     assert_eq!(printed.matches("armed: until it is disarmed").count(), 1, "{printed}");
 }
 
+/// > An upload that arming ends leaves the target as it was, and nothing is removed of the armed
+/// > vehicle.
 #[test]
 fn an_upload_that_runs_when_the_vehicle_is_armed_fails_its_close_and_leaves_the_old_file() {
     let mut card = Card::new(&[], &[]);
@@ -210,6 +221,8 @@ fn an_upload_that_runs_when_the_vehicle_is_armed_fails_its_close_and_leaves_the_
     assert_eq!(fs::read(card.path("readme")).unwrap(), noise(100_000, 9));
 }
 
+/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle for no listing and no
+/// > file; what is cached is served.
 #[test]
 fn where_nothing_may_be_asked_what_is_known_is_still_served() {
     let mut card = Card::new(&[], &["--when-armed", "deny", "--dir-cache-time", "1s"]);
@@ -239,6 +252,8 @@ fn a_vehicle_that_is_armed_already_is_mounted() {
     assert_eq!(card.tell("fast").len(), 1, "not a word to the vehicle");
 }
 
+/// > On a far side that compares names without case, `A` and `a` are one file: each opens the
+/// > other, nothing is emptied unless O_TRUNC says so, and O_EXCL is EEXIST.
 #[test]
 fn on_a_card_both_spellings_are_one_file() {
     let mut card = Card::new(&[], &[]);
@@ -296,6 +311,8 @@ fn noise_of_file_managers_stays_here_unless_it_is_wanted() {
     assert_eq!(card.sh("ls -A . | grep Trash && cat .Trash-1000/.DS_Store"), ".Trash-1000\nx\n");
 }
 
+/// > `--on-link-loss wait=60s` waits so long instead, and goes on where it was; `get` and `put` do
+/// > so by default.
 #[test]
 fn a_get_lives_through_a_restart_of_the_vehicle() {
     let served = tempfile::tempdir().unwrap();
@@ -323,6 +340,8 @@ fn a_get_lives_through_a_restart_of_the_vehicle() {
     assert_eq!(fs::read(&copy).unwrap(), content);
 }
 
+/// > `--on-link-loss wait=60s` waits so long instead, and goes on where it was; `get` and `put` do
+/// > so by default.
 #[test]
 fn a_mount_that_waits_serves_what_it_knows_and_goes_on_when_the_vehicle_returns() {
     let served = tempfile::tempdir().unwrap();

@@ -1,7 +1,9 @@
 //! Kernel mounts of the embedded vehicle (`mavftp-mount serve`), driven by ordinary programs, and
 //! the life of a mount from its first error message to its end. Needs /dev/fuse and root.
 
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -51,11 +53,13 @@ fn a_shell_appends_and_an_editor_replaces() {
     ordinary::appends_and_edits(&embedded(ordinary::fill_with_sizes));
 }
 
+/// > rename, unlink, mkdir and rmdir are on the vehicle when they return.
 #[test]
 fn files_and_directories_are_moved() {
     ordinary::moves(&embedded(ordinary::fill_with_sizes));
 }
 
+/// > rename, unlink, mkdir and rmdir are on the vehicle when they return.
 #[test]
 fn directories_are_made_and_things_are_removed() {
     ordinary::makes_and_removes(&embedded(ordinary::fill_with_sizes));
@@ -76,11 +80,14 @@ fn a_thousand_files_are_listed() {
     ordinary::lists_a_thousand(&embedded(ordinary::fill_with_a_thousand));
 }
 
+/// > What is under way when a vehicle falls silent ends with ETIMEDOUT after `--op-timeout` (10 s)
+/// > without progress.
 #[test]
 fn a_killed_vehicle_ends_a_read_in_time_and_its_return_is_noticed() {
     ordinary::survives_a_killed_server(&mut embedded(ordinary::fill_for_a_killed_server));
 }
 
+/// > What is cached is served at once while the link is lost, whatever its age.
 #[test]
 fn a_dead_vehicle_does_not_hold_up_what_needs_no_wire() {
     let fill = ordinary::fill_for_waiting;
@@ -88,6 +95,7 @@ fn a_dead_vehicle_does_not_hold_up_what_needs_no_wire() {
     ordinary::answers_while_others_wait(&mut scene);
 }
 
+/// > With `--read-only` every change is EROFS before anything is sent.
 #[test]
 fn a_read_only_mount_refuses_every_change() {
     let fill = ordinary::fill_with_sizes;
@@ -99,6 +107,83 @@ fn a_read_only_mount_refuses_every_change() {
     }
     succeed("cmp", &[scene.near("size-239"), scene.far("size-239")]);
     assert!(scene.far("size-1").exists() && !scene.far("new").exists());
+}
+
+/// Whether a system call was refused with this errno.
+fn is_refused(result: i32, errno: i32) -> bool {
+    result == -1 && std::io::Error::last_os_error().raw_os_error() == Some(errno)
+}
+
+/// > Hard links, symbolic links and special files do not exist: EPERM.
+///
+/// > rename replaces a file, or an empty directory by a directory; RENAME_NOREPLACE is EEXIST where
+/// > the name is taken.
+///
+/// > RENAME_EXCHANGE is EINVAL.
+#[test]
+fn links_special_files_and_exchanges_do_not_exist() {
+    let scene = embedded(|directory| {
+        fs::write(directory.join("one"), b"1").unwrap();
+        fs::write(directory.join("two"), b"2").unwrap();
+    });
+    let path = |name: &str| CString::new(scene.near(name).as_os_str().as_bytes()).unwrap();
+    let (one, two, new) = (path("one"), path("two"), path("new"));
+    let (here, mode) = (libc::AT_FDCWD, libc::S_IFIFO | 0o600);
+    let device = libc::S_IFCHR | 0o600;
+    // SAFETY: terminated paths that outlive the calls, which keep none of them.
+    unsafe {
+        assert!(is_refused(libc::link(one.as_ptr(), new.as_ptr()), libc::EPERM));
+        assert!(is_refused(libc::symlink(one.as_ptr(), new.as_ptr()), libc::EPERM));
+        assert!(is_refused(libc::mkfifo(new.as_ptr(), mode), libc::EPERM));
+        assert!(is_refused(libc::mknod(new.as_ptr(), device, 0), libc::EPERM));
+        let exchange = libc::RENAME_EXCHANGE;
+        let exchanged = libc::renameat2(here, one.as_ptr(), here, two.as_ptr(), exchange);
+        assert!(is_refused(exchanged, libc::EINVAL));
+        let only_new = libc::RENAME_NOREPLACE;
+        let replaced = libc::renameat2(here, one.as_ptr(), here, two.as_ptr(), only_new);
+        assert!(is_refused(replaced, libc::EEXIST));
+    }
+    assert_eq!(fs::read(scene.far("one")).unwrap(), b"1");
+    assert_eq!(fs::read_dir(scene.far("")).unwrap().count(), 2);
+}
+
+/// > A change of mode or owner succeeds and changes nothing.
+///
+/// > Files have the mode 666 and directories 777 less `--umask` (022), and belong to who mounts or
+/// > to `--uid` and `--gid`.
+#[test]
+fn modes_and_owners_are_the_mounts() {
+    let options = ["--umask", "027", "--uid", "65534", "--gid", "12345"];
+    let scene = Scene::new(Server::Embedded, &options, |directory| {
+        fs::write(directory.join("file"), b"1").unwrap();
+        fs::create_dir(directory.join("folder")).unwrap();
+    });
+    let looks = || shell(scene.mounted.path(), "stat -c '%a %u %g' file folder");
+    let expected = b"640 65534 12345\n750 65534 12345\n";
+    assert_eq!(looks(), expected);
+    shell(scene.mounted.path(), "chmod 777 file && chmod 700 folder && chown 1:1 file folder");
+    assert_eq!(looks(), expected);
+    let scene = embedded(|directory| fs::write(directory.join("file"), b"1").unwrap());
+    assert_eq!(
+        shell(scene.mounted.path(), "umask 077; mkdir d; stat -c '%a %u' file d"),
+        b"644 0\n755 0\n"
+    );
+}
+
+/// > Nothing on a mount can be executed, no device is opened, and no set-user bit counts.
+#[test]
+fn nothing_is_executed_and_no_bit_or_device_counts() {
+    let scene = Scene::new(Server::Embedded, &["--umask", "000"], |directory| {
+        fs::write(directory.join("script"), b"#!/bin/sh\necho ran\n").unwrap();
+    });
+    let refused = std::process::Command::new(scene.near("script")).output().unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let point = scene.mounted.path().to_str();
+    let line = mounts.lines().find(|line| line.split(' ').nth(1) == point).unwrap();
+    for option in ["nosuid", "nodev", "noexec"] {
+        assert!(line.split([' ', ',']).any(|word| word == option), "{option} is not in {line}");
+    }
 }
 
 #[test]
@@ -113,6 +198,8 @@ fn the_root_of_the_mount_can_be_a_place_on_the_far_side() {
     assert!(served.path().join("fs/microsd/away").exists());
 }
 
+/// > At our end by SIGTERM what is not sent is sent or kept, the mount is gone, and the process
+/// > ends, also while programs hold files open.
 #[test]
 fn a_signal_finishes_uploads_and_unmounts() {
     let mut scene = embedded(|_| ());

@@ -140,6 +140,8 @@ fn hold(scene: &Scene, user: User) -> Ordinary {
     holder
 }
 
+/// > At our end by SIGTERM what is not sent is sent or kept, the mount is gone, and the process
+/// > ends, also while programs hold files open.
 #[test]
 fn a_signal_ends_an_idle_mount_and_a_busy_one_for_everybody() {
     let (root, nobody) = (User::Root, User::Nobody);
@@ -183,6 +185,7 @@ fn cleans_up_after(killed: User, next: User) {
     assert_eq!(there, 1, "the dead mount lies below the new one");
 }
 
+/// > A dead mount left behind at the mount point is cleared by the next mount there.
 #[test]
 fn a_dead_mount_is_cleaned_away_by_the_next_of_the_same_user() {
     cleans_up_after(User::Root, User::Root);

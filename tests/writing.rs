@@ -48,6 +48,11 @@ fn arrived(scene: &Scene) -> usize {
         .sum()
 }
 
+/// > A new file written in order is sent while it is written, and write waits for the vehicle at
+/// > the link's pace, so that a copy shows true progress.
+///
+/// > A program that is killed while it writes dies within two seconds; the target keeps its old
+/// > content, and what it wrote is kept here as partial.
 #[test]
 fn a_copy_over_a_slow_link_goes_at_its_pace_and_dies_when_it_is_killed() {
     for server in [Server::Embedded, Server::Mavsdk] {
@@ -83,6 +88,7 @@ fn a_copy_over_a_slow_link_ends_with_the_file_there() {
     assert_eq!(names(scene), ["in"]);
 }
 
+/// > `cp` from the mount into the mount works, also where the server has one session.
 #[test]
 fn a_copy_within_the_mount_is_the_same_file() {
     for server in [Server::Embedded, Server::Mavsdk] {
@@ -117,6 +123,7 @@ fn what_is_written_through_a_mapping_is_sent_at_the_close() {
     eventually("it is there", SLOW_TIME, || fs::read(scene.far("a")).unwrap() == expected);
 }
 
+/// > All who have a file open share that copy, and what one writes the others read at once.
 #[test]
 fn two_writers_and_a_reader_of_one_file_see_one_content() {
     let scene = Scene::new(Server::Embedded, &[], |_| ());
@@ -155,6 +162,8 @@ fn an_editors_scratch_files_stay_here() {
     assert_eq!(names(&scene), ["script.lua"]);
 }
 
+/// > A change of a part of a file larger than `--max-edit` (32 MiB), for which the rest would have
+/// > to be fetched, is EFBIG before anything is fetched.
 #[test]
 fn a_change_of_a_part_of_a_large_file_is_refused_at_once() {
     let scene = Scene::new(Server::Embedded, &["--max-edit", "64K"], |directory| {

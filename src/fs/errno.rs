@@ -141,6 +141,8 @@ impl From<PathError> for FsError {
 mod tests {
     use super::*;
 
+    /// > A vehicle not heard for `--link-timeout` (5 s) makes new operations fail at once with
+    /// > EHOSTDOWN.
     #[test]
     fn an_armed_vehicle_is_busy_and_a_silent_one_is_down() {
         assert_eq!(FsError::Far(Error::Armed).errno(), libc::EBUSY);

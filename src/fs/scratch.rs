@@ -77,6 +77,8 @@ fn is_scratch(name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// > Editors' scratch files (`4913`, `.*.sw?`, `.*.swpx`, `.#*`, `#*#`, `.~lock.*#`) stay here
+    /// > until they are renamed to another name (`--no-scratch-guard` sends them).
     #[test]
     fn only_what_editors_leave_is_scratch() {
         for name in ["4913", ".a.swp", ".a.lua.swo", ".a.swpx", ".#a", "#a#", ".~lock.a.odt#"] {

@@ -32,6 +32,7 @@ fn found(journal: &Journal) -> Vec<Found> {
     entries.collect()
 }
 
+/// > What could not be sent survives our crash, with the identity of the vehicle it was meant for.
 #[test]
 fn what_a_dead_process_had_changed_is_interrupted_and_as_long_as_its_bytes() {
     let (_place, journal) = journal();
@@ -115,6 +116,7 @@ fn any_torn_description_is_refused_without_a_panic() {
     assert!(Meta::from_json(&meta).is_ok());
 }
 
+/// > Nobody else on this computer can read what is kept.
 #[test]
 fn nobody_else_can_read_it() {
     let (_place, journal) = journal();

@@ -371,6 +371,8 @@ mod tests {
         saved.map(|stored| assert_eq!(Some(stored), length))
     }
 
+    /// > A save goes to a temporary name in the same folder and is renamed over the target, so that
+    /// > the target is the old file or the new one at every moment.
     #[test]
     fn a_file_is_replaced_through_a_temporary_name() {
         let remote = MemoryRemote::with([("/a", &b"old"[..])]);
@@ -384,6 +386,7 @@ mod tests {
         remote.log().iter().filter(|op| op.starts_with(what)).count()
     }
 
+    /// > `--upload-mode direct` writes the target itself, without a temporary name and a rename.
     #[test]
     fn directly_saved_bytes_go_under_the_name_itself_and_are_compared_there() {
         let direct = Policy { mode: UploadMode::Direct, ..Policy::default() };
@@ -397,6 +400,8 @@ mod tests {
         assert!(remote.content("/a").is_some(), "a torn file is never removed");
     }
 
+    /// > A file of up to 2 MiB is compared by CRC32 as well, where the server has that; bytes that
+    /// > arrived wrong are sent anew, and never renamed over the target.
     #[test]
     fn what_is_compared_is_what_was_asked_for() {
         let cases = [
@@ -448,6 +453,8 @@ mod tests {
         assert_eq!(remote.names("/"), ["a"]);
     }
 
+    /// > A file of up to 2 MiB is compared by CRC32 as well, where the server has that; bytes that
+    /// > arrived wrong are sent anew, and never renamed over the target.
     #[test]
     fn bytes_that_arrived_wrong_are_sent_anew_and_never_renamed() {
         let remote = MemoryRemote::with([("/a", &b"old"[..])]);
@@ -486,6 +493,8 @@ mod tests {
         assert_eq!(gap.checksum(9), None);
     }
 
+    /// > Where a server will not replace a file by renaming, the old one is removed first; the new
+    /// > one is never removed after that, whatever happens.
     #[test]
     fn a_server_that_will_not_replace_is_asked_to_remove_first() {
         let remote = MemoryRemote::with([("/a", &b"old"[..])]);
@@ -494,6 +503,8 @@ mod tests {
         assert_eq!(remote.content("/a").unwrap(), b"new");
     }
 
+    /// > Where a server will not replace a file by renaming, the old one is removed first; the new
+    /// > one is never removed after that, whatever happens.
     #[test]
     fn the_new_file_is_never_removed_after_the_old_one() {
         let remote = MemoryRemote::with([("/a", &b"old"[..])]);

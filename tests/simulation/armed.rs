@@ -49,6 +49,8 @@ fn ended(world: &World, id: RequestId) -> Option<Result<Reply, Error>> {
     world.outcomes[&id].results.first().copied()
 }
 
+/// > Of an armed autopilot (`--when-armed limit`) listings and files of up to 64 KiB are read;
+/// > larger files, checksums and every change are EBUSY, changes before anything is sent.
 #[test]
 fn listings_and_small_files_are_read_of_an_armed_vehicle_and_nothing_else_is_done() {
     for kind in ALL {
@@ -82,6 +84,8 @@ fn listings_and_small_files_are_read_of_an_armed_vehicle_and_nothing_else_is_don
     }
 }
 
+/// > Of an armed autopilot (`--when-armed limit`) listings and files of up to 64 KiB are read;
+/// > larger files, checksums and every change are EBUSY, changes before anything is sent.
 #[test]
 fn a_large_file_is_refused_as_soon_as_its_size_is_known_and_closed() {
     for kind in ALL {
@@ -98,6 +102,10 @@ fn a_large_file_is_refused_as_soon_as_its_size_is_known_and_closed() {
     }
 }
 
+/// > On arming, reads of larger files, reading ahead and uploads under way end at once with EBUSY,
+/// > and sessions are closed.
+///
+/// > Once disarmed everything works again.
 #[test]
 fn arming_ends_a_large_read_at_once_and_disarming_frees_it() {
     for kind in ALL {
@@ -119,6 +127,8 @@ fn arming_ends_a_large_read_at_once_and_disarming_frees_it() {
     }
 }
 
+/// > On arming, reads of larger files, reading ahead and uploads under way end at once with EBUSY,
+/// > and sessions are closed.
 #[test]
 fn arming_stops_a_read_ahead_and_leaves_a_small_read() {
     for kind in ALL {
@@ -135,6 +145,8 @@ fn arming_stops_a_read_ahead_and_leaves_a_small_read() {
     }
 }
 
+/// > On arming, reads of larger files, reading ahead and uploads under way end at once with EBUSY,
+/// > and sessions are closed.
 #[test]
 fn arming_stops_an_upload_closes_its_file_and_removes_nothing() {
     for kind in ALL {
@@ -179,6 +191,8 @@ fn an_upload_whose_opening_was_not_answered_when_it_was_armed_is_not_begun_again
     }
 }
 
+/// > A change that was sent before arming and not answered is not sent again; it ends with
+/// > ETIMEDOUT where no answer comes.
 #[test]
 fn a_change_that_was_sent_before_arming_is_not_sent_again_and_is_not_called_refused() {
     for kind in ALL {
@@ -224,6 +238,8 @@ fn a_vehicle_that_is_armed_and_disarmed_all_the_time_harms_nothing() {
     }
 }
 
+/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle for no listing and no
+/// > file; what is cached is served.
 #[test]
 fn the_rule_allow_spares_an_armed_vehicle_nothing() {
     let mut world = world(Kind::ArduPilot(Sessions::Five), Faults::WIFI, 6);
@@ -237,6 +253,8 @@ fn the_rule_allow_spares_an_armed_vehicle_nothing() {
     world.check_quiet();
 }
 
+/// > `--when-armed allow` limits nothing, and `deny` asks an armed vehicle for no listing and no
+/// > file; what is cached is served.
 #[test]
 fn the_rule_deny_asks_an_armed_vehicle_nothing_and_ends_what_runs() {
     for kind in ALL {

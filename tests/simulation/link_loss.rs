@@ -31,6 +31,8 @@ fn fall_silent(world: &mut World, reboots: bool) {
     world.network.silent = false;
 }
 
+/// > `--on-link-loss wait=60s` waits so long instead, and goes on where it was; `get` and `put` do
+/// > so by default.
 #[test]
 fn a_read_lives_through_a_silence_and_a_reboot() {
     for kind in ALL {
@@ -81,6 +83,8 @@ fn what_is_asked_of_a_silent_vehicle_waits_for_it() {
     }
 }
 
+/// > `--on-link-loss wait=60s` waits so long instead, and goes on where it was; `get` and `put` do
+/// > so by default.
 #[test]
 fn patience_ends_with_a_vehicle_that_stays_away() {
     let mut world = patient(ALL[0], Faults::NONE, 1);
@@ -91,6 +95,8 @@ fn patience_ends_with_a_vehicle_that_stays_away() {
     assert!(world.now - began >= WAIT && world.now - began < WAIT + PATIENCE);
 }
 
+/// > A vehicle not heard for `--link-timeout` (5 s) makes new operations fail at once with
+/// > EHOSTDOWN.
 #[test]
 fn without_patience_a_silent_vehicle_fails_requests_at_once() {
     let mut world = ALL[0].world(1, Faults::NONE);

@@ -243,6 +243,7 @@ fn listings_of_a_link_take_turns() {
     assert_eq!(names(&world, long).len(), 1_000);
 }
 
+/// > A directory that changes while it is listed shows no name twice.
 #[test]
 fn a_directory_that_changes_meanwhile_names_nothing_twice() {
     for kind in ALL {

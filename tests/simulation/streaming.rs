@@ -80,6 +80,8 @@ fn where_a_file_would_be_emptied_an_upload_that_waits_keeps_it_for_some_seconds(
 }
 
 /// What `cp` does within a mount: a piece is read, then written, and the write waits for the upload.
+///
+/// > `cp` from the mount into the mount works, also where the server has one session.
 #[test]
 fn a_copy_within_a_vehicle_goes_on_and_sends_little_twice() {
     for kind in ALL.into_iter().filter(|kind| keeps_content(*kind)) {

@@ -184,6 +184,8 @@ fn a_file_that_was_replaced_during_a_reboot_is_never_mixed() {
     });
 }
 
+/// > What is under way when a vehicle falls silent ends with ETIMEDOUT after `--op-timeout` (10 s)
+/// > without progress.
 #[test]
 fn a_silence_ends_a_read_in_bounded_time_and_the_next_one_works() {
     for_seeds(0..10, |seed| {

@@ -37,6 +37,7 @@ impl World {
     }
 }
 
+/// > What this mount changed is seen at once by every program, and without another listing.
 #[test]
 fn every_change_shows_at_once_without_another_listing() {
     let world = files();
@@ -103,6 +104,8 @@ fn world_entry(text: &str) -> Entry {
     Entry { name: name(text), kind: crate::remote::Kind::File, size: 0, mtime: None }
 }
 
+/// > unlink of a directory is EISDIR, rmdir of a file ENOTDIR, and rmdir of a directory with
+/// > entries ENOTEMPTY, all before anything is sent.
 #[test]
 fn types_are_checked_before_anything_is_sent() {
     let world = files();
@@ -224,6 +227,8 @@ fn the_reader_of_a_replaced_file_never_gets_the_newcomers_bytes() {
     assert_eq!(world.read(&world.open("/a"), 0, 10_000).unwrap(), new);
 }
 
+/// > Who has a file open that was removed reads what was fetched before, else ESTALE; never the
+/// > bytes of a newcomer under its name.
 #[test]
 fn the_reader_of_a_removed_file_keeps_what_is_cached_even_when_another_takes_its_name() {
     let old = content(10_000, 1);

@@ -66,6 +66,8 @@ fn bytes_nobody_asked_for_are_not_taken() {
     assert_eq!(read.poll().unwrap().unwrap(), all[8192..12_288]);
 }
 
+/// > A short read happens at the end of the file only; what did not arrive is an error (EIO,
+/// > ETIMEDOUT, EHOSTDOWN), never zeros.
 #[test]
 fn a_fetch_that_ends_with_a_hole_is_an_error_and_never_zeros() {
     let all = content(10_000, 1);
@@ -219,6 +221,7 @@ fn the_fetch_of_a_changed_file_is_cancelled() {
     assert_eq!(world.read(&file, 0, 100), Err(Error::Changed));
 }
 
+/// > Nothing is read ahead of an armed autopilot.
 #[test]
 fn nothing_is_fetched_ahead_of_a_reader_while_the_vehicle_is_armed() {
     let content = vec![7; 300_000];

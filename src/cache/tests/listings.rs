@@ -18,11 +18,14 @@ fn file(text: &str) -> Entry {
     Entry { name: name(text), kind: crate::remote::Kind::File, size: 1, mtime: None }
 }
 
+/// > One listing of a directory answers for all names in it, their sizes and times, and for all
+/// > names that are not in it.
 #[test]
 fn one_listing_answers_all_children_and_all_misses() {
     let world = World::new(&[("/a", b"1"), ("/b", b"22"), ("/d/c", b"")]);
     assert_eq!(world.entry("/a").unwrap().size, 1);
-    assert_eq!(world.entry("/b").unwrap().size, 2);
+    let b = world.entry("/b").unwrap();
+    assert_eq!((b.size, b.mtime), (2, Some(1_700_000_000)));
     assert_eq!(world.entry("/d").unwrap().kind, crate::remote::Kind::Directory);
     assert_eq!(world.entry("/x"), Err(Error::NotFound));
     assert_eq!(world.entry("/y"), Err(Error::NotFound));
@@ -39,6 +42,7 @@ fn all_who_ask_share_one_fetch() {
     assert_eq!(poll(two.at(0)).unwrap().unwrap().unwrap().name, name("a"));
 }
 
+/// > The entries of a long directory are answered as its pages arrive.
 #[test]
 fn an_entry_is_answered_as_soon_as_its_page_has_come() {
     let world = World::new(&[]);
@@ -58,6 +62,7 @@ fn an_entry_is_answered_as_soon_as_its_page_has_come() {
     assert!(listing.is_complete());
 }
 
+/// > A directory that changes while it is listed shows no name twice.
 #[test]
 fn a_name_that_comes_twice_shows_once() {
     let world = World::new(&[]);
@@ -102,6 +107,7 @@ fn another_far_side_is_listed_anew() {
     assert_eq!(world.names("/"), ["b"]);
 }
 
+/// > What is cached is served at once while the link is lost, whatever its age.
 #[test]
 fn an_old_listing_is_served_while_the_link_is_lost_and_not_after() {
     let world = World::new(&[("/a", b"1")]);

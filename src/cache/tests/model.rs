@@ -331,6 +331,9 @@ proptest! {
         ..Default::default()
     })]
 
+    /// > A read gives bytes of one content of the file, as far as sizes and times tell contents
+    /// > apart: who has a file open that shrank or was replaced gets ESTALE, or bytes of the old
+    /// > content that were fetched before, never a mixture.
     #[test]
     fn every_read_is_a_part_of_one_version(steps in prop::collection::vec(step(), 1..200)) {
         let mut model = Model::new();

@@ -14,6 +14,8 @@ fn a_read_returns_exactly_the_bytes_asked_for() {
     }
 }
 
+/// > A short read happens at the end of the file only; what did not arrive is an error (EIO,
+/// > ETIMEDOUT, EHOSTDOWN), never zeros.
 #[test]
 fn a_read_is_short_only_at_the_end_of_the_file() {
     let all = content(5000, 1);
@@ -25,6 +27,8 @@ fn a_read_is_short_only_at_the_end_of_the_file() {
     assert_eq!(world.read(&file, 10, 0).unwrap(), b"");
 }
 
+/// > Opening a file to read it sends nothing; the first block that is not at hand is fetched when
+/// > it is read.
 #[test]
 fn opening_sends_nothing_and_what_was_read_is_not_asked_again() {
     let world = World::new(&[("/a", &content(10_000, 1))]);
@@ -50,6 +54,8 @@ fn contiguous_missing_blocks_are_one_fetch() {
     assert_eq!(world.asked(), ["Read \"/a\" 0+8192", "Read \"/a\" 12288+28672"]);
 }
 
+/// > A program that reads a file in order is read ahead for; one that reads here and there gets the
+/// > blocks that it asks for and no more.
 #[test]
 fn a_random_reader_gets_just_its_blocks() {
     let world = World::new(&[("/a", &content(1_000_000, 1))]);
@@ -62,6 +68,8 @@ fn a_random_reader_gets_just_its_blocks() {
     assert_eq!(world.asked(), blocks);
 }
 
+/// > A program that reads a file in order is read ahead for; one that reads here and there gets the
+/// > blocks that it asks for and no more.
 #[test]
 fn a_copy_has_data_under_way_after_every_read() {
     let all = content(1_000_000, 1);
@@ -184,6 +192,7 @@ fn the_cache_holds_no_more_bytes_than_allowed() {
     assert!((40_000..=50_000).contains(&held), "{held}");
 }
 
+/// > What is cached is served at once while the link is lost, whatever its age.
 #[test]
 fn cached_blocks_are_served_while_the_link_is_lost() {
     let all = content(10_000, 1);

@@ -119,6 +119,8 @@ fn a_size_that_was_asked_for_counts_from_when_it_was_told() {
     assert_eq!(bytes.unwrap(), b"more");
 }
 
+/// > Who has a file open that was removed reads what was fetched before, else ESTALE; never the
+/// > bytes of a newcomer under its name.
 #[test]
 fn a_file_gone_from_its_listing_leaves_its_reader_the_cached_blocks() {
     let all = content(10_000, 1);

@@ -84,6 +84,8 @@ fn a_missing_name_costs_nothing_until_the_listing_is_old() {
     assert_eq!(names_to_look_up(&world), [b"b"], "the kernel may remember that it is not there");
 }
 
+/// > A file that grows goes on: `tail -f` shows what is added, at one question per
+/// > `--dir-cache-time` and without a listing.
 #[test]
 fn the_size_of_an_open_file_is_asked_once_and_its_directory_not_listed() {
     let world = World::with([("/a", &b"one"[..])]);
@@ -158,6 +160,9 @@ fn a_file_replaced_while_it_is_open_keeps_its_old_size_for_its_reader() {
     assert_eq!(errno(getattr(&world, ino)), libc::ESTALE);
 }
 
+/// > A read gives bytes of one content of the file, as far as sizes and times tell contents apart:
+/// > who has a file open that shrank or was replaced gets ESTALE, or bytes of the old content that
+/// > were fetched before, never a mixture.
 #[test]
 fn a_file_replaced_by_one_of_the_same_size_is_never_read_as_a_mixture() {
     let world = World::with([("/a", &[1; 600_000][..])]);
@@ -236,6 +241,8 @@ fn what_we_write_ourselves_is_no_news() {
     assert_eq!(world.names("/"), ["c"]);
 }
 
+/// > Another vehicle in the place of the first (another AUTOPILOT_VERSION uid, or an unknown one
+/// > after a silence): nothing of the first is shown.
 #[test]
 fn nothing_of_another_vehicle_is_shown() {
     let world = World::with([("/a", &b"first"[..]), ("/d/b", b"first"), ("/only", b"")]);
@@ -271,6 +278,7 @@ fn nothing_of_another_vehicle_is_shown() {
     world.fs.releasedir(directory);
 }
 
+/// > A renamed directory carries its open files along.
 #[test]
 fn a_file_open_below_a_renamed_directory_is_read_on() {
     let world = World::with([("/d/e/a", &[1; 50_000][..])]);
@@ -285,6 +293,7 @@ fn a_file_open_below_a_renamed_directory_is_read_on() {
     world.release(reader);
 }
 
+/// > `df`, `stat` of the root, and `ls` of a directory whose listing is fresh send nothing.
 #[test]
 fn what_is_cached_is_shown_without_a_word_to_the_vehicle() {
     let world = World::with([("/d/a", &[1; 50_000][..]), ("/d/b", b"")]);

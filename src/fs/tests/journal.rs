@@ -27,6 +27,7 @@ fn go_on(world: &World) {
     while world.step() {}
 }
 
+/// > What could not be sent survives our crash, with the identity of the vehicle it was meant for.
 #[test]
 fn a_failure_is_noted_with_its_reason_its_vehicle_and_what_stood_there() {
     let world = World::with([("/d/a", &b"old"[..])]);
@@ -43,6 +44,23 @@ fn a_failure_is_noted_with_its_reason_its_vehicle_and_what_stood_there() {
     assert_eq!(meta.leftovers.len(), 1, "the link could not carry the removal");
 }
 
+/// > A program that is killed while it writes dies within two seconds; the target keeps its old
+/// > content, and what it wrote is kept here as partial.
+#[test]
+fn what_a_killed_program_wrote_is_kept_as_partial_and_never_sent_by_itself() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(handle, 0, b"half of it");
+    world.run(world.fs.flush(handle, Closing::Killed)).unwrap();
+    world.release(handle);
+    go_on(&world);
+    let [meta] = &world.store.notes()[..] else { panic!("one entry") };
+    assert_eq!((meta.state, meta.path.to_string().as_str()), (State::Partial, "/a"));
+    assert_eq!(world.remote.content("/a").unwrap(), b"old");
+}
+
+/// > What was reported as failed is never sent by itself; a later successful save of the same path
+/// > drops it.
 #[test]
 fn a_later_save_of_the_same_path_drops_what_failed_and_removes_what_it_left() {
     let world = World::with([]);
@@ -73,6 +91,8 @@ fn a_file_that_was_renamed_is_kept_under_its_new_name() {
     assert_eq!(world.store.notes()[0].path.to_string(), "/e/a");
 }
 
+/// > Nothing that was written for one vehicle is saved on another: the save is ESTALE, and its
+/// > bytes are kept.
 #[test]
 fn a_save_is_refused_when_another_vehicle_answers() {
     let world = World::with([]);
@@ -85,6 +105,8 @@ fn a_save_is_refused_when_another_vehicle_answers() {
     assert_eq!(world.store.notes()[0].vehicle.identity.as_deref(), Some("memory"));
 }
 
+/// > Nothing that was written for one vehicle is saved on another: the save is ESTALE, and its
+/// > bytes are kept.
 #[test]
 fn a_vehicle_without_identity_is_another_one_after_a_silence() {
     let world = World::with([]);
@@ -97,6 +119,8 @@ fn a_vehicle_without_identity_is_another_one_after_a_silence() {
     assert_eq!(errno(world.flush(handle)), libc::ESTALE);
 }
 
+/// > With `--write-back async` close says ok once the bytes are safe on the local disk; they are
+/// > sent when the vehicle is there, disarmed, the same one, and its file still what it was.
 #[test]
 fn an_asynchronous_close_succeeds_without_the_vehicle_and_is_kept_later() {
     let world = World::with_options([], asynchronous());
@@ -159,6 +183,8 @@ fn what_is_promised_can_be_cut_and_the_promise_holds() {
     assert_eq!(world.remote.content("/a").unwrap(), b"012");
 }
 
+/// > With `--write-back async` close says ok once the bytes are safe on the local disk; they are
+/// > sent when the vehicle is there, disarmed, the same one, and its file still what it was.
 #[test]
 fn a_promise_is_not_kept_while_armed_nor_to_another_vehicle() {
     let world = World::with_options([], asynchronous());
@@ -176,6 +202,8 @@ fn a_promise_is_not_kept_while_armed_nor_to_another_vehicle() {
     assert_eq!(world.store.notes()[0].state, State::Pending);
 }
 
+/// > With `--write-back async` close says ok once the bytes are safe on the local disk; they are
+/// > sent when the vehicle is there, disarmed, the same one, and its file still what it was.
 #[test]
 fn a_promise_over_a_file_that_changed_there_becomes_a_failure() {
     let world = World::with_options([("/a", &b"old"[..])], asynchronous());
@@ -194,6 +222,8 @@ fn a_promise_over_a_file_that_changed_there_becomes_a_failure() {
     assert_eq!(world.content("/a"), b"another station's");
 }
 
+/// > What `--write-back async` promised is sent by the next mount of that vehicle, if this one
+/// > cannot.
 #[test]
 fn what_an_earlier_mount_promised_is_shown_and_sent_by_the_next() {
     let world = World::with_options([("/d/x", &b""[..])], asynchronous());

@@ -2,6 +2,8 @@
 
 use super::*;
 
+/// > unlink of a directory is EISDIR, rmdir of a file ENOTDIR, and rmdir of a directory with
+/// > entries ENOTEMPTY, all before anything is sent.
 #[test]
 fn a_directory_is_made_and_removed() {
     let world = World::with([("/a", &b""[..])]);
@@ -41,6 +43,8 @@ fn removing_a_file_that_was_never_sent_sends_nothing() {
     assert!(world.store.kept().is_empty(), "it was thrown away, not lost");
 }
 
+/// > Who has a removed file open for writing goes on with the copy here, which is dropped at the
+/// > end.
 #[test]
 fn a_removed_file_lives_on_in_its_open_handle() {
     let world = World::with([("/a", &b"hello"[..])]);
@@ -66,6 +70,7 @@ fn a_reader_of_a_removed_file_goes_on_with_what_was_read() {
     assert_eq!(world.read(handle), b"hello");
 }
 
+/// > A file keeps its inode number through every rename, and no other file gets it.
 #[test]
 fn a_newcomer_under_an_old_name_is_another_file() {
     let world = World::with([("/a", &b"old"[..])]);
@@ -80,6 +85,7 @@ fn a_newcomer_under_an_old_name_is_another_file() {
     assert_eq!(errno(world.run(world.fs.open(old, RDONLY))), libc::ESTALE);
 }
 
+/// > A file keeps its inode number through every rename, and no other file gets it.
 #[test]
 fn a_rename_carries_the_number_and_the_open_handle() {
     let world = World::with([("/a", &b"hello"[..])]);
@@ -95,6 +101,8 @@ fn a_rename_carries_the_number_and_the_open_handle() {
     assert_eq!(world.read(handle), b"hello");
 }
 
+/// > A file that was never sent only changes its name here; of one that is being sent nothing is
+/// > left under the old name.
 #[test]
 fn a_file_renamed_before_its_first_flush_is_sent_once_under_the_new_name() {
     let world = World::with([("/b", &b"old"[..])]);
@@ -133,6 +141,7 @@ fn a_dirty_file_is_renamed_at_once_and_its_changes_follow() {
     assert_eq!(world.remote.names("/"), ["b"]);
 }
 
+/// > A renamed directory carries its open files along.
 #[test]
 fn a_renamed_directory_carries_staged_files_along() {
     let world = World::with([("/d/a", &b"old"[..])]);
@@ -182,6 +191,8 @@ fn an_upload_does_not_bring_back_a_name_that_is_being_changed() {
     assert_eq!(world.remote.content("/b").unwrap(), b"new");
 }
 
+/// > rename replaces a file, or an empty directory by a directory; RENAME_NOREPLACE is EEXIST where
+/// > the name is taken.
 #[test]
 fn a_rename_checks_what_it_replaces() {
     let world = World::with([("/a", &b"a"[..]), ("/d/b", b"b"), ("/e/c", b"c")]);

@@ -21,6 +21,25 @@ fn the_root_needs_no_wire() {
     assert!(world.remote.log().is_empty());
 }
 
+/// > `df` shows 1 TiB, all of it free, because the protocol cannot tell; a full disk is ENOSPC when
+/// > a file is saved.
+#[test]
+fn room_is_never_asked_for_and_a_full_disk_is_told_when_a_file_is_saved() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let room = world.fs.statfs();
+    assert_eq!(room.blocks * u64::from(room.block_size), 1 << 40);
+    assert_eq!(room.blocks_free, room.blocks);
+    assert!(world.remote.log().is_empty());
+    world.refuse_uploads(true);
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(handle, 0, b"new");
+    assert_eq!(errno(world.flush(handle)), libc::ENOSPC);
+    assert_eq!(world.remote.content("/a").unwrap(), b"old");
+    world.release(handle);
+}
+
+/// > Opening a file to read it sends nothing; the first block that is not at hand is fetched when
+/// > it is read.
 #[test]
 fn opening_for_reading_sends_nothing() {
     let world = World::with([("/a", &b"hello"[..])]);
@@ -56,10 +75,21 @@ fn a_read_past_the_end_is_short_or_empty() {
     assert_eq!(world.run(world.fs.read(handle, 500, 100)).unwrap(), b"");
 }
 
+/// > What file managers scatter (`.Trash*`, `._*`, `.DS_Store`, `desktop.ini`, `autorun.inf`,
+/// > `.hidden`, `.xdg-volume-info`) is ENOENT to look for and EACCES to create, without a word to
+/// > the vehicle (`--no-trash-guard`).
 #[test]
 fn file_managers_droppings_are_denied_without_a_word_to_the_vehicle() {
     let world = World::with([("/a", &b""[..])]);
-    for name in [".Trash-1000", "._a", ".DS_Store", "desktop.ini", "autorun.inf", ".hidden"] {
+    for name in [
+        ".Trash-1000",
+        "._a",
+        ".DS_Store",
+        "desktop.ini",
+        "autorun.inf",
+        ".hidden",
+        ".xdg-volume-info",
+    ] {
         let name = name.as_bytes();
         assert_eq!(errno(world.run(world.fs.lookup(Ino::ROOT, name))), libc::ENOENT);
         assert_eq!(errno(world.run(world.fs.create(Ino::ROOT, name, WRONLY))), libc::EACCES);
@@ -68,6 +98,7 @@ fn file_managers_droppings_are_denied_without_a_word_to_the_vehicle() {
     assert!(world.remote.log().is_empty());
 }
 
+/// > A name or path that does not fit in a request is ENAMETOOLONG before anything is sent.
 #[test]
 fn names_that_cannot_be_are_refused_without_a_word_to_the_vehicle() {
     let world = World::with([]);
@@ -95,6 +126,7 @@ fn a_number_stays_while_mounted() {
     assert_eq!(world.ino("/a"), first);
 }
 
+/// > With `--read-only` every change is EROFS before anything is sent.
 #[test]
 fn a_mount_without_writing_refuses_every_change() {
     let options = FsOptions { read_only: true, ..FsOptions::default() };

@@ -2,6 +2,11 @@
 
 use super::*;
 
+/// > close and fsync return what became of the upload: success only when the vehicle has
+/// > acknowledged every byte and told the right size (`--verify`).
+///
+/// > A second close of the same state sends nothing; after an error the next close or fsync tries
+/// > again.
 #[test]
 fn a_failed_flush_says_why_and_the_next_one_tries_again() {
     let world = World::with([]);
@@ -15,6 +20,11 @@ fn a_failed_flush_says_why_and_the_next_one_tries_again() {
     assert!(world.store.kept().is_empty());
 }
 
+/// > A failed save leaves the target as it was, gives its errno at write, fsync or close, and keeps
+/// > the bytes here (`mavftp-mount unsent`).
+///
+/// > What was reported as failed is never sent by itself; a later successful save of the same path
+/// > drops it.
 #[test]
 fn what_could_not_be_sent_is_kept_for_its_owner() {
     let world = World::with([("/a", &b"old"[..])]);

@@ -6,6 +6,8 @@ fn touched(world: &World) -> bool {
     world.remote.log().iter().any(|op| !op.starts_with("List"))
 }
 
+/// > Editors' scratch files (`4913`, `.*.sw?`, `.*.swpx`, `.#*`, `#*#`, `.~lock.*#`) stay here
+/// > until they are renamed to another name (`--no-scratch-guard` sends them).
 #[test]
 fn a_swap_file_is_never_sent_and_is_there_until_it_is_removed() {
     let world = World::with([("/d/x", &b"x"[..])]);
@@ -40,6 +42,8 @@ fn a_scratch_file_that_is_removed_while_it_is_open_can_be_used_until_then() {
     assert!(!world.exists("/4913") && !touched(&world));
 }
 
+/// > Editors' scratch files (`4913`, `.*.sw?`, `.*.swpx`, `.#*`, `#*#`, `.~lock.*#`) stay here
+/// > until they are renamed to another name (`--no-scratch-guard` sends them).
 #[test]
 fn a_scratch_file_with_another_name_is_sent_before_the_rename_returns() {
     let world = World::with([("/a", &b"old"[..])]);
@@ -106,6 +110,8 @@ fn what_stands_on_the_vehicle_is_an_ordinary_file_whatever_its_name() {
     assert_eq!(world.remote.content("/.b.swp").unwrap(), b"");
 }
 
+/// > Editors' scratch files (`4913`, `.*.sw?`, `.*.swpx`, `.#*`, `#*#`, `.~lock.*#`) stay here
+/// > until they are renamed to another name (`--no-scratch-guard` sends them).
 #[test]
 fn without_the_guard_a_swap_file_is_a_file() {
     let options = FsOptions { scratch_guard: false, ..FsOptions::default() };

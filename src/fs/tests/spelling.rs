@@ -13,6 +13,8 @@ fn count(world: &World, operation: &str) -> usize {
     world.remote.log().iter().filter(|op| op.starts_with(operation)).count()
 }
 
+/// > On a far side that compares names without case, `A` and `a` are one file: each opens the
+/// > other, nothing is emptied unless O_TRUNC says so, and O_EXCL is EEXIST.
 #[test]
 fn where_case_does_not_count_the_other_spelling_reaches_the_file() {
     let world = folding([("/d/Log.txt", &b"content"[..])]);
@@ -22,6 +24,7 @@ fn where_case_does_not_count_the_other_spelling_reaches_the_file() {
     assert_eq!(world.names("/d"), ["Log.txt"]);
 }
 
+/// > Where case counts, `A` and `a` are two files.
 #[test]
 fn where_case_counts_two_spellings_are_two_files() {
     let world = World::with([("/a", &b"old"[..])]);
@@ -59,6 +62,8 @@ fn a_directory_in_another_spelling_is_asked_for_by_its_listing() {
     assert!(!world.exists("/D"));
 }
 
+/// > On a far side that compares names without case, `A` and `a` are one file: each opens the
+/// > other, nothing is emptied unless O_TRUNC says so, and O_EXCL is EEXIST.
 #[test]
 fn creating_a_file_in_another_spelling_truncates_nothing_by_itself() {
     let world = folding([("/a", &b"precious"[..])]);
@@ -164,6 +169,7 @@ fn another_vehicle_is_asked_anew() {
     assert_eq!(count(&world, "Size"), 2);
 }
 
+/// > A name that no listing can carry, with a control character, is EINVAL before anything is sent.
 #[test]
 fn names_that_cannot_be_listed_are_refused_before_anything_is_sent() {
     let world = World::with([("/a", &b""[..])]);
@@ -204,6 +210,9 @@ fn a_directory_is_not_renamed_so_that_what_is_below_becomes_too_long() {
     world.rename("/d", "/e").unwrap();
 }
 
+/// > What file managers scatter (`.Trash*`, `._*`, `.DS_Store`, `desktop.ini`, `autorun.inf`,
+/// > `.hidden`, `.xdg-volume-info`) is ENOENT to look for and EACCES to create, without a word to
+/// > the vehicle (`--no-trash-guard`).
 #[test]
 fn a_trash_folder_is_shown_and_made_where_the_user_wants_it() {
     let options = FsOptions { trash_guard: false, ..FsOptions::default() };

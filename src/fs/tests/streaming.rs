@@ -28,6 +28,8 @@ fn half_written(world: &World, path: &str) -> Handle {
     handle
 }
 
+/// > A save goes to a temporary name in the same folder and is renamed over the target, so that the
+/// > target is the old file or the new one at every moment.
 #[test]
 fn a_new_file_is_uploaded_while_it_is_written_and_sent_once() {
     let world = World::with([("/a", &b"old"[..])]);
@@ -48,6 +50,8 @@ fn a_new_file_is_uploaded_while_it_is_written_and_sent_once() {
     }
 }
 
+/// > A new file written in order is sent while it is written, and write waits for the vehicle at
+/// > the link's pace, so that a copy shows true progress.
 #[test]
 fn a_write_waits_for_what_the_vehicle_has_not_stored() {
     let world = World::with([]);
@@ -84,6 +88,8 @@ fn a_close_that_follows_sends_the_rest_and_tells_what_went_wrong() {
     assert!(world.remote.content("/a").unwrap() == pattern(40_000));
 }
 
+/// > What ends such an upload is the error of the write that waits or of the next one, of each
+/// > after that, and of the close.
 #[test]
 fn what_ends_an_upload_is_told_by_every_write_until_the_close_and_is_not_tried_again() {
     let world = World::with([("/a", &b"old"[..])]);
@@ -103,6 +109,8 @@ fn what_ends_an_upload_is_told_by_every_write_until_the_close_and_is_not_tried_a
     assert_eq!(world.store.kept(), [(b"a".to_vec(), pattern(40_000))]);
 }
 
+/// > What ends such an upload is the error of the write that waits or of the next one, of each
+/// > after that, and of the close.
 #[test]
 fn a_held_write_learns_that_the_upload_failed() {
     let world = World::with([]);
@@ -176,6 +184,8 @@ fn what_is_read_while_it_is_uploaded_is_what_was_written() {
     world.close(handle);
 }
 
+/// > A file that was never sent only changes its name here; of one that is being sent nothing is
+/// > left under the old name.
 #[test]
 fn a_file_that_is_renamed_or_removed_while_it_is_uploaded_leaves_nothing_behind() {
     let world = World::with([("/d/x", &b"x"[..])]);

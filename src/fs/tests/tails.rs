@@ -15,6 +15,8 @@ fn add(world: &World, path: &str, bytes: &[u8]) -> Result<(), FsError> {
     flushed
 }
 
+/// > Adding to the end of a file sends only what was added, where the server keeps what it opens
+/// > (`--append rewrite` sends the whole file).
 #[test]
 fn only_what_was_added_is_sent_and_nothing_fetched() {
     let world = World::with([("/log", &[1; 50_000][..])]);
@@ -51,6 +53,8 @@ fn a_log_that_is_synced_line_by_line_sends_each_line_once_and_reads_right() {
     assert_eq!(asked(&world, "Rename"), 1, "all but the first of the new file are added");
 }
 
+/// > Adding to the end of a file sends only what was added, where the server keeps what it opens
+/// > (`--append rewrite` sends the whole file).
 #[test]
 fn a_file_of_another_length_or_a_server_that_keeps_nothing_gets_all_of_it() {
     let world = World::with([("/log", &b"0123456789"[..])]);
@@ -140,6 +144,8 @@ fn a_whole_overwrite_of_any_size_is_free() {
     assert_eq!(asked(&world, "Read"), 0);
 }
 
+/// > A change of a part of a file larger than `--max-edit` (32 MiB), for which the rest would have
+/// > to be fetched, is EFBIG before anything is fetched.
 #[test]
 fn without_appending_a_large_file_grows_no_more_either() {
     let options = FsOptions { max_edit_bytes: 100, ..FsOptions::default() };

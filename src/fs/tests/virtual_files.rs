@@ -14,6 +14,8 @@ fn opened(world: &World, path: &str) -> super::super::Opened {
     world.run(world.fs.open(ino, RDONLY)).unwrap()
 }
 
+/// > A file in them is read to its true end, whatever size is listed, anew at every open; all reads
+/// > of one handle are of one content.
 #[test]
 fn each_handle_has_a_content_of_its_own_to_its_true_end() {
     let world = world();
@@ -52,6 +54,7 @@ fn a_content_without_end_is_refused() {
     assert_eq!(errno(world.run(world.fs.read(open.handle, 0, 10))), libc::EFBIG);
 }
 
+/// > Nothing in them can be changed: EROFS before anything is sent.
 #[test]
 fn nothing_is_changed_there_and_nothing_is_sent() {
     let world = world();

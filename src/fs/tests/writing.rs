@@ -7,6 +7,8 @@ fn uploads(world: &World) -> usize {
     world.remote.log().iter().filter(|op| op.starts_with("Write")).count()
 }
 
+/// > Opening a file to write, and creating one, send nothing; of what the vehicle has only what is
+/// > needed is fetched.
 #[test]
 fn a_new_file_is_sent_at_its_close() {
     let world = World::with([]);
@@ -32,6 +34,8 @@ fn an_empty_new_file_is_saved_as_an_empty_file() {
     assert_eq!(world.size("/a"), 0);
 }
 
+/// > A second close of the same state sends nothing; after an error the next close or fsync tries
+/// > again.
 #[test]
 fn a_second_flush_of_a_duplicated_descriptor_sends_nothing() {
     let world = World::with([]);
@@ -45,6 +49,8 @@ fn a_second_flush_of_a_duplicated_descriptor_sends_nothing() {
     assert!(world.remote.log().is_empty());
 }
 
+/// > Opening a file to write, and creating one, send nothing; of what the vehicle has only what is
+/// > needed is fetched.
 #[test]
 fn opening_for_writing_fetches_nothing_until_it_must() {
     let world = World::with([("/a", &b"0123456789"[..])]);
@@ -112,6 +118,7 @@ fn a_gap_reads_as_zeros() {
     assert_eq!(world.remote.content("/a").unwrap(), b"ab\0\0x");
 }
 
+/// > All who have a file open share that copy, and what one writes the others read at once.
 #[test]
 fn writers_share_one_staged_copy() {
     let world = World::with([]);
@@ -126,6 +133,7 @@ fn writers_share_one_staged_copy() {
     assert_eq!(world.remote.content("/a").unwrap(), b"cabb");
 }
 
+/// > truncate without an open file is on the vehicle when it returns.
 #[test]
 fn truncate_without_a_handle_is_done_when_it_returns() {
     let world = World::with([("/a", &b"0123456789"[..]), ("/b", &[7; 10_000])]);
@@ -236,6 +244,8 @@ fn a_handle_does_only_what_it_was_opened_for() {
     assert_eq!(errno(world.run(world.fs.read(Handle(99), 0, 1))), libc::EBADF);
 }
 
+/// > Of two stations that save the same file the last one wins; a change of a part of a file that
+/// > is another by now is ESTALE.
 #[test]
 fn a_file_that_another_station_changed_is_not_mixed_into_the_staged_copy() {
     let world = World::with([("/a", &b"0123456789"[..])]);
@@ -245,4 +255,19 @@ fn a_file_that_another_station_changed_is_not_mixed_into_the_staged_copy() {
     assert_eq!(errno(world.flush(handle)), libc::ESTALE);
     assert_eq!(world.remote.content("/a").unwrap(), b"other");
     world.release(handle);
+}
+
+/// > Of two stations that save the same file the last one wins; a change of a part of a file that
+/// > is another by now is ESTALE.
+#[test]
+fn of_two_stations_that_save_a_file_the_last_one_wins() {
+    let world = World::with([("/a", &b"0123456789"[..])]);
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(handle, 0, b"ours");
+    world.remote.put("/a", b"theirs");
+    world.close(handle);
+    assert_eq!(world.remote.content("/a").unwrap(), b"ours");
+    world.remote.put("/a", b"theirs, later");
+    world.wait(11);
+    assert_eq!(world.content("/a"), b"theirs, later");
 }

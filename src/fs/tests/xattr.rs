@@ -10,6 +10,8 @@ fn checksum(world: &World, path: &str) -> Result<Vec<u8>, FsError> {
     world.run(world.fs.getxattr(ino, CHECKSUM_NAME, true))
 }
 
+/// > `user.mavftp.crc32` of a file of up to 2 MiB is the vehicle's own CRC32 of it, asked each
+/// > time; it is never listed.
 #[test]
 fn the_vehicles_checksum_is_eight_hexadecimal_digits() {
     let world = World::with([("/a", &b"hello"[..])]);

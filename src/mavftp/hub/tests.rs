@@ -134,6 +134,8 @@ fn a_stray_datagram_redirects_nothing_and_answers_nothing() {
     assert!(matches!(done(&bench.drain()), Some(Ok(_))));
 }
 
+/// > A vehicle not heard for `--link-timeout` (5 s) makes new operations fail at once with
+/// > EHOSTDOWN.
 #[test]
 fn a_silent_vehicle_refuses_at_once_and_works_again_when_it_is_back() {
     let mut bench = Bench::new();
@@ -283,6 +285,7 @@ fn a_radio_with_the_ids_of_a_vehicle_does_not_keep_it_alive() {
     assert_eq!(bench.hub.radio(bench.now), Some(status));
 }
 
+/// > Cameras and companion computers are never limited.
 #[test]
 fn a_camera_and_a_companion_are_never_limited() {
     let mut bench = Bench::new();

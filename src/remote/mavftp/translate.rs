@@ -241,6 +241,8 @@ mod tests {
         assert_eq!(path("/"), b"/");
     }
 
+    /// > Names from the vehicle that lead elsewhere or cannot be shown (`..`, with a slash, NUL or
+    /// > control character, longer than 255 bytes) are left out.
     #[test]
     fn hostile_names_are_left_out() {
         let wire =

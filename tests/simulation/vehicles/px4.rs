@@ -187,6 +187,8 @@ fn a_session_that_a_dead_station_left_open_is_free_again_in_the_end() {
     world.check_quiet();
 }
 
+/// > Another station that holds the only session is waited for, then EBUSY; its session is never
+/// > closed.
 #[test]
 fn a_taken_session_is_waited_for_no_longer_than_patience_though_listings_go_on() {
     let mut world = RELEASE.world(1, Faults::NONE);
@@ -202,6 +204,8 @@ fn a_taken_session_is_waited_for_no_longer_than_patience_though_listings_go_on()
     assert_eq!(world.outcomes[&id].results, [Err(Error::Busy)]);
 }
 
+/// > Another station that holds the only session is waited for, then EBUSY; its session is never
+/// > closed.
 #[test]
 fn another_stations_session_is_never_closed_by_us() {
     for_seeds(0..60, |seed| {

@@ -288,6 +288,8 @@ fn a_naive_client_takes_a_new_session_for_each_request_and_is_refused() {
     assert_eq!(refused, 7);
 }
 
+/// > Another station that holds the only session is waited for, then EBUSY; its session is never
+/// > closed.
 #[test]
 fn a_live_station_at_the_only_session_is_waited_for_and_never_closed() {
     for_seeds(0..10, |seed| {
