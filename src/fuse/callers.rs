@@ -12,8 +12,9 @@ use crate::fs::{Closing, Ino};
 
 /// `PF_SIGNALED` of the kernel: killed by a signal.
 const SIGNALED: u64 = 0x400;
-/// Longest time that the kernel is waited for.
-const READING_MAX: Duration = Duration::from_millis(100);
+/// Longest time that the kernel is waited for: no more than an exec(2) may take longer, and enough for a
+/// machine with much to do, for a killed program must not be taken for one that has finished.
+const READING_MAX: Duration = Duration::from_secs(1);
 /// Where the flags stand among the fields behind the name of the program in `/proc/TID/stat`.
 const FLAGS_FIELD: usize = 6;
 /// Of a program with more descriptors than this nobody looks at all.
