@@ -118,6 +118,21 @@ impl Cache {
         change.settle(result, |known| known.truncated(volume, path, length))
     }
 
+    /// Whether a file stands at `path` now, asked of the far side and never answered from memory.
+    pub async fn is_there(&self, volume: VolumeId, path: &RemotePath) -> Result<bool, Error> {
+        match self.ask(volume, |far| Op::Size { path: far(path) }).await {
+            Ok(()) => Ok(true),
+            Err(Error::NotFound) => Ok(false),
+            // An FTP server without sizes can list it.
+            Err(Error::Unsupported) => match self.entry(volume, path).await {
+                Ok(_) => Ok(true),
+                Err(Error::NotFound) => Ok(false),
+                Err(error) => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether an empty directory stands at `path`, asked anew.
     async fn is_new_directory(&self, volume: VolumeId, path: &RemotePath) -> bool {
         let Some(parent) = path.parent() else { return false };
@@ -239,7 +254,7 @@ impl Known {
     fn directory_made(&mut self, volume: VolumeId, path: &RemotePath) {
         self.orphan_within(volume, path);
         if let Some(name) = path.name() {
-            self.edit_parent(volume, path, |entries| entries.put(directory_entry(name)));
+            self.edit_parent(volume, path, |entries| entries.put(directory_entry(name.clone())));
         }
         let empty = Listing::complete(Entries::default());
         self.listings.keep((volume, path.clone()), empty, self.now);
@@ -259,7 +274,7 @@ impl Known {
         if let Some(name) = from.name() {
             self.edit_parent(volume, from, |entries| entries.remove(&name));
         }
-        self.edit_parent(volume, to, |entries| entries.put(entry));
+        self.edit_parent(volume, to, |entries| entries.put(entry.clone()));
         if let Some(id) = self.files.at(volume, to) {
             self.show(id);
         }
@@ -276,7 +291,7 @@ impl Known {
         self.trim_files();
         if let Some(name) = path.name() {
             let entry = Entry { name, kind: Kind::File, size, mtime: Some(mtime) };
-            self.edit_parent(volume, path, |entries| entries.put(entry));
+            self.edit_parent(volume, path, |entries| entries.put(entry.clone()));
         }
     }
 
@@ -308,12 +323,7 @@ impl Known {
         }
     }
 
-    fn edit_parent(
-        &mut self,
-        volume: VolumeId,
-        path: &RemotePath,
-        change: impl FnOnce(&mut Entries),
-    ) {
+    fn edit_parent(&mut self, volume: VolumeId, path: &RemotePath, change: impl Fn(&mut Entries)) {
         if let Some(parent) = path.parent() {
             self.listings.edit(&(volume, parent), change);
         }

@@ -207,6 +207,13 @@ impl Known {
         if version.generation != flight.generation || !certain {
             return;
         }
+        let now = self.now;
+        for (index, block) in &blocks {
+            let compared = self.files.get(flight.file).map(|file| file.compare(*index, block, now));
+            if compared == Some(Evidence::Changed) {
+                return self.learn(flight.file, Evidence::Changed);
+            }
+        }
         for (index, block) in blocks {
             let key = flight.key(index);
             let current = self.flights.get(&key).is_some_and(|current| current.id == flight.id);
@@ -242,11 +249,15 @@ impl Known {
         match evidence {
             Evidence::Same => {}
             Evidence::Grew { from } => {
-                let generation = self.files.get(id).map(|record| record.version.generation);
-                if let (Some(generation), 1..) = (generation, from % BLOCK_BYTES) {
-                    let index = from / BLOCK_BYTES;
-                    self.blocks.remove(&BlockKey { file: id, generation, index });
+                let Some(record) = self.files.get(id).filter(|_| from % BLOCK_BYTES > 0) else {
+                    return;
+                };
+                let (generation, index) = (record.version.generation, from / BLOCK_BYTES);
+                let key = BlockKey { file: id, generation, index };
+                if let Some(last) = self.blocks.get(&key) {
+                    record.note_ending(from, last);
                 }
+                self.blocks.remove(&key);
             }
             Evidence::Doubtful => {
                 self.blocks.forget(id);
@@ -306,7 +317,7 @@ impl Known {
             && self.listings.has_whole(&key)
         {
             self.files.overlay(id, &mut entry);
-            self.listings.edit(&key, |entries| entries.put(entry));
+            self.listings.edit(&key, |entries| entries.put(entry.clone()));
         }
     }
 

@@ -42,6 +42,9 @@ pub(super) struct Entries {
     index: HashMap<Name, usize>,
     hidden: bool,
     end: Option<Result<(), Error>>,
+    /// Names that we changed while it was under way, of which what still comes says nothing; whether
+    /// they are there.
+    ours: HashMap<Name, bool>,
 }
 
 impl Listing {
@@ -65,6 +68,10 @@ impl Listing {
     /// Whether every entry is there.
     pub fn is_complete(&self) -> bool {
         matches!(self.entries.lock().end, Some(Ok(())))
+    }
+
+    fn is_coming(&self) -> bool {
+        self.entries.lock().end.is_none()
     }
 
     /// Whether nothing is in the directory, our unfinished uploads included.
@@ -162,6 +169,9 @@ impl Sink for Listing {
 
 impl Entries {
     pub fn find(&self, name: &Name) -> Option<&Entry> {
+        if self.ours.get(name) == Some(&false) {
+            return None;
+        }
         self.index.get(name).and_then(|&at| self.entries.get(at))
     }
 
@@ -176,6 +186,13 @@ impl Entries {
 
     /// Puts an entry in the place of the one with its name, or at the end.
     pub fn put(&mut self, entry: Entry) {
+        if self.end.is_none() {
+            self.ours.insert(entry.name.clone(), true);
+        }
+        self.place(entry);
+    }
+
+    fn place(&mut self, entry: Entry) {
         match self.index.get(&entry.name).copied().and_then(|at| self.entries.get_mut(at)) {
             Some(old) => *old = entry,
             None => {
@@ -185,8 +202,13 @@ impl Entries {
         }
     }
 
-    /// Takes an entry out; the last one moves to its place.
+    /// Takes an entry out; the last one moves to its place. While more comes, it is not found any
+    /// more, but keeps its index.
     pub fn remove(&mut self, name: &Name) {
+        if self.end.is_none() {
+            self.ours.insert(name.clone(), false);
+            return;
+        }
         let Some(at) = self.index.remove(name) else { return };
         if at < self.entries.len() {
             self.entries.swap_remove(at);
@@ -200,7 +222,8 @@ impl Entries {
         for entry in entries {
             match is_temporary(&entry.name) {
                 true => self.hidden = true,
-                false => self.put(entry),
+                false if self.ours.contains_key(&entry.name) => {}
+                false => self.place(entry),
             }
         }
     }
@@ -226,13 +249,17 @@ enum SlotState {
 /// The listings kept, the least recently used go first.
 pub(super) struct Listings {
     slots: LruCache<ListingKey, Slot>,
+    /// Listings that still come and are not believed any more: those who hold them learn what we
+    /// change.
+    overtaken: Vec<(ListingKey, Weak<Listing>)>,
     entries: usize,
     entries_max: usize,
 }
 
 impl Listings {
     pub fn new() -> Listings {
-        Listings { slots: LruCache::unbounded(), entries: 0, entries_max: ENTRIES_MAX }
+        let (slots, overtaken) = (LruCache::unbounded(), Vec::new());
+        Listings { slots, overtaken, entries: 0, entries_max: ENTRIES_MAX }
     }
 
     #[cfg(test)]
@@ -350,7 +377,10 @@ impl Listings {
     pub fn expire(&mut self, key: &ListingKey) {
         let Some(slot) = self.take(key) else { return };
         let listing = match slot.state {
-            SlotState::UnderWay { previous, .. } => previous,
+            SlotState::UnderWay { previous, .. } => {
+                self.overtaken.push((key.clone(), Arc::downgrade(&slot.listing)));
+                previous
+            }
             SlotState::Whole { .. } => Some(slot.listing),
         };
         if let Some(listing) = listing {
@@ -361,12 +391,21 @@ impl Listings {
         }
     }
 
-    /// Changes a listing as we changed the directory. One that was handed out stays as it is; one
-    /// under way is left to its holders, for it may show the old state or the new.
-    pub fn edit(&mut self, key: &ListingKey, change: impl FnOnce(&mut Entries)) {
-        if let Some(Slot { state: SlotState::UnderWay { .. }, .. }) = self.slots.peek(key) {
-            self.expire(key);
-        }
+    /// Changes a listing as we changed the directory. One that was handed out stays as it is. One
+    /// under way is left to its holders, who find the change in it: what still comes may show the old
+    /// state or the new, or neither where the server renames in two steps.
+    pub fn edit(&mut self, key: &ListingKey, change: impl Fn(&mut Entries)) {
+        self.expire_under_way(key);
+        self.overtaken.retain(|(at, listing)| {
+            let Some(listing) = listing.upgrade().filter(|listing| listing.is_coming()) else {
+                return false;
+            };
+            if at == key {
+                listing.edit(&change);
+                listing.event.notify(usize::MAX);
+            }
+            true
+        });
         let Some(slot) = self.slots.peek_mut(key) else { return };
         if Arc::get_mut(&mut slot.listing).is_none() {
             slot.listing = Listing::complete(slot.listing.edit(|entries| entries.clone()));

@@ -159,6 +159,18 @@ impl Cache {
         Err(Error::Failed("the file kept changing while it was read".into()))
     }
 
+    /// Looks whether a file that grew while others had it open is still the same, if what is known of its
+    /// end can tell. Sends nothing for any other file.
+    ///
+    /// [`Error::Changed`] when it is another; else the error with which the remote failed.
+    pub async fn confirm(&self, file: &OpenFile, path: &RemotePath) -> Result<(), Error> {
+        let ending = self.with(|known| Some(known.files.get(file.id)?.ending.as_ref()?.from));
+        match ending {
+            Some(from) => self.read(file, path, from, 1).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     fn send(&self, volume: &Volume, plan: &Plan) {
         for flight in &plan.submit {
             let (offset, length) = flight.range();

@@ -30,6 +30,8 @@ pub(super) struct Reading<'a> {
     fresh: bool,
     /// Looked again whether the file is still the same.
     looked: bool,
+    /// Asked for what the file ended with before it grew.
+    compared: bool,
 }
 
 /// What to do for a read now.
@@ -59,7 +61,8 @@ pub(super) struct Failed {
 
 impl<'a> Reading<'a> {
     pub fn new(file: &'a OpenFile, asked: Range<u64>) -> Reading<'a> {
-        Reading { file, asked, have: BTreeMap::new(), flown: false, fresh: true, looked: false }
+        let (have, fresh) = (BTreeMap::new(), true);
+        Reading { file, asked, have, flown: false, fresh, looked: false, compared: false }
     }
 
     /// What to do now, with what is known now. `time`: how long things are believed while the link is
@@ -90,7 +93,10 @@ impl<'a> Reading<'a> {
             }
             return Ok(plan);
         }
-        let missing = self.gather(known, size);
+        let mut missing = self.gather(known, size);
+        if path.is_some() {
+            self.compare_ending(known, &mut missing);
+        }
         match path {
             // What a fetch brought may be the newcomer's at the path that was ours.
             None if self.flown || !missing.is_empty() => return Err(Error::Changed),
@@ -137,6 +143,18 @@ impl<'a> Reading<'a> {
             }
         }
         missing
+    }
+
+    /// Nothing more is read of a file that grew before what it ended with has been compared.
+    fn compare_ending(&mut self, known: &mut Known, missing: &mut Vec<u64>) {
+        let ending = known.files.get(self.file.id).and_then(|record| record.ending.as_ref());
+        let Some(from) = ending.map(|ending| ending.from) else { return };
+        let is_new = !missing.is_empty() || self.asked.end > from;
+        let index = from / BLOCK_BYTES;
+        if is_new && !std::mem::replace(&mut self.compared, true) && !missing.contains(&index) {
+            missing.push(index);
+            missing.sort_unstable();
+        }
     }
 
     fn answer_when_certain(&self, known: &Known, path: &RemotePath, size: u64) -> Then {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::VolumeId;
+use super::blocks::{BLOCK_BYTES, Block};
 use crate::remote::{Entry, RemotePath, SIZE_MAX, Version};
 
 /// What the far side said of a file in a listing.
@@ -34,6 +35,15 @@ pub(super) enum Evidence {
     Changed,
 }
 
+/// The end of a file before it grew: all that tells appending from another content.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    /// The size before.
+    pub from: u64,
+    /// The last block, which was not full.
+    pub last: Block,
+}
+
 /// A file's record. **Versions**: blocks belong to a generation of a file. It grows
 ///
 /// * when a listing tells another size or mtime than the listing before (same size with another
@@ -42,7 +52,8 @@ pub(super) enum Evidence {
 /// * when we saved or truncated the file ourselves, or cannot tell whether we did.
 ///
 /// A file that only grew is taken for appended to, as logs are: while it is open, its generation,
-/// handles and whole blocks stay. With no handle to keep, a larger size in a listing begins a new
+/// handles and whole blocks stay. Where the last block before was known and not full, it is fetched
+/// anew before anything else is, and must begin as it did: else it is another content. With no handle to keep, a larger size in a listing begins a new
 /// generation as well, because a longer file may also be another one.
 ///
 /// A listing that repeats what the one before said is no evidence, though opening told another size
@@ -70,6 +81,8 @@ pub(super) struct Record {
     pub vouched: Duration,
     /// What the far side still holds open of an older content, it must open anew before it is read.
     pub must_reopen: bool,
+    /// It grew, and nothing has shown yet that it still begins as it did.
+    pub ending: Option<Ending>,
 }
 
 impl Record {
@@ -86,6 +99,7 @@ impl Record {
             checked: now,
             vouched: now,
             must_reopen: false,
+            ending: None,
         }
     }
 
@@ -184,10 +198,29 @@ impl Record {
         self.version.generation = self.version.generation.wrapping_add(1);
         self.confirmed = false;
         self.must_reopen = true;
+        self.ending = None;
         self.born = now;
         self.checked = now;
         self.vouched = now;
         Evidence::Changed
+    }
+
+    /// Remembers how the file ended before it grew; an older ending that was not compared says more.
+    pub fn note_ending(&mut self, from: u64, last: Block) {
+        if last.len() as u64 == from % BLOCK_BYTES {
+            self.ending.get_or_insert(Ending { from, last });
+        }
+    }
+
+    /// Takes a block that was fetched: one that differs from what the file ended with is another
+    /// content's.
+    pub fn compare(&mut self, index: u64, block: &Block, now: Duration) -> Evidence {
+        let is_new =
+            |old: &mut Ending| old.from / BLOCK_BYTES == index && block.len() > old.last.len();
+        match self.ending.take_if(is_new) {
+            Some(old) if !block.starts_with(&old.last) => self.begin_generation(now),
+            Some(_) | None => Evidence::Same,
+        }
     }
 
     /// Whether its blocks are older than `time` with no mtime that would show a change.

@@ -8,7 +8,7 @@ use super::inodes::{FarTime, Ino, OwnTime, Place, Standing};
 use super::staged::Staged;
 use super::{Found, Fs, FsError, FsOptions, State};
 use crate::cache::{Fresh, OpenFile};
-use crate::remote::{Entry, Error, Kind, Name};
+use crate::remote::{Entry, Error, Kind, NAME_BYTES_MAX, Name};
 
 /// Size of a block in [`Statfs`], and what programs should read at once.
 const BLOCK_BYTES: u32 = 4096;
@@ -181,13 +181,16 @@ impl Fs {
 
     /// The size of the filesystem. Asks nothing.
     pub fn statfs(&self) -> Statfs {
+        let root = self.root();
+        // A name in the root is a path with a slash before it.
+        let name_bytes_max = self.cache.path_bytes_max(root.volume).saturating_sub(1);
         Statfs {
             block_size: BLOCK_BYTES,
             blocks: BLOCKS,
             blocks_free: BLOCKS,
             files: FILES,
             files_free: FILES,
-            name_bytes_max: crate::remote::NAME_BYTES_MAX as u32,
+            name_bytes_max: name_bytes_max.min(NAME_BYTES_MAX) as u32,
         }
     }
 
@@ -260,7 +263,8 @@ impl Fs {
         let staged = self.state.lock().staged.get(&ino).cloned();
         if let Some(staged) = &staged {
             staged.set_mtime(mtime);
-            if !staged.is_on_vehicle() || self.place(ino).is_err() {
+            let is_known = staged.is_on_vehicle() && !staged.is_in_doubt();
+            if !is_known || self.place(ino).is_err() {
                 return Ok(());
             }
         }
@@ -270,8 +274,8 @@ impl Fs {
         // A time that still waits for its first listing goes on waiting.
         state.inodes.shown_time(ino, &entry);
         let far = match state.inodes.own_time(ino) {
-            Some(own) => own.far,
-            None => FarTime::Listed(entry.mtime),
+            Some(own) if entry.kind == Kind::File => own.far,
+            Some(_) | None => FarTime::Listed(entry.mtime),
         };
         state.inodes.set_own_time(ino, OwnTime { mtime, size: entry.size, far });
         Ok(())

@@ -171,7 +171,7 @@ impl Fs {
 }
 
 impl State {
-    /// Names in a directory that only a staged copy stands for.
+    /// Names in a directory that staged copies stand for, whether the vehicle has them or not.
     pub(super) fn staged_names(&self, directory: &Place) -> Arc<[Name]> {
         let name_here = |ino: &Ino| {
             let place = self.inodes.place(*ino)?;
@@ -179,8 +179,7 @@ impl State {
                 && place.path.parent().as_ref() == Some(&directory.path);
             place.path.name().filter(|_| is_here)
         };
-        let unsent = self.staged.iter().filter(|(_, staged)| !staged.is_on_vehicle());
-        unsent.filter_map(|(ino, _)| name_here(ino)).collect()
+        self.staged.keys().filter_map(name_here).collect()
     }
 }
 

@@ -37,8 +37,8 @@ pub enum Closing {
 }
 
 impl Fs {
-    /// Opens a file with `open(2)`'s flags. Fetches nothing, whatever it is opened for; `O_TRUNC`
-    /// empties the staged copy.
+    /// Opens a file with `open(2)`'s flags. Fetches nothing, whatever it is opened for, but the end of
+    /// a file that others have open and that grew since; `O_TRUNC` empties the staged copy.
     pub async fn open(&self, ino: Ino, flags: i32) -> Result<Opened, FsError> {
         let access = Access::parse(flags);
         let place = self.place(ino)?;
@@ -67,6 +67,11 @@ impl Fs {
         }
         let is_staged = self.state.lock().staged.contains_key(&ino);
         let file = if is_staged { None } else { Some(self.version_to_read(ino, &place).await?) };
+        if let Some(version) = &file
+            && let Err(error) = self.cache.confirm(&version.file, &place.path).await
+        {
+            tracing::debug!(path = %place.path, %error, "a file that grew may be another one");
+        }
         if self.part_from_old_readers(ino) {
             return Err(FsError::Stale);
         }

@@ -72,10 +72,11 @@ impl OwnTime {
     /// This time after a listing said `entry`; `None` when that is another state than the one it
     /// was set for.
     fn after(self, entry: &Entry) -> Option<OwnTime> {
-        // A directory's own changes with every name in it, those we put there included; what a
-        // program set, after it had filled it, stays.
+        // A directory's own changes with every name in it, those we put there included. What a program
+        // set, after it had filled it, stays; when we made it is shown until the vehicle says.
         if entry.kind == Kind::Directory {
-            return Some(self);
+            let is_told = matches!(self.far, FarTime::Told(_)) && entry.mtime.is_some();
+            return Some(self).filter(|_| !is_told);
         }
         let far = match self.far {
             FarTime::Told(told) if entry.mtime == Some(told) => self.far,
@@ -453,6 +454,18 @@ mod tests {
         inodes.set_own_time(ino, OwnTime { mtime: 7, size: 0, far: FarTime::Listed(None) });
         assert_eq!(inodes.shown_time(ino, &listed(Some(100))), Some(7));
         assert_eq!(inodes.shown_time(ino, &listed(Some(101))), Some(7));
+    }
+
+    #[test]
+    fn a_directory_that_we_made_has_the_vehicles_time_once_that_is_known() {
+        let mut inodes = table();
+        let ino = inodes.assign(&place("/d"), Kind::Directory);
+        let name = Name::parse(b"d").unwrap();
+        let listed = |mtime| Entry { name: name.clone(), kind: Kind::Directory, size: 0, mtime };
+        inodes.set_own_time(ino, OwnTime { mtime: 7, size: 0, far: FarTime::Told(7) });
+        assert_eq!(inodes.shown_time(ino, &listed(None)), Some(7));
+        assert_eq!(inodes.shown_time(ino, &listed(Some(100))), Some(100));
+        assert_eq!(inodes.shown_time(ino, &listed(Some(101))), Some(101));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Fs {
     /// Drops a copy that has neither a name nor somebody who writes it: one that waited to be sent.
     pub(super) fn drop_nameless(&self, staged: &Arc<Staged>) {
         if self.place(staged.ino).is_err() && !staged.has_writers() {
-            self.state.lock().staged.remove(&staged.ino);
+            self.state.lock().drop_copy(staged);
         }
     }
 

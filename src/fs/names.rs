@@ -94,6 +94,7 @@ impl Fs {
         let _turn = staged.take_turn().await;
         self.end_streaming(staged).await;
         let place = self.place(staged.ino)?;
+        self.end_doubt(staged, &place).await?;
         if staged.is_on_vehicle() {
             match self.cache.remove(place.volume, &place.path).await {
                 Ok(()) | Err(Error::NotFound) => {}

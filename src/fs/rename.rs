@@ -47,6 +47,11 @@ impl Fs {
         // The wait may have seen a directory above renamed, and either file sent.
         let from = self.existing(parent, name.as_bytes())?;
         let to = self.target(new_parent, new_name.as_bytes())?;
+        for (found, place) in [(Some(&source), &from), (target.as_ref(), &to)] {
+            if let Some(staged) = found.and_then(Found::staged) {
+                self.end_doubt(&staged, place).await?;
+            }
+        }
         let target_is_there = target.as_ref().is_some_and(Found::is_on_vehicle);
         let mut was_sent = false;
         if source.is_on_vehicle() {
@@ -83,6 +88,9 @@ impl Fs {
         let _moving = self.begin_moving(&[from, to]);
         let _turns = self.take_turns(&[from, to]).await;
         let found = self.find(from).await?.ok_or(FsError::NotFound)?;
+        if let Some(staged) = found.staged() {
+            self.end_doubt(&staged, from).await?;
+        }
         if found.is_on_vehicle() {
             self.cache.respell(from.volume, &from.path, &to.path).await?;
         }

@@ -64,6 +64,7 @@ impl Fs {
             Ok(()) => self.settle(staged, &place, sending.length).await,
             Err(error) => {
                 tracing::warn!(path = %place.path, %error, "could not save");
+                staged.doubt();
                 self.note_failure(staged, error);
             }
         }
@@ -232,6 +233,15 @@ impl Fs {
         Some(Ok(()))
     }
 
+    /// Asks what stands on the vehicle under a file's name, where a failed save has left that open. The
+    /// caller has its turn.
+    pub(super) async fn end_doubt(&self, staged: &Staged, place: &Place) -> Result<(), FsError> {
+        if staged.is_in_doubt() {
+            staged.set_on_vehicle(self.cache.is_there(place.volume, &place.path).await?);
+        }
+        Ok(())
+    }
+
     /// The vehicle's version of a file as it is now.
     pub(super) async fn base_at(&self, place: &Place) -> Result<Base, FsError> {
         let entry = self.cache.entry(place.volume, &place.path).await?;
@@ -263,12 +273,21 @@ impl Fs {
         if staged.has_writers() || !state.staged.get(&staged.ino).is_some_and(is_this) {
             return;
         }
-        state.staged.remove(&staged.ino);
+        state.drop_copy(staged);
         state.forget_name_without_file(staged);
     }
 }
 
 impl super::State {
+    /// A staged copy goes. Where its file has no name any more, nobody can read what was in it; what
+    /// the vehicle had before is not what readers have seen.
+    pub(super) fn drop_copy(&mut self, staged: &Staged) {
+        self.staged.remove(&staged.ino);
+        if staged.is_dirty() && self.inodes.place(staged.ino).is_none() {
+            self.inodes.content_changed(staged.ino);
+        }
+    }
+
     /// A file that never reached the vehicle is no more when its staged copy is dropped.
     fn forget_name_without_file(&mut self, staged: &Staged) {
         let Some(place) = self.place_of(staged.ino) else { return };

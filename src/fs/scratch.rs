@@ -37,7 +37,7 @@ impl Fs {
             return Ok(false);
         }
         if let Some(sending) = staged.begin_sending(turn) {
-            self.send_whole(staged, turn, to, sending).await?;
+            self.send_whole(staged, turn, to, sending).await.inspect_err(|_| staged.doubt())?;
             self.settle(staged, to, sending.length).await;
         }
         Ok(true)

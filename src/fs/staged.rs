@@ -56,6 +56,8 @@ struct Content {
     /// An editor's scratch file, which never leaves this computer.
     is_local: bool,
     on_vehicle: bool,
+    /// Nobody knows what of it arrived when it was sent last.
+    is_in_doubt: bool,
     writers: usize,
 }
 
@@ -161,7 +163,18 @@ impl Staged {
 
     /// This file's name became that of a file which stands on the vehicle, or of none.
     pub fn set_on_vehicle(&self, on_vehicle: bool) {
-        self.content.lock().on_vehicle = on_vehicle;
+        let mut content = self.content.lock();
+        (content.on_vehicle, content.is_in_doubt) = (on_vehicle, false);
+    }
+
+    /// Whether it is unknown what stands on the vehicle under this file's name.
+    pub fn is_in_doubt(&self) -> bool {
+        self.content.lock().is_in_doubt
+    }
+
+    /// It could not be sent, but may have arrived.
+    pub fn doubt(&self) {
+        self.content.lock().is_in_doubt = true;
     }
 
     /// Whether the vehicle lacks changes.
@@ -424,7 +437,7 @@ impl Staged {
     pub fn sent(&self, _turn: &Holding, sending: Sending, base: Option<Base>) {
         let mut content = self.content.lock();
         content.saved = sending.generation;
-        content.on_vehicle = true;
+        (content.on_vehicle, content.is_in_doubt) = (true, false);
         content.base = base;
         content.unchanged = Some(sending.length);
         (content.is_ordered, content.is_appending) = (false, false);
@@ -452,6 +465,7 @@ impl Content {
             tried: 0,
             kept: None,
             on_vehicle,
+            is_in_doubt: false,
             writers: 1,
         }
     }

@@ -39,11 +39,11 @@ impl Scenario {
             self.kind,
             Kind::ArduPilotOnCard(_) | Kind::Px4(Firmware::Board | Firmware::Serial)
         );
+        let appends = !matches!(self.kind, Kind::Mavsdk(_));
         let around = flight.around.clone();
         let count = self.programs.len();
         let mut programs: Vec<Program> =
-            (0..count).map(|n| Program::new(around.clone(), n, in_two_steps)).collect();
-        programs.iter_mut().for_each(|program| program.strict = self.strict);
+            (0..count).map(|n| Program::new(around.clone(), n, (in_two_steps, appends))).collect();
         let station = watching::replace(around.clone());
         let work = async {
             let works: Vec<_> = programs

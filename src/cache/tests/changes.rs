@@ -96,8 +96,29 @@ fn a_listing_that_a_change_overtakes_is_not_kept() {
     late.sink.page(vec![Entry { size: 3, ..world_entry("b") }]);
     world.save("/n", b"n", 1).unwrap();
     late.sink.done(Ok(Reply::Done));
-    assert!(world.run(listing.find(&name("n"))).unwrap().is_none());
+    assert!(world.run(listing.find(&name("n"))).unwrap().is_some(), "it was saved since");
     assert_eq!(world.shown("/"), ["a", "b", "d", "e", "n"]);
+}
+
+#[test]
+fn what_we_changed_while_a_listing_came_is_in_it_whatever_still_comes() {
+    let world = files();
+    world.names("/");
+    world.wait(11);
+    let listing = world.cache.listing(world.volume, &path("/"));
+    let late = world.take();
+    late.sink.page(vec![Entry { size: 3, ..world_entry("a") }]);
+    world.save("/a", b"saved anew", 1).unwrap();
+    world.remove("/b").unwrap();
+    // As it was, with what was removed, and without what is being replaced in two steps.
+    late.sink.page(vec![Entry { size: 3, ..world_entry("b") }, world_entry("x")]);
+    late.sink.done(Ok(Reply::Done));
+    let find = |text: &str| world.run(listing.find(&name(text))).unwrap();
+    assert_eq!(find("a").unwrap().size, 10);
+    assert_eq!(find("b"), None);
+    let names: Vec<_> = (0..3).map(|at| world.run(listing.at(at)).unwrap()).collect();
+    assert_eq!(names[1], Some(world_entry("x")), "indexes stay");
+    assert_eq!(names[2], None);
 }
 
 fn world_entry(text: &str) -> Entry {

@@ -226,3 +226,52 @@ fn a_read_during_a_change_that_fails_is_answered() {
     assert!(removal.as_mut().poll(&mut context).is_ready());
     assert_eq!(read.poll(), Some(Ok(old)));
 }
+
+/// A file of 5000 bytes that is open, and of which the last block is known.
+fn world_with_a_known_end() -> (World, Vec<u8>, std::sync::Arc<OpenFile>) {
+    let old = content(5000, 1);
+    let world = World::with(&[("/a", &old)], small());
+    let file = world.open("/a");
+    assert_eq!(world.read(&file, 4096, 4096).unwrap(), old[4096..]);
+    (world, old, file)
+}
+
+#[test]
+fn a_larger_file_that_begins_otherwise_is_another_content() {
+    let (world, _, file) = world_with_a_known_end();
+    world.remote.put_at("/a", &content(9000, 2), Some(42));
+    world.wait(11);
+    world.entry("/a").unwrap();
+    assert_eq!(world.read(&file, 0, 100), Err(Error::Changed), "a block that was not known");
+    let again = world.open("/a");
+    assert_eq!(world.read(&again, 0, 9000).unwrap(), content(9000, 2));
+    assert_eq!(world.read(&file, 4096, 10), Err(Error::Changed));
+}
+
+#[test]
+fn a_file_that_was_appended_to_is_read_on_once_its_end_was_compared() {
+    let (world, old, file) = world_with_a_known_end();
+    let grown = [&old[..], &content(9000, 3)].concat();
+    world.remote.put_at("/a", &grown, Some(42));
+    world.wait(11);
+    world.entry("/a").unwrap();
+    world.asked();
+    assert_eq!(world.read(&file, 8192, 4096).unwrap(), grown[8192..12_288]);
+    assert_eq!(world.asked(), ["Read \"/a\" 4096+8192"], "the old end with the rest");
+    assert_eq!(world.read(&file, 0, 100).unwrap(), grown[..100]);
+    assert_eq!(world.asked(), ["Read \"/a\" 0+4096"], "it is compared once");
+}
+
+#[test]
+fn what_grew_while_others_have_it_open_is_compared_when_it_is_opened_again() {
+    let (world, _, file) = world_with_a_known_end();
+    world.remote.put_at("/a", &content(9000, 2), Some(42));
+    world.wait(11);
+    let again = world.open("/a");
+    assert_eq!(world.run(world.cache.confirm(&again, &path("/a"))), Err(Error::Changed));
+    assert!(file.is_outdated());
+    let anew = world.open("/a");
+    world.asked();
+    assert_eq!(world.run(world.cache.confirm(&anew, &path("/a"))), Ok(()));
+    assert!(world.asked().is_empty());
+}

@@ -219,3 +219,59 @@ fn an_armed_vehicle_keeps_its_files() {
     assert_eq!(errno(world.unlink("/a")), libc::EBUSY);
     assert!(world.exists("/a"));
 }
+
+#[test]
+fn the_longest_name_is_what_a_path_on_the_vehicle_leaves() {
+    let world = World::with([]);
+    let longest = |path_bytes_max| {
+        world.remote.change_status(|status| status.path_bytes_max = path_bytes_max);
+        world.fs.statfs().name_bytes_max
+    };
+    assert_eq!(longest(237), 236, "and a slash before it");
+    assert_eq!(longest(4096), 255);
+    let name = [b'n'; 237];
+    longest(237);
+    world.run(world.fs.mkdir(Ino::ROOT, &name[..236])).unwrap();
+    assert_eq!(errno(world.run(world.fs.mkdir(Ino::ROOT, &name))), libc::ENAMETOOLONG);
+}
+
+/// Creates an empty file whose save fails although it arrives.
+fn arrived_after_all(world: &World) -> Handle {
+    let handle = world.create("/a");
+    world.remote.fail_next("Size", Error::TimedOut);
+    world.flush(handle).unwrap_err();
+    assert!(world.remote.content("/a").is_some());
+    handle
+}
+
+#[test]
+fn a_file_that_arrived_after_all_is_removed_with_its_name() {
+    let world = World::with([]);
+    let handle = arrived_after_all(&world);
+    world.unlink("/a").unwrap();
+    assert_eq!(world.remote.content("/a"), None);
+    world.close(handle);
+    assert!(world.remote.names("/").is_empty());
+}
+
+#[test]
+fn a_file_that_arrived_after_all_is_renamed_on_the_vehicle() {
+    let world = World::with([]);
+    let handle = arrived_after_all(&world);
+    world.rename("/a", "/b").unwrap();
+    assert_eq!(world.remote.names("/"), ["b"]);
+    world.close(handle);
+    assert_eq!(world.remote.names("/"), ["b"]);
+}
+
+#[test]
+fn a_name_stays_while_nobody_can_say_whether_its_file_arrived() {
+    let world = World::with([]);
+    let handle = arrived_after_all(&world);
+    world.remote.fail_next("Size", Error::TimedOut);
+    assert_eq!(errno(world.unlink("/a")), libc::ETIMEDOUT);
+    assert!(world.exists("/a") && world.remote.content("/a").is_some());
+    world.unlink("/a").unwrap();
+    world.close(handle);
+    assert!(world.remote.names("/").is_empty());
+}

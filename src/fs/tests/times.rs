@@ -60,3 +60,15 @@ fn after_our_save_the_time_we_showed_stays_until_another_station_writes() {
     world.wait(1000);
     assert_eq!(mtime(&world, "/a"), 1_700_000_000);
 }
+
+#[test]
+fn a_time_is_set_though_nobody_knows_whether_the_file_arrived() {
+    let world = World::with([]);
+    let handle = world.create("/a");
+    world.remote.fail_next("Size", Error::TimedOut);
+    world.flush(handle).unwrap_err();
+    world.remote.take_away("/a");
+    let set = SetAttr { size: None, mtime: Some(123_456_789) };
+    assert_eq!(world.run(world.fs.setattr(world.ino("/a"), None, set)).unwrap().mtime, 123_456_789);
+    world.close(handle);
+}

@@ -10,8 +10,6 @@ use super::program::{Program, failed};
 
 impl Program {
     pub async fn rename(&mut self, from: &Path, to: &Path, no_replace: bool) {
-        self.remove_doubt(from).await;
-        self.remove_doubt(to).await;
         let fs = self.around.fs();
         let real = match (self.parent(from).await, self.parent(to).await) {
             (Ok((parent, name)), Ok((new_parent, new_name))) => {
@@ -45,7 +43,6 @@ impl Program {
     }
 
     pub async fn remove(&mut self, path: &Path, directory: bool) {
-        self.remove_doubt(path).await;
         let fs = self.around.fs();
         let real = match self.parent(path).await {
             Ok((parent, name)) if directory => self.call(fs.rmdir(parent, name)).await,
@@ -156,6 +153,7 @@ impl Program {
             }
             Node::Directory(_) => assert_eq!(attr.kind, Kind::Directory, "{}", self.trail),
         }
+        self.meet_far_side();
         if let Some(time) = self.times.get(&node) {
             assert_eq!(attr.mtime, *time, "{}: the time that was set", self.trail);
         }

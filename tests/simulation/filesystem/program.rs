@@ -14,34 +14,47 @@ use super::flight::Surroundings;
 use super::posix::{Content, Model, Node, Outcome, Path, ROOT};
 use super::steps::Step;
 
-/// No operation takes longer, however much is tried again in it.
-const LIMIT: Duration = Duration::from_secs(120);
+/// No operation takes longer, however much is tried again in it: the slowest line carries the largest
+/// file in a minute when it has it for itself, and here three programs and a silence share it.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// What a file holds, as far as one can know.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Body {
     /// What programs see: one of these.
     pub now: Vec<Vec<u8>>,
     /// What the vehicle has under its name: one of these.
     pub far: Vec<Option<Vec<u8>>>,
+    /// What the vehicle has was only added to since.
+    pub only_added: bool,
+    /// What the vehicle had, and what it was to become when the adding of bytes failed.
+    pub torn: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Default for Body {
     fn default() -> Body {
-        Body { now: vec![Vec::new()], far: vec![None] }
+        Body { now: vec![Vec::new()], far: vec![None], only_added: false, torn: Vec::new() }
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Body) -> bool {
+        (&self.now, &self.far) == (&other.now, &other.far)
     }
 }
 
 impl Content for Body {
     fn clear(&mut self) {
         self.now = vec![Vec::new()];
+        self.only_added = false;
     }
 }
 
 impl Body {
     /// A file that the vehicle has.
     pub fn stored(bytes: Vec<u8>) -> Body {
-        Body { far: vec![Some(bytes.clone())], now: vec![bytes] }
+        let (far, now) = (vec![Some(bytes.clone())], vec![bytes]);
+        Body { far, now, only_added: true, torn: Vec::new() }
     }
 
     /// Whether nothing is left to send, and nothing to find out.
@@ -52,15 +65,43 @@ impl Body {
     /// The vehicle has what is seen.
     pub fn sent(&mut self) {
         self.far = self.now.iter().cloned().map(Some).collect();
+        self.only_added = true;
+        self.torn.clear();
+    }
+
+    /// It is changed from an offset on.
+    pub fn touch(&mut self, from: u64) {
+        let end = self.far.iter().flatten().map(Vec::len).min().unwrap_or_default();
+        self.only_added &= from >= end as u64;
     }
 
     /// The vehicle may have what is seen.
     pub fn perhaps_sent(&mut self) {
+        if self.only_added {
+            let before = self.far.iter().flatten().filter(|old| !old.is_empty());
+            let pairs = before.flat_map(|old| self.now.iter().map(move |new| (old, new)));
+            let added = pairs.filter(|(old, new)| new.starts_with(old));
+            self.torn.extend(added.map(|(old, new)| (old.clone(), new.clone())));
+        }
         for now in &self.now {
             if !self.far.contains(&Some(now.clone())) {
                 self.far.push(Some(now.clone()));
             }
         }
+    }
+
+    /// Whether the adding of bytes was cut: the vehicle has all that it had, and a part of what was
+    /// added, with nothing in between where a later block came and an earlier one did not.
+    pub fn may_be_torn(&self, real: &[u8]) -> bool {
+        self.torn.iter().any(|(old, _)| {
+            let tried = self.torn.iter().filter(|(before, _)| before == old).map(|(_, new)| new);
+            let tried: Vec<&Vec<u8>> = tried.collect();
+            let longest = tried.iter().map(|new| new.len()).max().unwrap_or_default();
+            let was_sent = |at: usize| tried.iter().any(|new| new.get(at) == real.get(at));
+            real.starts_with(old)
+                && real.len() <= longest
+                && (old.len()..real.len()).all(|at| real[at] == 0 || was_sent(at))
+        })
     }
 
     pub fn change(&mut self, change: impl Fn(&mut Vec<u8>)) {
@@ -86,6 +127,8 @@ pub struct Open {
     pub append: bool,
     /// It made the file, whose existence is sent when it is closed.
     pub creates: bool,
+    /// The far side has been taken for another one since.
+    pub is_of_another: bool,
 }
 
 /// One program and its model.
@@ -99,14 +142,20 @@ pub struct Program {
     pub times: HashMap<usize, i64>,
     /// This vehicle cannot replace a file in one step.
     pub replaces_in_two_steps: bool,
-    /// What waits for its repair fails as well.
-    pub strict: bool,
+    /// This vehicle keeps what a file has when bytes are added to it.
+    pub appends: bool,
     pub looked_up: Vec<Ino>,
     pub trail: String,
+    /// The far side that all this is about.
+    far_side: String,
 }
 
 impl Program {
-    pub fn new(around: Rc<Surroundings>, number: usize, replaces_in_two_steps: bool) -> Program {
+    pub fn new(
+        around: Rc<Surroundings>,
+        number: usize,
+        (replaces_in_two_steps, appends): (bool, bool),
+    ) -> Program {
         let home = format!("p{number}");
         let mut model = Model { nodes: vec![Node::Directory(BTreeMap::new())] };
         let mut put = |path: Path, node| model.add(&path, node).expect("it has a parent");
@@ -118,6 +167,7 @@ impl Program {
         around.files.insert(&format!("{home}/c"), b"hello there");
         let (open, times, looked_up) = Default::default();
         let trail = String::new();
+        let far_side = around.fs().far_side().session;
         Program {
             around,
             home,
@@ -125,9 +175,10 @@ impl Program {
             open,
             times,
             replaces_in_two_steps,
-            strict: false,
+            appends,
             looked_up,
             trail,
+            far_side,
         }
     }
 
@@ -177,6 +228,16 @@ impl Program {
             Step::Stat { path } => self.stat(path).await,
             Step::Watch { pieces } => super::watching::watch(&self.around, *pieces).await,
             Step::Wait { millis } => self.around.sleep(Duration::from_millis(*millis)).await,
+        }
+    }
+
+    /// A vehicle that does not say who it is may be another one after a silence: what is open is of
+    /// the one before, and no time that was set is known of it.
+    pub fn meet_far_side(&mut self) {
+        let far_side = self.around.fs().far_side().session;
+        if far_side != std::mem::replace(&mut self.far_side, far_side.clone()) {
+            self.times.clear();
+            self.open.iter_mut().for_each(|open| open.is_of_another = true);
         }
     }
 

@@ -10,8 +10,8 @@ use super::content::difference;
 use super::posix::{Model, Node, Path, ROOT};
 use super::program::{Body, Program};
 
-/// What may be under a path on the vehicle: files by content; `None`: nothing.
-type Allowed = BTreeMap<String, Vec<Option<Vec<u8>>>>;
+/// What may be under a path on the vehicle.
+type Allowed = BTreeMap<String, Body>;
 
 impl Program {
     /// An operation on `tops` failed, which would have led to `after`, unless it was to fail anyway.
@@ -22,13 +22,15 @@ impl Program {
         let mut allowed = Allowed::new();
         let before = files_below(&self.model, tops);
         let after = files_below(&after, tops);
-        for (path, contents) in before.iter().chain(&after) {
-            allowed.entry(path.clone()).or_default().extend(contents.iter().cloned());
+        for (path, body) in before.iter().chain(&after) {
+            let known = allowed.entry(path.clone()).or_insert_with(|| body.clone());
+            known.far.extend(body.far.iter().cloned());
+            known.torn.extend(body.torn.iter().cloned());
         }
-        for (path, contents) in &mut allowed {
+        for (path, body) in &mut allowed {
             let in_both = before.contains_key(path) && after.contains_key(path);
             if !in_both || self.replaces_in_two_steps {
-                contents.push(None);
+                body.far.push(None);
             }
         }
         self.close_below(tops).await;
@@ -48,10 +50,11 @@ impl Program {
 
     /// Holds the vehicle to what is allowed; from now on what it has is the truth.
     fn check_and_adopt(&mut self, tops: &[&Path], allowed: &Allowed) {
-        for (path, contents) in allowed {
+        for (path, body) in allowed {
             let real = self.around.files.content(&format!("{}/{path}", self.home));
-            if !contents.contains(&real) {
-                let sizes: Vec<_> = contents.iter().map(|c| c.as_ref().map(Vec::len)).collect();
+            let is_torn = |real: &Vec<u8>| self.appends && body.may_be_torn(real);
+            if !body.far.contains(&real) && !real.as_ref().is_some_and(is_torn) {
+                let sizes: Vec<_> = body.far.iter().map(|c| c.as_ref().map(Vec::len)).collect();
                 let real_size = real.as_ref().map(Vec::len);
                 panic!("{}: {path} is neither old nor new: {real_size:?} of {sizes:?}", self.trail);
             }
@@ -95,18 +98,6 @@ impl Program {
     pub fn has_unfinished(&self, path: &Path) -> bool {
         let place = format!("{}/{}/.mavftp-", self.home, path.join("/")).into_bytes();
         self.around.files.paths().iter().any(|path| path.starts_with(&place))
-    }
-
-    /// Finds out what the vehicle has below a path, where that is not known.
-    /// `a_file_whose_upload_may_have_arrived_is_removed_with_its_name` waits for the repair of what
-    /// goes wrong without this.
-    pub async fn remove_doubt(&mut self, path: &Path) {
-        let Ok(top) = self.model.walk(path) else { return };
-        let mut tree = BTreeMap::new();
-        self.model.tree(top, "", &mut tree);
-        if !self.strict && tree.values().flatten().any(|body| body.far.len() > 1) {
-            self.settle(&[path], self.model.clone(), true).await;
-        }
     }
 
     /// All paths in this program's directory on the vehicle, but those of unfinished uploads.
@@ -189,7 +180,7 @@ fn files_below(model: &Model<Body>, tops: &[&Path]) -> Allowed {
         .filter_map(|(path, body)| {
             let mut body = body?;
             body.perhaps_sent();
-            Some((path[1..].to_owned(), body.far))
+            Some((path[1..].to_owned(), body))
         })
         .collect()
 }

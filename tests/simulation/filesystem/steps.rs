@@ -95,8 +95,6 @@ pub struct Scenario {
     pub faults: Faults,
     pub programs: Vec<Vec<Step>>,
     pub mishaps: Vec<(Duration, Mishap)>,
-    /// What waits for its repair fails as well.
-    pub strict: bool,
 }
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -132,7 +130,7 @@ impl Scenario {
         let mishaps = (0..count)
             .map(|_| (Duration::from_millis(random.below(SPAN_MILLIS)), mishap(random)))
             .collect();
-        Scenario { seed, kind, faults, programs, mishaps, strict: false }
+        Scenario { seed, kind, faults, programs, mishaps }
     }
 }
 
