@@ -4,14 +4,16 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 mod support;
 
-use support::mounted::{Scene, Server};
+use support::mounted::{LINK_TIMEOUT, Scene, Server};
 use support::ordinary::noise;
 use support::program::{eventually, shell};
+use support::relay::DamagedScene;
 
 /// Around a page and a block, so that the kernel and the cache hold both of it.
 const SIZE: usize = 50_001;
@@ -24,26 +26,35 @@ const KNOWN_TIME: Duration = Duration::from_secs(30);
 const LETTING_GO: Duration = Duration::from_secs(20);
 
 /// Two vehicles with the same names, sizes and times, and other contents; each has a file of its own.
+/// Where they do not say who they are, their files' times differ.
 struct Pair {
     scene: Scene,
     other: tempfile::TempDir,
 }
 
-fn fill(directory: &Path, seed: u64) {
+/// When files were written; seconds since 1970 UTC.
+const TIME: u64 = 1_700_000_000;
+
+fn write_at(path: &Path, bytes: &[u8], time: u64) {
+    fs::write(path, bytes).unwrap();
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(time);
+    File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+fn fill(directory: &Path, seed: u64, time: u64) {
     fs::create_dir(directory.join("logs")).unwrap();
     for name in ["both", "logs/both"] {
-        fs::write(directory.join(name), noise(seed, SIZE)).unwrap();
-        let time = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        File::options().write(true).open(directory.join(name)).unwrap().set_modified(time).unwrap();
+        write_at(&directory.join(name), &noise(seed, SIZE), time);
     }
     fs::write(directory.join(format!("only-{seed}")), b"here").unwrap();
 }
 
 impl Pair {
     fn new(server: Server) -> Pair {
-        let scene = Scene::new(server, &OPTIONS, |directory| fill(directory, 1));
+        let scene = Scene::new(server, &OPTIONS, |directory| fill(directory, 1, TIME));
         let other = tempfile::tempdir().unwrap();
-        fill(other.path(), 2);
+        let has_uid = matches!(server, Server::Embedded);
+        fill(other.path(), 2, if has_uid { TIME } else { TIME + 1 });
         Pair { scene, other }
     }
 
@@ -174,4 +185,102 @@ fn nothing_is_sent_to_another_vehicle_with_a_uid() {
 #[test]
 fn nothing_is_sent_to_another_vehicle_without_a_uid() {
     nothing_is_sent(Server::Mavsdk);
+}
+
+/// Listings that nothing but another vehicle makes void.
+const LONG_BELIEVED: [&str; 4] = ["--dir-cache-time", "60s", "--attr-timeout", "60s"];
+/// More than is read ahead of a program.
+const LONG_SIZE: usize = 1 << 20;
+
+fn long(directory: &Path) {
+    fs::create_dir(directory.join("dir")).unwrap();
+    write_at(&directory.join("dir/long"), &noise(3, LONG_SIZE), TIME);
+}
+
+/// A handle, a mapping of the kernel's pages and a working directory from before.
+struct Before {
+    open: File,
+    number: u64,
+}
+
+impl Before {
+    fn new(scene: &Scene) -> Before {
+        let open = File::open(scene.near("dir/long")).unwrap();
+        let mut head = vec![0; 5000];
+        open.read_exact_at(&mut head, 0).unwrap();
+        assert!(head == noise(3, LONG_SIZE)[..5000]);
+        let number = open.metadata().unwrap().ino();
+        Before { open, number }
+    }
+
+    fn goes_on(&self, scene: &Scene) {
+        let metadata = self.open.metadata().unwrap();
+        assert_eq!((metadata.ino(), metadata.nlink()), (self.number, 1));
+        let mut all = vec![0; LONG_SIZE];
+        self.open.read_exact_at(&mut all[500_000..], 500_000).unwrap();
+        self.open.read_exact_at(&mut all[..500_000], 0).unwrap();
+        assert!(all == noise(3, LONG_SIZE), "wrong bytes");
+        assert_eq!(fs::metadata(scene.near("dir/long")).unwrap().ino(), self.number);
+    }
+}
+
+#[test]
+fn an_open_file_of_a_vehicle_without_a_uid_is_read_on_after_a_silence() {
+    let mut far = DamagedScene::new(Server::Mavsdk, "--delay 2", &LONG_BELIEVED, long);
+    let before = Before::new(&far.scene);
+    for _ in 0..2 {
+        far.damage(&format!("silence {}", LINK_TIMEOUT.as_secs() + 3));
+        std::thread::sleep(LINK_TIMEOUT + Duration::from_secs(1));
+        let mut cached = [0; 100];
+        before.open.read_exact_at(&mut cached, 0).unwrap();
+        assert!(cached == noise(3, LONG_SIZE)[..100], "what is cached is served meanwhile");
+        std::thread::sleep(Duration::from_secs(4));
+        before.goes_on(&far.scene);
+    }
+}
+
+#[test]
+fn an_open_file_of_a_vehicle_without_a_uid_is_read_on_after_its_program_began_anew() {
+    let mut scene = Scene::new(Server::Mavsdk, &LONG_BELIEVED, long);
+    let before = Before::new(&scene);
+    scene.vehicle.kill();
+    std::thread::sleep(LINK_TIMEOUT + Duration::from_secs(1));
+    scene.restart_vehicle();
+    // Heartbeats come once a second, from another port.
+    eventually("it is heard again", KNOWN_TIME, || {
+        fs::read_dir(scene.near("")).is_ok() && before.open.read_at(&mut [0; 10], 700_000).is_ok()
+    });
+    before.goes_on(&scene);
+}
+
+#[test]
+fn an_open_file_is_stale_where_one_without_a_uid_has_another_under_its_name() {
+    let kinds = ["time", "smaller", "larger", "gone"];
+    let mut scene = Scene::new(Server::Mavsdk, &LONG_BELIEVED, |directory| {
+        kinds.iter().for_each(|name| write_at(&directory.join(name), &noise(1, SIZE), TIME));
+    });
+    let other = tempfile::tempdir().unwrap();
+    write_at(&other.path().join("time"), &noise(2, SIZE), TIME + 1);
+    write_at(&other.path().join("smaller"), &noise(2, SIZE - 1), TIME);
+    write_at(&other.path().join("larger"), &noise(2, SIZE + 1), TIME);
+    fs::write(other.path().join("only-2"), b"here").unwrap();
+    let open = kinds.map(|name| File::open(scene.near(name)).unwrap());
+    for file in &open {
+        file.read_exact_at(&mut [0; 4096], 0).unwrap();
+    }
+    scene.vehicle.kill();
+    std::thread::sleep(LINK_TIMEOUT + Duration::from_secs(1));
+    scene.swap_vehicle(other.path());
+    eventually("the other is known", KNOWN_TIME, || scene.near("only-2").exists());
+    for (file, name) in open.iter().zip(kinds) {
+        for offset in [0, 40_000] {
+            let error = file.read_at(&mut [0; 4096], offset).expect_err(name);
+            assert_eq!(error.raw_os_error(), Some(libc::ESTALE), "{name}");
+        }
+        assert_eq!(file.metadata().unwrap().len(), SIZE as u64, "{name}");
+        if let Ok(bytes) = fs::read(scene.near(name)) {
+            assert!(bytes == fs::read(other.path().join(name)).unwrap(), "{name}");
+        }
+    }
+    assert!(!scene.near("gone").exists());
 }

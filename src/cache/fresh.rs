@@ -100,6 +100,7 @@ impl Cache {
     /// [`Error::Changed`] when the file has another content than was opened.
     pub async fn refresh(&self, file: &OpenFile) -> Result<Fresh<Version>, Error> {
         let (far, status) = self.meet(file.volume)?;
+        self.clear_doubt(file).await?;
         let time = self.options.directory_time;
         if self.with(|known| status.up && known.is_size_old(file, time))
             && let Err(error) = self.ask_size(&far, file).await
@@ -132,12 +133,6 @@ impl Cache {
             far.remote.submit(asking.id, op, Class::Metadata, patience, Arc::new(sink));
         }
         asking.outcome().await
-    }
-
-    /// Notices whether a volume's far side is another one than before, and forgets what was known
-    /// then. Grows with every other far side.
-    pub fn epoch(&self, volume: VolumeId) -> u64 {
-        self.meet(volume).map_or(0, |(_, status)| status.epoch)
     }
 
     /// What was learned since the last time that contradicts what has been told. Never waits.

@@ -38,7 +38,7 @@ pub(super) struct Known {
     pub listings: Listings,
     /// What we are replacing or removing now, and which change does.
     changing: Vec<(OpId, VolumeId, RemotePath)>,
-    epochs: HashMap<VolumeId, u64>,
+    pub epochs: HashMap<VolumeId, u64>,
     /// Whether a volume takes names that differ in case only for the same, once asked.
     pub folds: HashMap<VolumeId, bool>,
     /// Every operation begun and not done.
@@ -98,22 +98,6 @@ impl Known {
     /// Operations to cancel; each is told once.
     pub fn take_abandoned(&mut self) -> Vec<(VolumeId, OpId)> {
         std::mem::take(&mut self.abandoned)
-    }
-
-    /// Forgets a volume whose far side is another one than before.
-    pub fn meet_epoch(&mut self, volume: VolumeId, epoch: u64) {
-        let last = self.epochs.entry(volume).or_insert(epoch);
-        if epoch <= *last {
-            return;
-        }
-        *last = epoch;
-        self.folds.remove(&volume);
-        tracing::info!(volume = volume.0, epoch, "another far side; forgetting what was cached");
-        self.listings.forget_within(volume, &RemotePath::root());
-        for (path, id) in self.files.within(volume, &RemotePath::root()) {
-            self.blocks.forget(id);
-            self.orphan(volume, &path);
-        }
     }
 
     /// Takes a page of a listing: notes what it tells of files, and shows what is known better.
@@ -190,7 +174,8 @@ impl Known {
     pub fn size_told(&mut self, id: FileId, generation: u32, size: Option<u64>) {
         let now = self.now;
         let Some(record) = self.files.get(id) else { return };
-        if record.version.generation == generation {
+        // The size of what may be another file is evidence of nothing before its time is known.
+        if record.version.generation == generation && !record.in_doubt {
             let evidence = record.opened(size.unwrap_or(record.version.size), now);
             self.learn(id, evidence);
             self.show(id);
@@ -268,7 +253,7 @@ impl Known {
             }
             Evidence::Changed => {
                 self.blocks.forget(id);
-                self.abandon_flights(id);
+                self.abandon_flights(id, Error::Changed);
             }
         }
     }
@@ -278,7 +263,7 @@ impl Known {
     pub fn orphan(&mut self, volume: VolumeId, path: &RemotePath) {
         if let Some((id, gone)) = self.files.orphan(volume, path) {
             // What comes from now on may be a newcomer's.
-            self.abandon_flights(id);
+            self.abandon_flights(id, Error::Changed);
             if gone {
                 self.blocks.forget(id);
             }
@@ -324,7 +309,7 @@ impl Known {
     /// Forgets a file when there are too many.
     pub fn trim_files(&mut self) {
         if let Some(id) = self.files.trim() {
-            self.abandon_flights(id);
+            self.abandon_flights(id, Error::Changed);
             self.blocks.forget(id);
         }
     }
@@ -354,9 +339,10 @@ impl Known {
                 .is_some_and(|entry| entry.kind == Kind::Directory)
     }
 
-    fn abandon_flights(&mut self, id: FileId) {
+    /// Ends what is on its way of a file, for those who wait with this error.
+    pub fn abandon_flights(&mut self, id: FileId, error: Error) {
         for flight in self.flights.of_file(id) {
-            flight.end_with(Err(Error::Changed));
+            flight.end_with(Err(error.clone()));
             self.flights.remove(&flight);
             if let Some(volume) = self.running.get(&flight.id) {
                 self.abandoned.push((*volume, flight.id));

@@ -7,12 +7,14 @@
 //! read.rs, changes.rs   what is asked for        → submit to the Remote, with no lock held
 //! known.rs              all that is known        one lock; evidence about one thing, applied to all
 //! fresh.rs              how long it may be believed
+//! doubt.rs              what is left of it when another far side answers, or may
 //! blocks.rs files.rs record.rs listings.rs news.rs read_ahead.rs   its parts
 //! fetch.rs, listings.rs the sinks                ← called by the Remote's thread
 //! ```
 
 mod blocks;
 mod changes;
+mod doubt;
 mod fetch;
 mod files;
 mod fresh;
@@ -38,6 +40,7 @@ use parking_lot::RwLock;
 use crate::remote::{Class, Entry, Error, Kind, Name, Op, OpId, Remote, RemotePath, Status, save};
 use known::{Known, Shared};
 
+pub use doubt::FarSide;
 pub use fresh::Fresh;
 pub use listings::Listing;
 pub use news::News;
@@ -119,6 +122,7 @@ impl Cache {
             Err(_) => Status {
                 up: false,
                 epoch: 0,
+                last_other: 0,
                 path_bytes_max: 0,
                 appends: false,
                 streams: false,
@@ -209,7 +213,7 @@ impl Cache {
     fn meet(&self, volume: VolumeId) -> Result<(Volume, Status), Error> {
         let far = self.volume(volume)?;
         let status = far.remote.status();
-        self.with(|known| known.meet_epoch(volume, status.epoch));
+        self.with(|known| known.meet(volume, &status));
         Ok((far, status))
     }
 

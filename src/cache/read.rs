@@ -120,6 +120,7 @@ impl Cache {
         offset: u64,
         length: usize,
     ) -> Result<Vec<u8>, Error> {
+        self.volume(file.volume)?;
         let result = self.read_in_passes(file, offset, length).await;
         if let Err(error) = &result {
             // Also cancels the fetches that the error made useless.
@@ -147,10 +148,13 @@ impl Cache {
             match plan.then {
                 Then::Answer(bytes) => return Ok(bytes),
                 Then::AskSize => self.ask_size(&volume, file).await?,
+                Then::ClearDoubt => self.clear_doubt(file).await?,
                 Then::LookAgain(path) => self.look_again(file.volume, &path).await,
                 Then::AwaitChange(listener) => listener.await,
                 Then::Collect(waits) => match reading.collect(waits).await {
                     Ok(()) => {}
+                    // Ended because the far side may be another one: it is asked again, or fails there.
+                    Err(Failed { error: Error::Cancelled, .. }) => {}
                     Err(failed) if !retried && self.deserves_retry(&failed) => retried = true,
                     Err(failed) => return Err(failed.error),
                 },

@@ -46,6 +46,8 @@ pub(super) enum Then {
     /// The read begins past the end that the listing told, or the file that is open on the far side
     /// may be an older one of the same size: it is opened to see.
     AskSize,
+    /// The far side may be another one: it is to be seen whether the file is the same.
+    ClearDoubt,
     /// Nothing has shown for long that this file is still the one that was opened.
     LookAgain(RemotePath),
     /// We are replacing the file; what came may be of the old content or the new.
@@ -78,6 +80,12 @@ impl<'a> Reading<'a> {
         let record = known.files.get(self.file.id).ok_or(Error::Changed)?;
         if record.version.generation != self.file.generation {
             return Err(Error::Changed);
+        }
+        if record.in_doubt {
+            // Gone from its name in the meantime, it stays what nobody could tell.
+            record.path.as_ref().ok_or(Error::Changed)?;
+            self.have.clear();
+            return Ok(Plan { submit: Vec::new(), raise: Vec::new(), then: Then::ClearDoubt });
         }
         let (size, told) = (record.version.size, record.confirmed);
         let reopen = record.must_reopen;

@@ -83,6 +83,8 @@ pub(super) struct Record {
     pub must_reopen: bool,
     /// It grew, and nothing has shown yet that it still begins as it did.
     pub ending: Option<Ending>,
+    /// The far side may be another one since: the next listing shows whether this is the same file.
+    pub in_doubt: bool,
 }
 
 impl Record {
@@ -100,6 +102,7 @@ impl Record {
             vouched: now,
             must_reopen: false,
             ending: None,
+            in_doubt: false,
         }
     }
 
@@ -115,6 +118,9 @@ impl Record {
     }
 
     fn weigh(&mut self, seen: Seen, now: Duration) -> Evidence {
+        if self.in_doubt {
+            return self.settle_doubt(seen, now);
+        }
         let size = self.version.size;
         match self.listed.replace(seen) {
             Some(before) if before == seen => return Evidence::Same,
@@ -148,6 +154,33 @@ impl Record {
             return self.grow(seen.size);
         }
         self.version.size = seen.size;
+        self.begin_generation(now)
+    }
+
+    /// The far side may be another one. Answers whether the next listing can show that a file that is
+    /// open is still the same.
+    pub fn begin_doubt(&mut self) -> bool {
+        let is_known = self
+            .listed
+            .is_some_and(|listed| listed.mtime.is_some() && listed.size == self.version.size);
+        let can_show = self.opens > 0 && is_known;
+        self.in_doubt = can_show;
+        self.must_reopen = true;
+        self.confirmed = false;
+        can_show
+    }
+
+    /// The same size and time, as both were known before: the same file. Whatever else is seen now,
+    /// also what would pass for grown, is another's.
+    fn settle_doubt(&mut self, seen: Seen, now: Duration) -> Evidence {
+        self.in_doubt = false;
+        let before = self.listed.replace(seen);
+        if before == Some(seen) && seen.mtime.is_some() && seen.size == self.version.size {
+            return Evidence::Same;
+        }
+        self.version.size = seen.size;
+        self.version.mtime = seen.mtime;
+        self.mtime_is_ours = false;
         self.begin_generation(now)
     }
 
@@ -197,6 +230,7 @@ impl Record {
     pub fn begin_generation(&mut self, now: Duration) -> Evidence {
         self.version.generation = self.version.generation.wrapping_add(1);
         self.confirmed = false;
+        self.in_doubt = false;
         self.must_reopen = true;
         self.ending = None;
         self.born = now;
@@ -324,6 +358,37 @@ mod tests {
         assert_eq!(record.version.mtime, Some(5000));
         assert_eq!(record.observe(seen(100, 43), NOW), Evidence::Changed);
         assert_eq!(record.version.mtime, Some(43));
+    }
+
+    #[test]
+    fn in_doubt_only_the_same_size_and_time_are_the_same_file() {
+        let without = Seen { size: 100, mtime: None };
+        let others = [seen(100, 2), seen(99, 1), seen(101, 1), seen(200, 2), without];
+        for (other, evidence) in others.map(|other| (other, Evidence::Changed)) {
+            let mut record = record(100, 1);
+            assert!(record.begin_doubt());
+            assert_eq!(record.observe(other, NOW), evidence, "{other:?}");
+            assert!(!record.in_doubt);
+        }
+        let mut same = record(100, 1);
+        assert!(same.begin_doubt());
+        assert_eq!(same.observe(seen(100, 1), NOW), Evidence::Same);
+        assert_eq!((same.in_doubt, same.version.generation), (false, 0));
+    }
+
+    #[test]
+    fn nothing_can_settle_a_doubt_about_a_file_without_a_known_time_or_a_handle() {
+        let timeless = Seen { size: 100, mtime: None };
+        let path = RemotePath::parse(b"/a").unwrap();
+        let mut timeless = Record { opens: 1, ..Record::new(VolumeId(0), &path, timeless, NOW) };
+        assert!(!timeless.begin_doubt());
+        assert!(!Record { opens: 0, ..record(100, 1) }.begin_doubt());
+        let mut ours = record(100, 1);
+        ours.saved(100, 5000, NOW);
+        assert!(!ours.begin_doubt(), "the vehicle's own time has not been seen");
+        let mut grown = record(100, 1);
+        grown.opened(150, NOW);
+        assert!(!grown.begin_doubt(), "what its time was at this size is not known");
     }
 
     #[test]

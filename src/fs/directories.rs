@@ -6,11 +6,11 @@ use std::sync::Arc;
 use futures_lite::future;
 
 use super::attributes::Attr;
-use super::handles::{DirectoryHandle, Handle};
+use super::handles::{DirectoryHandle, Handle, Listed};
 use super::inodes::{Ino, Place};
 use super::{Fs, FsError, State};
 use crate::cache::{Fresh, Listing};
-use crate::remote::{Entry, Kind, Name};
+use crate::remote::{Entry, Error, Kind, Name};
 
 /// Most entries that one [`Fs::readdir`] answers.
 const ENTRIES_MAX: usize = 128;
@@ -51,7 +51,8 @@ impl Fs {
         let staged = state.staged_names(&place);
         state.inodes.use_once(ino);
         let changed = HashSet::new();
-        let open = DirectoryHandle { ino, listing, staged, changed, is_gone: false };
+        let listed = Listed::Here;
+        let open = DirectoryHandle { ino, listing, staged, changed, listed };
         Ok(state.handles.add_directory(open))
     }
 
@@ -62,16 +63,18 @@ impl Fs {
         handle: Handle,
         cookie: u64,
     ) -> Result<Vec<DirectoryEntry>, FsError> {
-        let (ino, listing, staged) = {
+        let (ino, mut listing, staged, listed) = {
             let state = self.synced();
             let open = state.handles.directory(handle).ok_or(FsError::BadHandle)?;
-            if open.is_gone {
-                return Err(FsError::Stale);
-            }
-            (open.ino, open.listing.clone(), open.staged.clone())
+            (open.ino, open.listing.clone(), open.staged.clone(), open.listed)
         };
         // A directory that was removed while it was open has no entries, as on a local disk.
         let Ok(place) = self.place(ino) else { return Ok(Vec::new()) };
+        match listed {
+            Listed::Here => {}
+            Listed::InDoubt => listing = self.list_anew(handle, &place, &listing, cookie).await?,
+            Listed::Gone => return Err(FsError::Stale),
+        }
         let directory = OpenDirectory { handle, place: &place, listing: &listing };
         let mut entries = Vec::new();
         let mut next = cookie;
@@ -106,6 +109,41 @@ impl Fs {
         if let Some(open) = state.handles.remove_directory(handle) {
             state.inodes.forget(open.ino, 1);
         }
+    }
+
+    /// The listing of a directory that was opened when another far side may have answered. Who has
+    /// read a part of it goes on if the same names come first.
+    async fn list_anew(
+        &self,
+        handle: Handle,
+        place: &Place,
+        old: &Arc<Listing>,
+        cookie: u64,
+    ) -> Result<Arc<Listing>, FsError> {
+        // A server may end when it is asked to list a file.
+        match self.cache.entry(place.volume, &place.path).await {
+            Ok(entry) if entry.kind == Kind::Directory => {}
+            Ok(_) | Err(Error::NotFound | Error::NotADirectory) => return Err(FsError::Stale),
+            Err(error) => return Err(error.into()),
+        }
+        let new = self.cache.listing(place.volume, &place.path);
+        let name_of = |entry: Option<Entry>| entry.map(|entry| entry.name);
+        // After the last of them only staged copies are shown.
+        let read = if cookie < STAGED_COOKIE { cookie.saturating_sub(FIRST_COOKIE) } else { 0 };
+        for index in 0..usize::try_from(read).unwrap_or(usize::MAX) {
+            let shown = future::poll_once(old.at(index)).await.and_then(Result::ok).flatten();
+            if shown.is_none() || name_of(new.at(index).await?) != name_of(shown) {
+                return Err(FsError::Stale);
+            }
+        }
+        if let Some(open) = self.state.lock().handles.directory_mut(handle)
+            && open.listed == Listed::InDoubt
+            && Arc::ptr_eq(&open.listing, old)
+        {
+            open.listing = new.clone();
+            open.listed = Listed::Here;
+        }
+        Ok(new)
     }
 
     fn dots(&self, ino: Ino, place: &Place, from: u64) -> Vec<DirectoryEntry> {

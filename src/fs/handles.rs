@@ -78,8 +78,19 @@ pub struct DirectoryHandle {
     pub staged: Arc<[Name]>,
     /// Names in it that this mount has changed since: what the listing says of them is old.
     pub changed: HashSet<Name>,
-    /// It is one of another vehicle or server than the one that answers now.
-    pub is_gone: bool,
+    /// Whether that listing is still to be shown.
+    pub listed: Listed,
+}
+
+/// Whose listing an open directory shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listed {
+    /// The far side's that answers now.
+    Here,
+    /// One's that may be the same.
+    InDoubt,
+    /// Another's.
+    Gone,
 }
 
 /// Everything that is open.
@@ -153,9 +164,26 @@ impl Handles {
         self.files.len() + self.directories.len()
     }
 
-    /// Every open directory is one of a far side that answers no more.
-    pub fn directories_are_gone(&mut self) {
-        self.directories.values_mut().for_each(|open| open.is_gone = true);
+    /// An open directory, to change it.
+    pub fn directory_mut(&mut self, handle: Handle) -> Option<&mut DirectoryHandle> {
+        self.directories.get_mut(&handle)
+    }
+
+    /// Whose listings all open directories show.
+    pub fn directories_are(&mut self, listed: Listed) {
+        let still_shown = |open: &&mut DirectoryHandle| open.listed != Listed::Gone;
+        self.directories.values_mut().filter(still_shown).for_each(|open| open.listed = listed);
+    }
+
+    /// The files with a handle whose content is another by now, or that would look for one anew:
+    /// it could not tell another's. `contents`: how many contents of ours a file has had.
+    pub fn that_cannot_go_on(&self, contents: impl Fn(Ino) -> u64) -> HashSet<Ino> {
+        let goes_on = |open: &FileHandle| {
+            let contents = contents(open.ino);
+            let is_current = |read: &VersionRead| read.contents == contents;
+            open.file.as_ref().is_some_and(|read| is_current(read) && !read.file.is_outdated())
+        };
+        self.files.values().filter(|open| !goes_on(open)).map(|open| open.ino).collect()
     }
 
     fn fresh(&mut self) -> Handle {

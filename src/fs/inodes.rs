@@ -87,16 +87,27 @@ impl OwnTime {
     }
 }
 
-/// What was found by [`Inodes::orphan_files`].
-pub struct Parted {
+/// What was found by [`Inodes::all_used`].
+pub struct Used {
     /// Its number.
     pub ino: Ino,
-    /// A file, which stands nowhere now, or a directory, which stays.
+    /// A file or a directory.
     pub kind: Kind,
     /// The directory it was in.
     pub parent: Option<Ino>,
     /// Its name there.
     pub name: Option<Name>,
+}
+
+/// What a file loses when the far side is another one, or may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// Nothing.
+    None,
+    /// The time that we gave it and have not seen there: of another's file it would be wrong.
+    Time,
+    /// Its place.
+    Place,
 }
 
 /// Inodes by number and by place.
@@ -240,29 +251,34 @@ impl Inodes {
         }
     }
 
-    /// No file of a volume stands anywhere any more, but for those that are to be kept. Directories
-    /// have no content of their own, and stay. Every place that had a number which is in use.
-    pub fn orphan_files(&mut self, volume: VolumeId, keep: impl Fn(Ino) -> bool) -> Vec<Parted> {
-        let mut parted = Vec::new();
-        for (place, ino) in self.within(&Place { volume, path: RemotePath::root() }) {
-            if keep(ino) {
-                continue;
-            }
+    /// Every place of a volume that has a number which is in use.
+    pub fn all_used(&self, volume: VolumeId) -> Vec<Used> {
+        let used = |(place, ino): (Place, Ino)| {
+            let node = self.nodes.get(&ino).filter(|node| node.uses > 0)?;
             let parent = place.path.parent().and_then(|parent| self.find(&place.at(parent)));
-            let Some(node) = self.nodes.get_mut(&ino) else { continue };
-            let (kind, is_used) = (node.kind, node.uses > 0);
-            if kind == Kind::File {
-                node.standing = Standing::Orphaned { was: place.clone(), last: None };
-                self.by_place.remove(&place);
-                if !is_used {
-                    self.drop_node(ino);
+            Some(Used { ino, kind: node.kind, parent, name: place.path.name() })
+        };
+        self.within(&Place { volume, path: RemotePath::root() })
+            .into_iter()
+            .filter_map(used)
+            .collect()
+    }
+
+    /// Takes from every file of a volume what it loses. Directories have no content of their own, and
+    /// stay.
+    pub fn part_files(&mut self, volume: VolumeId, parting: impl Fn(Ino) -> Parting) {
+        for (place, ino) in self.within(&Place { volume, path: RemotePath::root() }) {
+            let Some(node) = self.nodes.get_mut(&ino).filter(|node| node.kind == Kind::File) else {
+                continue;
+            };
+            match parting(ino) {
+                Parting::None => {}
+                Parting::Time => {
+                    node.own_time.take_if(|own| matches!(own.far, FarTime::Told(_)));
                 }
-            }
-            if is_used {
-                parted.push(Parted { ino, kind, parent, name: place.path.name() });
+                Parting::Place => self.orphan(&place, None),
             }
         }
-        parted
     }
 
     /// Everything at and below `from` now stands at `to`; what stood there is orphaned.

@@ -195,7 +195,7 @@ impl Fs {
             handles: Handles::default(),
             staged: BTreeMap::new(),
             moves: Moves::default(),
-            epoch: cache.epoch(volume),
+            epoch: cache.far_side(volume).epoch,
             notices: Vec::new(),
             absent: VecDeque::new(),
         };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use event_listener::Event;
 use parking_lot::MutexGuard;
 
-use super::handles::{Handle, VersionRead};
-use super::inodes::{Ino, Parted, Place};
+use super::handles::{Handle, Listed, VersionRead};
+use super::inodes::{Ino, Parting, Place, Used};
 use super::{Fs, State};
 use crate::cache::{News, VolumeId};
 use crate::remote::{Kind, Name};
@@ -69,16 +69,22 @@ impl Fs {
     }
 
     /// The state, in which nothing stands for a place on another vehicle or server than the one that
-    /// answers now.
+    /// answers now, unless what it shows can decide whether it is another.
     pub(super) fn synced(&self) -> MutexGuard<'_, State> {
-        let epoch = self.cache.epoch(self.volume);
+        let far = self.cache.far_side(self.volume);
         let mut state = self.state.lock();
-        if epoch > state.epoch {
-            state.epoch = epoch;
-            state.part_from_far_side(self.volume);
+        if far.epoch > state.epoch {
+            let is_other = far.last_other > state.epoch;
+            state.epoch = far.epoch;
+            state.meet_far_side(self.volume, is_other);
             self.noticed.notify(usize::MAX);
         }
         state
+    }
+
+    /// There are notices to take.
+    pub(super) fn tell_kernel(&self) {
+        self.noticed.notify(usize::MAX);
     }
 
     /// [`State::part_from_old_readers`].
@@ -149,14 +155,16 @@ impl State {
         }
     }
 
-    /// Another vehicle or server answers now: no file here stands for one there. Directories stay, so
-    /// that a shell in one sees the other's; what has a staged copy keeps its place, for who saves it
-    /// must know for whom it was meant.
-    fn part_from_far_side(&mut self, volume: VolumeId) {
-        let State { inodes, staged, .. } = self;
-        for Parted { ino, kind, parent, name } in
-            inodes.orphan_files(volume, |ino| staged.contains_key(&ino))
-        {
+    /// Another vehicle or server answers now, or one that may be another: what the kernel holds of it
+    /// goes. No file here stands for one of another; one that may be the same keeps its number, and so
+    /// does who has it open, if the cache can find out. Directories stay, so that a shell in one sees
+    /// what is there now; what has a staged copy keeps its place, for who saves it must know for whom
+    /// it was meant.
+    fn meet_far_side(&mut self, volume: VolumeId, is_other: bool) {
+        for Used { ino, kind, parent, name } in self.inodes.all_used(volume) {
+            if self.staged.contains_key(&ino) {
+                continue;
+            }
             self.note(Notice::Content { ino, from: 0 });
             // To look a directory up again would take it from under whoever is in it.
             if let (Kind::File, Some(parent), Some(name)) = (kind, parent, name) {
@@ -166,6 +174,13 @@ impl State {
         for (parent, name) in std::mem::take(&mut self.absent) {
             self.note(Notice::Name { parent, name: name.as_bytes().to_vec() });
         }
-        self.handles.directories_are_gone();
+        let State { inodes, handles, staged, .. } = self;
+        let lost = handles.that_cannot_go_on(|ino| inodes.contents(ino));
+        inodes.part_files(volume, |ino| match staged.contains_key(&ino) {
+            true => Parting::None,
+            false if is_other || lost.contains(&ino) => Parting::Place,
+            false => Parting::Time,
+        });
+        handles.directories_are(if is_other { Listed::Gone } else { Listed::InDoubt });
     }
 }

@@ -274,7 +274,9 @@ impl Fs {
             return;
         }
         state.drop_copy(staged);
-        state.forget_name_without_file(staged);
+        if state.forget_name_without_file(staged) {
+            self.tell_kernel();
+        }
     }
 }
 
@@ -288,13 +290,16 @@ impl super::State {
         }
     }
 
-    /// A file that never reached the vehicle is no more when its staged copy is dropped.
-    fn forget_name_without_file(&mut self, staged: &Staged) {
-        let Some(place) = self.place_of(staged.ino) else { return };
-        if !staged.is_on_vehicle() {
-            self.inodes.orphan(&place, None);
-            self.name_changed(&place);
-        }
+    /// A file that never reached the vehicle is no more when its staged copy is dropped. Answers
+    /// whether it is one, of which the kernel must be told: it was shown the name.
+    fn forget_name_without_file(&mut self, staged: &Staged) -> bool {
+        let Some(place) = self.place_of(staged.ino).filter(|_| !staged.is_on_vehicle()) else {
+            return false;
+        };
+        self.note_name(&place);
+        self.inodes.orphan(&place, None);
+        self.name_changed(&place);
+        true
     }
 
     fn place_of(&self, ino: Ino) -> Option<Place> {

@@ -109,6 +109,7 @@ impl Remote for FtpRemote {
             up: self.queue.is_up(),
             // A server behind a host, port and user is taken to stay the same one.
             epoch: 0,
+            last_other: 0,
             path_bytes_max: PATH_BYTES_MAX,
             appends: false,
             // One connection carries one file at a time.

@@ -93,6 +93,7 @@ impl MemoryRemote {
             status: Status {
                 up: true,
                 epoch: 0,
+                last_other: 0,
                 path_bytes_max: 238,
                 appends: true,
                 streams: true,
@@ -182,6 +183,19 @@ impl MemoryRemote {
     /// Changes what [`Remote::status`] answers.
     pub fn change_status(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.0.lock().unwrap().status);
+    }
+
+    /// Another far side answers from now on, and says so.
+    pub fn be_another(&self) {
+        self.change_status(|status| {
+            status.epoch += 1;
+            status.last_other = status.epoch;
+        });
+    }
+
+    /// After a silence somebody answers who does not say who it is.
+    pub fn return_unknown(&self) {
+        self.change_status(|status| status.epoch += 1);
     }
 
     /// Operations submitted and not answered yet.

@@ -261,6 +261,9 @@ pub struct Status {
     /// Grows when everything cached must be forgotten: another vehicle at the same place, or one
     /// that cannot be told from another after a silence.
     pub epoch: u64,
+    /// The last epoch that is certainly another far side's than the one before. In a later one the
+    /// same may have come back, and does not say who it is: what it shows decides.
+    pub last_other: u64,
     /// Longest path it takes, in bytes.
     pub path_bytes_max: usize,
     /// Whether a write may keep the first bytes ([`WriteMode::Append`]).

@@ -14,6 +14,7 @@ use program::Program;
 use steps::Scenario;
 
 mod content;
+mod doubt;
 mod flight;
 mod names;
 #[path = "../../src/fs/model_tests/posix.rs"]

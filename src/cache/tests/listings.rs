@@ -103,7 +103,7 @@ fn another_far_side_is_listed_anew() {
     world.names("/");
     world.remote.take_away("/a");
     world.remote.put("/b", b"");
-    world.remote.change_status(|status| status.epoch += 1);
+    world.remote.be_another();
     assert_eq!(world.names("/"), ["b"]);
 }
 

@@ -1,6 +1,7 @@
 //! The cache over a remote in memory: no threads, a clock that stands until it is moved.
 
 mod changes;
+mod doubt;
 mod fetching;
 mod freshness;
 mod listings;

@@ -217,7 +217,7 @@ fn another_far_side_has_none_of_the_old_ones_bytes() {
     world.read(&file, 0, 10_000).unwrap();
     let other = content(10_000, 2);
     world.remote.put("/a", &other);
-    world.remote.change_status(|status| status.epoch += 1);
+    world.remote.be_another();
     assert_eq!(world.read(&file, 0, 100), Err(Error::Changed));
     assert_eq!(world.read(&world.open("/a"), 0, 10_000).unwrap(), other);
 }
@@ -229,7 +229,7 @@ fn another_far_side_ends_a_read_under_way() {
     let file = world.open("/a");
     let mut read = world.begin_read(&file, 0, 100);
     assert!(read.poll().is_none());
-    world.remote.change_status(|status| status.epoch += 1);
+    world.remote.be_another();
     world.settle();
     assert_eq!(read.poll(), Some(Err(Error::Changed)));
 }

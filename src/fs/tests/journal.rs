@@ -13,10 +13,8 @@ fn link(world: &World, up: bool) {
 }
 
 fn another_vehicle(world: &World) {
-    world.remote.change_status(|status| {
-        status.epoch += 1;
-        status.identity = Some("another".into());
-    });
+    world.remote.be_another();
+    world.remote.change_status(|status| status.identity = Some("another".into()));
 }
 
 /// Lets the background do what it can.
@@ -115,7 +113,7 @@ fn a_vehicle_without_identity_is_another_one_after_a_silence() {
     world.write(handle, 0, b"a");
     world.flush(handle).unwrap();
     world.write(handle, 0, b"b");
-    world.remote.change_status(|status| status.epoch += 1);
+    world.remote.return_unknown();
     assert_eq!(errno(world.flush(handle)), libc::ESTALE);
 }
 

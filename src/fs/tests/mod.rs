@@ -21,6 +21,7 @@ use crate::remote::{
 mod consistency;
 mod crowd;
 mod directories;
+mod doubt;
 mod journal;
 mod names;
 mod reading;

@@ -167,6 +167,8 @@ pub struct Known {
     pub restraint: Restraint,
     /// Grows when what was cached may belong to another vehicle.
     pub epoch: u64,
+    /// The last epoch that is certainly another vehicle's than the one before.
+    pub last_other: u64,
     /// Who it says it is, if it does.
     pub identity: Option<Identity>,
 }
@@ -441,6 +443,7 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
             armed: vehicle.is_armed(),
             restraint: vehicle.restraint(self.options.when_armed),
             epoch: vehicle.epoch,
+            last_other: vehicle.last_other,
             identity: vehicle.identity,
         }
     }

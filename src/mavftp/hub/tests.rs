@@ -165,10 +165,11 @@ fn an_armed_autopilot_is_not_written_to_but_read() {
 fn a_vehicle_that_comes_back_unknown_is_a_new_one() {
     let mut bench = Bench::new();
     bench.beat(1, 1, 1, PX4);
-    let before = bench.look().epoch;
+    let before = bench.look();
     bench.wait(6);
     bench.beat(1, 1, 1, PX4);
-    assert_ne!(bench.look().epoch, before);
+    assert_ne!(bench.look().epoch, before.epoch);
+    assert_eq!(bench.look().last_other, before.last_other, "nothing shows that it is another");
 }
 
 #[test]
@@ -185,6 +186,7 @@ fn a_vehicle_that_proves_who_it_is_keeps_what_was_cached() {
     assert_eq!(bench.look().epoch, before);
     bench.identify(43);
     assert_ne!(bench.look().epoch, before);
+    assert_eq!(bench.look().last_other, bench.look().epoch);
 }
 
 #[test]

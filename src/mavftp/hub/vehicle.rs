@@ -103,6 +103,8 @@ pub struct Vehicle<P> {
     pub client: Option<Client>,
     /// Grows when what was cached may belong to another vehicle.
     pub epoch: u64,
+    /// The last epoch that began because another one said who it is.
+    pub last_other: u64,
     heartbeat: Heartbeat,
     heard: Instant,
     /// Since when it has been heard without a gap.
@@ -142,6 +144,7 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
             address,
             client: None,
             epoch: 0,
+            last_other: 0,
             heartbeat,
             heard: now,
             steady: now,
@@ -253,6 +256,7 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
                 tracing::warn!(target = %self.target, "another vehicle answers under the same ids");
             }
             self.epoch += 1;
+            self.last_other = self.epoch;
         }
         self.identity = Some(identity);
     }

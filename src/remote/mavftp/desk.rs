@@ -73,6 +73,7 @@ impl Desk {
         let status = Status {
             up: true,
             epoch: known.epoch,
+            last_other: known.last_other,
             path_bytes_max: PATH_BYTES_MAX,
             appends: known.family.traits().keeps_content,
             streams: true,
@@ -287,6 +288,7 @@ impl Desk {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.up = known.up;
         status.epoch = known.epoch;
+        status.last_other = known.last_other;
         status.armed = known.restraint != Restraint::Free;
         if status.identity.is_none() || known.identity.is_some() {
             status.identity = known.identity.map(|identity| identity.to_string());
