@@ -111,7 +111,7 @@ fn a_save_that_failed_is_listed_and_sent_when_it_is_told_to() {
     stage.restart_vehicle();
     stage.mount(&[]);
     let noted = |stage: &mut Stage| stage.mounted.as_mut().unwrap().program().printed();
-    assert!(noted(&mut stage).contains("1 change is of this vehicle not sent"));
+    assert!(noted(&mut stage).contains("1 change for this vehicle is not sent"));
     std::thread::sleep(Duration::from_secs(1));
     assert!(!stage.far("new").exists(), "it is never sent by itself");
     stage.unmount();

@@ -39,11 +39,8 @@ pub(super) fn welcome(
     let ours = fs.far_side();
     let unsent = waiting.iter().filter(|found| is_unsent(found, &ours) && !found.in_use).count();
     if unsent > 0 && !quiet {
-        let changes = counted(unsent);
-        let _ = writeln!(
-            io::stderr(),
-            "{changes} of this vehicle not sent yet; see: mavftp-mount unsent"
-        );
+        let changes = counted(unsent, " for this vehicle");
+        let _ = writeln!(io::stderr(), "{changes} not sent yet; see: mavftp-mount unsent");
     }
     tidy_up(journal.clone(), ours, vehicle, remote.clone());
 }
@@ -58,14 +55,17 @@ pub(super) fn farewell(journal: &Journal, fs: &Fs) -> usize {
         tracing::error!(path = %meta.path, id = meta.id, kept = %data.display(), "not sent");
     }
     if !unsent.is_empty() {
-        let changes = counted(unsent.len());
+        let changes = counted(unsent.len(), "");
         tracing::error!("{changes} not sent; mavftp-mount unsent lists, sends and drops them");
     }
     unsent.len()
 }
 
-fn counted(count: usize) -> String {
-    if count == 1 { "1 change is".into() } else { format!("{count} changes are") }
+fn counted(count: usize, whose: &str) -> String {
+    match count {
+        1 => format!("1 change{whose} is"),
+        _ => format!("{count} changes{whose} are"),
+    }
 }
 
 fn is_unsent(found: &Found, vehicle: &journal::Vehicle) -> bool {
