@@ -88,7 +88,8 @@ impl Cache {
             Reply::Size(size) if found.contains(&size) => {}
             Reply::Size(_) | Reply::Done | Reply::Checksum(_) => return Err(Error::Unsupported),
         }
-        let change = Change::begin(self, volume, &[path], Aftermath::Doubtful).gated();
+        let change = Change::begin(self, volume, &[path], Aftermath::Doubtful).appending(offset);
+        let change = change.gated();
         let op = Op::Write { path: there.clone(), mode: WriteMode::Append { offset }, source };
         let id = OpId::fresh();
         started(id);
