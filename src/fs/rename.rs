@@ -52,6 +52,7 @@ impl Fs {
                 self.end_doubt(&staged, place).await?;
             }
         }
+        self.check_still_there(&source, &from)?;
         let target_is_there = target.as_ref().is_some_and(Found::is_on_vehicle);
         let mut was_sent = false;
         if source.is_on_vehicle() {
@@ -99,6 +100,18 @@ impl Fs {
         state.name_changed(from);
         state.name_changed(to);
         Ok(())
+    }
+
+    /// Fails when a file that only this computer has was dropped meanwhile, because it could not be
+    /// sent.
+    fn check_still_there(&self, source: &Found, from: &Place) -> Result<(), FsError> {
+        match source {
+            Found::Staged(staged) if !staged.is_on_vehicle() => match self.place(staged.ino) {
+                Ok(place) if place == *from => Ok(()),
+                Ok(_) | Err(_) => Err(FsError::NotFound),
+            },
+            Found::Staged(_) | Found::Entry(_) => Ok(()),
+        }
     }
 
     fn target(&self, parent: Ino, name: &[u8]) -> Result<Place, FsError> {
