@@ -118,9 +118,13 @@ impl Fs {
 
     /// [`Fs::write_down`] for every staged copy at and below a place, and the one that stood there
     /// before: their names have changed.
-    pub(super) async fn write_names_down(&self, place: &Place, orphan: Option<Arc<Staged>>) {
+    pub(super) async fn write_names_down(
+        &self,
+        place: &Place,
+        orphans: impl IntoIterator<Item = Arc<Staged>>,
+    ) {
         let within = self.state.lock().staged_within(place);
-        for staged in within.into_iter().chain(orphan) {
+        for staged in within.into_iter().chain(orphans) {
             if let Err(error) = self.write_down(&staged).await {
                 tracing::warn!(path = %place.path, %error, "the journal has the old name");
             }
@@ -236,7 +240,7 @@ impl Fs {
 
     /// Nobody misses a copy any more: the next start shall not take it for lost.
     pub(super) async fn note_dropped(&self, staged: &Staged) {
-        if staged.is_kept() {
+        if staged.is_kept() && self.place(staged.ino).is_ok() {
             return;
         }
         let forget = |meta: &mut Meta| meta.state = State::Clean;

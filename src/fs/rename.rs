@@ -67,17 +67,19 @@ impl Fs {
             let before = before_of(target.as_ref());
             staged.bytes().describe(&mut |meta| meta.before = before);
         }
-        let orphan = target.as_ref().and_then(Found::staged);
+        let mut orphans: Vec<_> = target.as_ref().and_then(Found::staged).into_iter().collect();
         let scratch = [Some(&source).filter(|_| was_sent), target.as_ref()];
         let scratch: Vec<_> = scratch.into_iter().flatten().filter_map(Found::scratch).collect();
         {
             let mut state = self.state.lock();
+            // Somebody may have opened it for writing meanwhile.
+            orphans.extend(state.staged_at(&to));
             state.inodes.rename(&from, &to, replaced(target));
             state.name_changed(&from);
             state.name_changed(&to);
         }
         scratch.iter().for_each(|staged| self.let_go(staged));
-        self.write_names_down(&to, orphan).await;
+        self.write_names_down(&to, orphans).await;
         Ok(())
     }
 
