@@ -21,6 +21,7 @@ const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const NO_VEHICLE: i32 = 3;
 const NO_FTP: i32 = 4;
+const UNSENT: i32 = 6;
 /// For a start that fails without waiting for a vehicle.
 const REFUSAL_TIME: Duration = Duration::from_secs(10);
 
@@ -198,21 +199,28 @@ fn the_root_of_the_mount_can_be_a_place_on_the_far_side() {
     assert!(served.path().join("fs/microsd/away").exists());
 }
 
-/// > At our end by SIGTERM what is not sent is sent or kept, the mount is gone, and the process
-/// > ends, also while programs hold files open.
+/// > At our end by SIGTERM what programs have closed is sent or kept, what one is still writing is
+/// > kept, the mount is gone, and the process ends, also while programs hold files open.
 #[test]
-fn a_signal_finishes_uploads_and_unmounts() {
-    let mut scene = embedded(|_| ());
-    let mut open = fs::File::create(scene.near("open")).unwrap();
-    let bytes = ordinary::noise(5, 100_000);
-    std::io::Write::write_all(&mut open, &bytes).unwrap();
+fn a_signal_finishes_uploads_keeps_what_is_being_written_and_unmounts() {
+    let mut scene = embedded(|directory| fs::write(directory.join("half"), b"old").unwrap());
+    let open = |name: &str, bytes: &[u8]| {
+        let mut file = fs::File::create(scene.near(name)).unwrap();
+        std::io::Write::write_all(&mut file, bytes).unwrap();
+        file
+    };
+    let open = [open("short", b"short"), open("half", &ordinary::noise(5, 100_000))];
     let point = scene.mounted.path().to_path_buf();
     scene.mounted.program().terminate();
     wait_unmounted(&point);
-    drop(open);
     let status = scene.mounted.program().wait(UNMOUNT_TIME);
-    assert!(status.success(), "{status}: {}", scene.mounted.program().printed());
-    assert!(fs::read(scene.far("open")).unwrap() == bytes, "the open file was not uploaded whole");
+    drop(open);
+    let printed = scene.mounted.program().printed();
+    assert_eq!(status.code(), Some(UNSENT), "{printed}");
+    assert!(printed.contains("not saved on the vehicle; kept here"), "{printed}");
+    assert_eq!(fs::read(scene.far("short")).unwrap(), b"short");
+    assert_eq!(fs::read(scene.far("half")).unwrap(), b"old");
+    assert_eq!(fs::read_dir(scene.far("")).unwrap().count(), 2, "nothing else is left there");
 }
 
 #[test]

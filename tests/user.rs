@@ -140,8 +140,8 @@ fn hold(scene: &Scene, user: User) -> Ordinary {
     holder
 }
 
-/// > At our end by SIGTERM what is not sent is sent or kept, the mount is gone, and the process
-/// > ends, also while programs hold files open.
+/// > At our end by SIGTERM what programs have closed is sent or kept, what one is still writing is
+/// > kept, the mount is gone, and the process ends, also while programs hold files open.
 #[test]
 fn a_signal_ends_an_idle_mount_and_a_busy_one_for_everybody() {
     let (root, nobody) = (User::Root, User::Nobody);

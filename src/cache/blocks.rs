@@ -72,6 +72,13 @@ impl Blocks {
         }
     }
 
+    /// Drops a block and those behind it.
+    pub fn forget_from(&mut self, first: &BlockKey) {
+        let of_file = self.of_file.get(&first.file);
+        let keys: Vec<_> = of_file.iter().flat_map(|keys| keys.range(*first..)).copied().collect();
+        keys.iter().for_each(|key| self.remove(key));
+    }
+
     /// Bytes held now.
     #[cfg(test)]
     pub fn bytes(&self) -> usize {
@@ -177,6 +184,15 @@ mod tests {
         blocks.insert(BlockKey { generation: 1, ..key(5) }, block(10));
         blocks.insert(BlockKey { file: FileId::of(2), ..key(0) }, block(20));
         blocks.forget(FileId::of(1));
+        assert_eq!(blocks.bytes(), 20);
+    }
+
+    #[test]
+    fn the_blocks_before_those_that_are_forgotten_stay() {
+        let mut blocks = Blocks::new(100_000);
+        (0..4).for_each(|index| blocks.insert(key(index), block(10)));
+        blocks.forget_from(&key(2));
+        assert!(blocks.contains(&key(1)) && !blocks.contains(&key(2)) && !blocks.contains(&key(3)));
         assert_eq!(blocks.bytes(), 20);
     }
 

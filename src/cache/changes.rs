@@ -1,8 +1,10 @@
 //! Changes we make on the far side, and what becomes of what was known: on success it is edited in
 //! place, so that nothing is listed again; in doubt it is believed no more.
 
+use super::blocks::{BLOCK_BYTES, BlockKey};
 use super::known::Known;
 use super::listings::{Entries, Listing, directory_entry};
+use super::news::News;
 use super::record::{Evidence, Seen};
 use super::{Cache, VolumeId};
 use crate::remote::ask::ask;
@@ -189,6 +191,8 @@ pub(super) struct Change<'a> {
     paths: Vec<RemotePath>,
     /// The least aftermath of a failure.
     floor: Aftermath,
+    /// How many of the first bytes stay as they are, whatever becomes of it.
+    untouched: Option<u64>,
     settled: bool,
 }
 
@@ -200,7 +204,7 @@ impl<'a> Change<'a> {
         floor: Aftermath,
     ) -> Change<'a> {
         let paths = paths.iter().map(|path| (*path).clone()).collect();
-        Change { cache, id: OpId::fresh(), volume, paths, floor, settled: false }
+        Change { cache, id: OpId::fresh(), volume, paths, floor, untouched: None, settled: false }
     }
 
     /// From now on what is read of these files may be the old content or the new: no read that had
@@ -211,6 +215,12 @@ impl<'a> Change<'a> {
                 known.begin_change(self.id, self.volume, path);
             }
         });
+        self
+    }
+
+    /// It only adds bytes, behind so many.
+    pub(super) fn appending(mut self, start: u64) -> Change<'a> {
+        self.untouched = Some(start);
         self
     }
 
@@ -318,9 +328,40 @@ impl Known {
             }
             if aftermath == Aftermath::Doubtful {
                 self.listings.forget_within(change.volume, path);
-                self.distrust_within(change.volume, path);
+                match change.untouched {
+                    Some(start) => self.distrust_tail(change.volume, path, start),
+                    None => self.distrust_within(change.volume, path),
+                }
             }
         }
+    }
+
+    /// Nobody knows what a file has behind its first `start` bytes. They are as they were: who has it
+    /// open goes on with them, as where it grew.
+    fn distrust_tail(&mut self, volume: VolumeId, path: &RemotePath, start: u64) {
+        let Some(id) = self.files.at(volume, path) else { return };
+        let Some(record) = self.files.get(id) else { return };
+        if record.opens == 0 || record.version.size < start {
+            return self.distrust_within(volume, path);
+        }
+        let (generation, index) = (record.version.generation, start / BLOCK_BYTES);
+        let key = BlockKey { file: id, generation, index };
+        let older = record.ending.take_if(|ending| ending.from > start);
+        let older = older.filter(|ending| ending.from / BLOCK_BYTES == index);
+        let last = older.map(|ending| ending.last).or_else(|| self.blocks.get(&key));
+        let within = (start % BLOCK_BYTES) as usize;
+        if let Some(begin) = last.as_ref().and_then(|last| last.get(..within))
+            && within > 0
+        {
+            record.note_ending(start, begin.into());
+        }
+        record.version.size = start;
+        (record.confirmed, record.must_reopen) = (false, true);
+        self.blocks.forget_from(&key);
+        // Who waits for them asks again.
+        self.abandon_flights(id, Error::Cancelled);
+        self.news.push(News::Content { volume, path: path.clone(), from: start });
+        self.show(id);
     }
 
     fn edit_parent(&mut self, volume: VolumeId, path: &RemotePath, change: impl Fn(&mut Entries)) {

@@ -55,7 +55,8 @@ impl Cache {
         let watched = observer.clone();
         let result =
             save::save(&far.remote, target, length, source, patience, watched, started).await;
-        if result == Err(Error::Cancelled) && !in_place && !observer.is_through() {
+        let is_begun = in_place || observer.is_through();
+        if !is_begun && result.as_ref().is_err_and(says_nothing_of_the_target) {
             // Only a temporary name was touched.
             change.forget();
             return result;
@@ -88,7 +89,8 @@ impl Cache {
             Reply::Size(size) if found.contains(&size) => {}
             Reply::Size(_) | Reply::Done | Reply::Checksum(_) => return Err(Error::Unsupported),
         }
-        let change = Change::begin(self, volume, &[path], Aftermath::Doubtful).gated();
+        let change = Change::begin(self, volume, &[path], Aftermath::Doubtful).appending(offset);
+        let change = change.gated();
         let op = Op::Write { path: there.clone(), mode: WriteMode::Append { offset }, source };
         let id = OpId::fresh();
         started(id);
@@ -147,6 +149,32 @@ impl Cache {
     fn is_written_in_place(&self, path: &RemotePath, status: &Status) -> bool {
         let both_names = 2 * path.as_bytes().len() + TEMPORARY_NAME_BYTES_MAX;
         self.options.saving.mode == UploadMode::Direct || both_names > status.path_bytes_max
+    }
+}
+
+/// Whether an upload under a temporary name that ended so can leave all that is known as it is.
+fn says_nothing_of_the_target(error: &Error) -> bool {
+    match error {
+        Error::Cancelled
+        | Error::LinkDown
+        | Error::TimedOut
+        | Error::Busy
+        | Error::Armed
+        | Error::Failed(_) => true,
+        Error::NotFound
+        | Error::Exists
+        | Error::NotADirectory
+        | Error::IsADirectory
+        | Error::NotEmpty
+        | Error::Denied
+        | Error::ReadOnly
+        | Error::NoSpace
+        | Error::TooLarge
+        | Error::PathTooLong
+        | Error::Invalid
+        | Error::Unsupported
+        | Error::Changed
+        | Error::Login(_) => false,
     }
 }
 

@@ -66,7 +66,7 @@ impl Fs {
             return Ok(self.opened(FileHandle { ino, access, file: None, made_up }));
         }
         let is_staged = self.state.lock().staged.contains_key(&ino);
-        let file = if is_staged { None } else { Some(self.version_to_read(ino, &place).await?) };
+        let file = if is_staged { None } else { Some(self.version_to_read(ino).await?) };
         if let Some(version) = &file
             && let Err(error) = self.cache.confirm(&version.file, &place.path).await
         {
@@ -247,6 +247,10 @@ impl Fs {
         if let Some(staged) = self.join_writers(ino) {
             return Ok(staged);
         }
+        // What its place holds by now may be another file.
+        if self.place(ino)? != place {
+            return Err(FsError::Stale);
+        }
         let file = self.cache.open(place.volume, &place.path, &entry);
         let base = Base::new(file, entry.size);
         let mut state = self.state.lock();
@@ -276,7 +280,7 @@ impl Fs {
             let version = match open.file.take() {
                 Some(version) if version.contents == contents => version,
                 Some(_) | None => {
-                    let version = self.version_to_read(open.ino, &self.place(open.ino)?).await?;
+                    let version = self.version_to_read(open.ino).await?;
                     if let Some(open) = self.state.lock().handles.file_mut(handle) {
                         open.file = Some(version.clone());
                     }
@@ -343,9 +347,16 @@ impl Fs {
         }
     }
 
-    async fn version_to_read(&self, ino: Ino, place: &Place) -> Result<VersionRead, FsError> {
-        let contents = self.state.lock().inodes.contents(ino);
-        let entry = self.file_entry(place).await?;
-        Ok(VersionRead { file: self.cache.open(place.volume, &place.path, &entry), contents })
+    async fn version_to_read(&self, ino: Ino) -> Result<VersionRead, FsError> {
+        loop {
+            let place = self.place(ino)?;
+            let contents = self.state.lock().inodes.contents(ino);
+            let entry = self.file_entry(&place).await;
+            // Moved meanwhile: what its place holds by now may be another file.
+            if self.place(ino)? == place {
+                let file = self.cache.open(place.volume, &place.path, &entry?);
+                return Ok(VersionRead { file, contents });
+            }
+        }
     }
 }

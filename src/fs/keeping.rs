@@ -13,8 +13,9 @@ use crate::remote::save::is_temporary;
 use crate::remote::{Entry, RemotePath};
 
 impl Fs {
-    /// Sends every staged copy that the vehicle lacks; for the unmount. What could not be sent is
-    /// kept on the local disk, and returned with the reason; what was promised to be sent stays so.
+    /// Sends every staged copy that the vehicle lacks; for the unmount. What could not be sent, or is
+    /// still being written, is kept on the local disk, and returned with the reason; what was promised
+    /// to be sent stays so.
     pub async fn finish(&self) -> Vec<(RemotePath, FsError)> {
         let staged: Vec<_> = self.state.lock().staged.values().cloned().collect();
         let mut failed = Vec::new();
@@ -27,12 +28,37 @@ impl Fs {
                 self.try_promise(&staged).await;
                 continue;
             }
+            if let Some(path) = self.keep_half_written(&staged).await {
+                failed.push((path, FsError::Unsent));
+                continue;
+            }
             let Err(error) = self.save_if_dirty(&staged).await else { continue };
             let Ok(place) = self.place(staged.ino) else { continue };
             self.keep_unsent(&staged, &place).await;
             failed.push((place.path, error));
         }
         failed
+    }
+
+    /// What is uploaded while it is written was never closed by its program: nobody knows whether it is
+    /// whole. It is kept as what a killed program leaves, and nothing of it stays on the vehicle.
+    async fn keep_half_written(&self, staged: &Staged) -> Option<RemotePath> {
+        let is_being_written = || staged.has_writers() && staged.stream().is_some();
+        if !is_being_written() {
+            return None;
+        }
+        let turn = staged.take_turn().await;
+        // It may have been closed while we waited.
+        let place = self.place(staged.ino).ok().filter(|_| is_being_written())?;
+        let stream = self.stop_streaming(staged);
+        staged.give_up();
+        self.keep_unsent(staged, &place).await;
+        drop(turn);
+        if let Some(stream) = stream {
+            // However it ended, it is over.
+            let _ = stream.ended().await;
+        }
+        Some(place.path)
     }
 
     /// Keeps on the local disk what the vehicle lacks of every file, without waiting for anything that
@@ -92,9 +118,13 @@ impl Fs {
 
     /// [`Fs::write_down`] for every staged copy at and below a place, and the one that stood there
     /// before: their names have changed.
-    pub(super) async fn write_names_down(&self, place: &Place, orphan: Option<Arc<Staged>>) {
+    pub(super) async fn write_names_down(
+        &self,
+        place: &Place,
+        orphans: impl IntoIterator<Item = Arc<Staged>>,
+    ) {
         let within = self.state.lock().staged_within(place);
-        for staged in within.into_iter().chain(orphan) {
+        for staged in within.into_iter().chain(orphans) {
             if let Err(error) = self.write_down(&staged).await {
                 tracing::warn!(path = %place.path, %error, "the journal has the old name");
             }
@@ -210,7 +240,7 @@ impl Fs {
 
     /// Nobody misses a copy any more: the next start shall not take it for lost.
     pub(super) async fn note_dropped(&self, staged: &Staged) {
-        if staged.is_kept() {
+        if staged.is_kept() && self.place(staged.ino).is_ok() {
             return;
         }
         let forget = |meta: &mut Meta| meta.state = State::Clean;

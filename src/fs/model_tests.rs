@@ -292,6 +292,8 @@ impl Pair {
         while !self.open.is_empty() {
             self.close(0);
         }
+        // What was left of failed uploads is removed in the background.
+        while self.world.step() {}
         let (mut expected, mut real) = (BTreeMap::new(), BTreeMap::new());
         self.model.tree(ROOT, "", &mut expected);
         self.far_tree("", &mut real);

@@ -39,7 +39,9 @@ impl Fs {
             Found::Entry(entry) if entry.kind == Kind::Directory => Err(FsError::IsADirectory),
             Found::Entry(entry) => {
                 self.cache.remove(place.volume, &place.path).await?;
-                self.note_removed(&place, Some(entry));
+                // Somebody may have opened it for writing meanwhile.
+                let staged = self.note_removed(&place, Some(entry));
+                self.write_names_down(&place, staged).await;
                 Ok(())
             }
         }
@@ -110,10 +112,13 @@ impl Fs {
         noted
     }
 
-    fn note_removed(&self, place: &Place, last: Option<Entry>) {
+    /// A name is gone. Answers the staged copy of what stood there.
+    fn note_removed(&self, place: &Place, last: Option<Entry>) -> Option<Arc<Staged>> {
         let mut state = self.state.lock();
+        let staged = state.staged_at(place);
         state.inodes.orphan(place, last);
         state.name_changed(place);
+        staged
     }
 }
 

@@ -140,6 +140,10 @@ impl Fs {
 
     async fn attempt(&self, staged: &Arc<Staged>) -> Attempt {
         let Ok(place) = self.place(staged.ino) else {
+            // It has nowhere to go, and is not promised any more, whatever the disk says to that.
+            if let Err(error) = self.write_down(staged).await {
+                tracing::warn!(ino = staged.ino.0, %error, "the journal has what is gone");
+            }
             self.end_promise(staged);
             return Attempt::Over;
         };

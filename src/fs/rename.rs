@@ -52,6 +52,7 @@ impl Fs {
                 self.end_doubt(&staged, place).await?;
             }
         }
+        self.check_still_there(&source, &from)?;
         let target_is_there = target.as_ref().is_some_and(Found::is_on_vehicle);
         let mut was_sent = false;
         if source.is_on_vehicle() {
@@ -66,17 +67,19 @@ impl Fs {
             let before = before_of(target.as_ref());
             staged.bytes().describe(&mut |meta| meta.before = before);
         }
-        let orphan = target.as_ref().and_then(Found::staged);
+        let mut orphans: Vec<_> = target.as_ref().and_then(Found::staged).into_iter().collect();
         let scratch = [Some(&source).filter(|_| was_sent), target.as_ref()];
         let scratch: Vec<_> = scratch.into_iter().flatten().filter_map(Found::scratch).collect();
         {
             let mut state = self.state.lock();
+            // Somebody may have opened it for writing meanwhile.
+            orphans.extend(state.staged_at(&to));
             state.inodes.rename(&from, &to, replaced(target));
             state.name_changed(&from);
             state.name_changed(&to);
         }
         scratch.iter().for_each(|staged| self.let_go(staged));
-        self.write_names_down(&to, orphan).await;
+        self.write_names_down(&to, orphans).await;
         Ok(())
     }
 
@@ -99,6 +102,18 @@ impl Fs {
         state.name_changed(from);
         state.name_changed(to);
         Ok(())
+    }
+
+    /// Fails when a file that only this computer has was dropped meanwhile, because it could not be
+    /// sent.
+    fn check_still_there(&self, source: &Found, from: &Place) -> Result<(), FsError> {
+        match source {
+            Found::Staged(staged) if !staged.is_on_vehicle() => match self.place(staged.ino) {
+                Ok(place) if place == *from => Ok(()),
+                Ok(_) | Err(_) => Err(FsError::NotFound),
+            },
+            Found::Staged(_) | Found::Entry(_) => Ok(()),
+        }
     }
 
     fn target(&self, parent: Ino, name: &[u8]) -> Result<Place, FsError> {

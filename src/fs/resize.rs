@@ -89,6 +89,7 @@ impl Fs {
             return Ok(false);
         }
         let place = self.place(staged.ino)?;
+        self.check_same_vehicle(staged, &place)?;
         match self.cache.truncate(place.volume, &place.path, size).await {
             Ok(()) => {}
             Err(Error::Unsupported) => return Ok(false),

@@ -133,6 +133,18 @@ impl Streaming {
     }
 }
 
+/// An upload that runs. However its work ends, who waits for its end sees one.
+struct Running(Arc<Streaming>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let is_over = self.0.state.lock().end.is_some();
+        if !is_over {
+            self.0.end(Err(Error::Cancelled.into()));
+        }
+    }
+}
+
 impl Sink for Streaming {
     fn acknowledged(&self, offset: u64) {
         let now = self.clock.now();
@@ -162,9 +174,9 @@ impl Fs {
         let upload = Upload::growing(staged.bytes().clone(), staged.length());
         let stream = Streaming::new(upload, staged.mtime(), self.cache.clock());
         staged.set_stream(stream.clone());
-        let streaming = stream.clone();
+        let running = Running(stream.clone());
         let bytes = staged.bytes().clone();
-        self.in_background(|fs| async move { fs.run_stream(&streaming, &bytes, &place).await });
+        self.in_background(|fs| async move { fs.run_stream(&running.0, &bytes, &place).await });
         Some(stream)
     }
 
@@ -184,11 +196,12 @@ impl Fs {
     }
 
     /// What made the upload fail while the file was written, if that was so. Where it only was in
-    /// others' way, the file is sent whole when it is closed, and nothing has failed.
+    /// others' way, or nobody works on it any more, the file is sent whole when it is closed, and
+    /// nothing has failed.
     pub(super) fn note_failed_stream(&self, staged: &Staged) -> Option<FsError> {
         let error = staged.stream().and_then(|stream| stream.failure());
         match error {
-            Some(FsError::Far(Error::Busy)) => drop(staged.take_stream()),
+            Some(FsError::Far(Error::Busy | Error::Cancelled)) => drop(staged.take_stream()),
             Some(error) => {
                 drop(staged.take_stream());
                 tracing::warn!(%error, "the upload of a file that is being written failed");
@@ -207,6 +220,10 @@ impl Fs {
         _turn: &Holding,
         sending: Sending,
     ) -> Option<Result<Sending, FsError>> {
+        if !staged.is_ordered() {
+            self.stop_streaming(staged);
+            return None;
+        }
         let stream = staged.stream()?;
         stream.finish();
         let ended = stream.ended().await;

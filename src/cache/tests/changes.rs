@@ -55,6 +55,21 @@ fn every_change_shows_at_once_without_another_listing() {
 }
 
 #[test]
+fn an_upload_that_failed_before_its_name_was_touched_costs_nothing_that_is_known() {
+    for (error, keeps) in [(Error::TimedOut, true), (Error::Busy, true), (Error::NoSpace, false)] {
+        let world = files();
+        let file = world.open("/a");
+        assert_eq!(world.read(&file, 0, 3).unwrap(), b"aaa");
+        world.remote.fail_next("Write", error.clone());
+        assert_eq!(world.save("/a", b"new", 77), Err(error.clone()));
+        world.asked();
+        assert_eq!(world.read(&file, 0, 3).unwrap(), b"aaa", "{error}");
+        world.entry("/a").unwrap();
+        assert_eq!(world.asked().is_empty(), keeps, "{error}");
+    }
+}
+
+#[test]
 fn a_listing_handed_out_before_a_change_stays_as_it_was() {
     let world = files();
     let before = world.cache.listing(world.volume, &path("/"));

@@ -265,6 +265,6 @@ fn an_unknown_volume_is_an_error_and_not_a_panic() {
     let nowhere = VolumeId(7);
     let entry = Entry { size: 10, ..world.entry("/").unwrap() };
     let file = world.cache.open(nowhere, &path("/a"), &entry);
-    assert_eq!(world.read(&file, 0, 1), Err(Error::Changed));
+    assert_eq!(world.read(&file, 0, 1), Err(Error::NotFound));
     assert!(!world.cache.status(nowhere).up);
 }

@@ -110,6 +110,18 @@ fn what_was_written_for_one_that_may_be_gone_is_not_sent() {
 }
 
 #[test]
+fn a_copy_made_for_another_vehicle_has_nothing_cut() {
+    let world = World::with([("/a", &[1; 9000][..])]);
+    world.remote.change_status(|status| status.identity = None);
+    let (writer, ino) = (world.open("/a", RDWR), world.ino("/a"));
+    world.remote.return_unknown();
+    let cut = crate::fs::SetAttr { size: Some(5000), mtime: None };
+    assert_eq!(errno(world.run(world.fs.setattr(ino, None, cut))), libc::ESTALE);
+    world.release(writer);
+    assert_eq!(world.remote.content("/a").unwrap().len(), 9000);
+}
+
+#[test]
 fn an_open_directory_goes_on_where_the_same_names_come_first() {
     let names: Vec<String> = (0..300).map(|number| format!("/d/{number:03}")).collect();
     let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();

@@ -262,3 +262,23 @@ fn the_unmount_leaves_what_it_cannot_send_promised() {
     world.run(world.fs.finish());
     assert_eq!(world.remote.content("/a").unwrap(), b"x");
 }
+
+#[test]
+fn a_promise_whose_name_is_gone_is_over() {
+    let world = World::with_options([("/a", &b"old"[..])], asynchronous());
+    world.run(world.fs.begin_sending());
+    let ino = world.ino("/a");
+    link(&world, false);
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(handle, 0, b"mine");
+    world.flush(handle).unwrap();
+    let place = world.fs.place(ino).unwrap();
+    world.fs.state.lock().inodes.orphan(&place, None);
+    link(&world, true);
+    go_on(&world);
+    assert!(world.store.kept().is_empty());
+    world.release(handle);
+    go_on(&world);
+    assert_eq!(world.remote.content("/a").unwrap(), b"old");
+    assert!(world.fs.state.lock().staged.is_empty());
+}

@@ -113,6 +113,11 @@ impl World {
         broken.into_iter().for_each(|pulling| pulling.sink.done(Err(error.clone())));
     }
 
+    /// Work in the background is dropped, as by an executor that ends.
+    pub fn forget_background(&self) {
+        self.background.work.lock().clear();
+    }
+
     /// Drives a future to its end. Also holds it to what an executor thread needs.
     pub fn run<T>(&self, future: impl Future<Output = T> + Send) -> T {
         let mut future = pin!(future);

@@ -275,3 +275,48 @@ fn a_name_stays_while_nobody_can_say_whether_its_file_arrived() {
     world.close(handle);
     assert!(world.remote.names("/").is_empty());
 }
+
+#[test]
+fn a_file_that_was_dropped_while_its_rename_waited_is_not_there_and_replaces_nothing() {
+    let world = World::with([("/b", &b"old"[..])]);
+    let handle = world.create("/a");
+    world.write(handle, 0, b"new");
+    world.refuse_uploads(true);
+    let mut flush = Box::pin(world.fs.flush(handle, Closing::Ordinary));
+    assert!(poll(&mut flush).is_none());
+    let mut rename = Box::pin(world.fs.rename(Ino::ROOT, b"a", Ino::ROOT, b"b", false));
+    assert!(poll(&mut rename).is_none());
+    assert_eq!(errno(world.run(flush)), libc::ENOSPC);
+    world.release(handle);
+    assert_eq!(errno(world.run(rename)), libc::ENOENT);
+    assert!(!world.exists("/a"));
+    assert_eq!(world.content("/b"), b"old");
+}
+
+#[test]
+fn a_file_that_was_opened_while_it_was_removed_leaves_nothing_behind() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let ino = world.ino("/a");
+    let mut unlink = Box::pin(world.fs.unlink(Ino::ROOT, b"a"));
+    assert!(poll(&mut unlink).is_none());
+    let writer = world.run(world.fs.open(ino, RDWR | libc::O_TRUNC)).map(|opened| opened.handle);
+    world.run(unlink).unwrap();
+    if let Ok(writer) = writer {
+        world.close(writer);
+    }
+    assert!(world.remote.content("/a").is_none() && world.store.kept().is_empty());
+    assert!(world.fs.state.lock().staged.is_empty());
+}
+
+#[test]
+fn a_file_that_was_replaced_while_it_was_opened_is_not_taken_for_the_other() {
+    for flags in [RDONLY, RDWR] {
+        let world = World::with([("/a", &b"first"[..]), ("/b", b"other")]);
+        let ino = world.ino("/a");
+        world.wait(11);
+        let mut open = Box::pin(world.fs.open(ino, flags));
+        assert!(poll(&mut open).is_none(), "its directory is listed anew");
+        world.rename("/b", "/a").unwrap();
+        assert_eq!(errno(world.run(open)), libc::ESTALE);
+    }
+}

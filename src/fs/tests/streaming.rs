@@ -260,11 +260,37 @@ fn a_server_with_one_connection_gets_the_file_at_its_close() {
 }
 
 #[test]
-fn an_end_of_the_mount_sends_what_is_being_written() {
+fn an_end_of_the_mount_keeps_what_is_being_written_and_sends_what_only_is_open() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let handle = world.open("/a", WRONLY | libc::O_TRUNC);
+    write_all(&world, handle, &pattern(40_000), 0);
+    assert!(world.uploading() > 0);
+    let short = world.create("/b");
+    world.write(short, 0, b"short");
+    let failed = world.run(world.fs.finish());
+    assert_eq!(failed.iter().map(|(path, _)| path.as_bytes()).collect::<Vec<_>>(), [b"/a"]);
+    assert_eq!(world.remote.content("/a").unwrap(), b"old");
+    assert_eq!(world.remote.content("/b").unwrap(), b"short");
+    assert_eq!((world.uploading(), world.remote.names("/").len()), (0, 2));
+    assert_eq!(world.store.kept(), [(b"a".to_vec(), pattern(40_000))]);
+    assert_eq!(world.run(world.fs.keep_all_unsent()), 1, "it is kept once");
+    assert_eq!(world.store.kept().len(), 1);
+    // The program goes on while programs may, and closes the whole.
+    write_all(&world, handle, &pattern(50_000)[40_000..], 40_000);
+    world.close(handle);
+    assert!(world.remote.content("/a").unwrap() == pattern(50_000));
+    assert!(world.store.kept().is_empty());
+}
+
+#[test]
+fn an_upload_whose_work_is_dropped_ends_for_those_who_wait() {
     let world = World::with([]);
-    half_written(&world, "/a");
-    assert!(world.run(world.fs.finish()).is_empty());
-    assert!(world.remote.content("/a").unwrap() == pattern(40_000));
+    let handle = half_written(&world, "/a");
+    world.forget_background();
+    world.break_uploads(Error::Cancelled);
+    world.write(handle, 0, b"x");
+    world.close(handle);
+    assert_eq!(world.remote.content("/a").unwrap()[..2], [b'x', pattern(2)[1]]);
 }
 
 #[test]

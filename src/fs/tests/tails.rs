@@ -112,6 +112,42 @@ fn an_append_that_was_cut_goes_on_where_the_file_begins_to_be_ours() {
 }
 
 #[test]
+fn what_stands_before_an_append_that_failed_is_still_read_and_sent() {
+    let world = World::with([("/log", &[1; 5000][..])]);
+    let reader = world.open("/log", RDONLY);
+    let handle = world.open("/log", RDWR);
+    world.write(handle, 5000, &[2; 3000]);
+    world.refuse_uploads(true);
+    assert_eq!(errno(world.flush(handle)), libc::ENOSPC);
+    world.refuse_uploads(false);
+    // What a vehicle keeps of an append that it had no space for.
+    world.remote.put("/log", &[&[1; 5000][..], &[2; 1000]].concat());
+    let mut expected = [&[1; 5000][..], &[2; 3000]].concat();
+    assert!(world.read(reader) == expected);
+    world.write(handle, 10, b"x");
+    expected[10] = b'x';
+    world.close(handle);
+    assert!(world.remote.content("/log").unwrap() == expected);
+    assert!(world.read(reader) == expected);
+}
+
+#[test]
+fn another_file_in_the_place_of_one_whose_append_failed_is_not_mixed_with_it() {
+    let world = World::with([]);
+    world.remote.put_at("/log", &[1; 5000], Some(42));
+    let handle = world.open("/log", RDWR);
+    world.write(handle, 5000, &[2; 3000]);
+    world.refuse_uploads(true);
+    assert_eq!(errno(world.flush(handle)), libc::ENOSPC);
+    world.refuse_uploads(false);
+    world.remote.put_at("/log", &[7; 5000], Some(99));
+    world.wait(11);
+    world.write(handle, 10, b"x");
+    assert_eq!(errno(world.flush(handle)), libc::ESTALE);
+    assert!(world.remote.content("/log").unwrap() == [7; 5000]);
+}
+
+#[test]
 fn a_change_that_would_have_too_much_fetched_is_refused_when_it_is_made() {
     let options = FsOptions { max_edit_bytes: 9_999, ..FsOptions::default() };
     let world = World::with_options([("/a", &[1; 10_000][..])], options);
