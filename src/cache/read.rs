@@ -160,7 +160,8 @@ impl Cache {
                 },
             }
         }
-        Err(Error::Failed("the file kept changing while it was read".into()))
+        tracing::debug!("a file kept changing while it was read");
+        Err(Error::Changed)
     }
 
     /// Looks whether a file that grew while others had it open is still the same, if what is known of its

@@ -75,11 +75,19 @@ fn usage(error: &clap::Error) -> String {
     first.strip_prefix("Usage: ").unwrap_or(first).to_owned()
 }
 
+/// An argument's name without what marks it as one: `<SOURCE>`, `--send <SOURCE>`.
+fn plain(text: &str) -> &str {
+    match text.split_once(' ') {
+        Some((option, _)) if option.starts_with('-') => option,
+        Some(_) | None => text.trim_matches(['<', '>']),
+    }
+}
+
 fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
     match error.get(kind)? {
         ContextValue::String(text) => Some(text.clone()),
         ContextValue::Strings(texts) => {
-            let names: Vec<_> = texts.iter().map(|text| text.trim_matches(['<', '>'])).collect();
+            let names: Vec<_> = texts.iter().map(|text| plain(text)).collect();
             Some(names.join(" and "))
         }
         ContextValue::StyledStr(text) => Some(text.to_string()),

@@ -241,10 +241,13 @@ impl Inodes {
 
     /// The name of `place` and all below it was removed or given to another.
     pub fn orphan(&mut self, place: &Place, last: Option<Entry>) {
-        for (place, ino) in self.within(place) {
-            self.by_place.remove(&place);
+        for (within, ino) in self.within(place) {
+            // What lies below keeps what was shown of it: the kernel gives an inode up for good that
+            // turns from a file into a directory.
+            let last = if within == *place { last.clone() } else { self.shown_entry(ino) };
+            self.by_place.remove(&within);
             let Some(node) = self.nodes.get_mut(&ino) else { continue };
-            node.standing = Standing::Orphaned { was: place, last: last.clone() };
+            node.standing = Standing::Orphaned { was: within, last };
             if node.uses == 0 {
                 self.drop_node(ino);
             }
@@ -445,6 +448,19 @@ mod tests {
         assert_eq!(inodes.find(&place("/a")), Some(new));
         inodes.forget(old, 1);
         assert_eq!(inodes.standing(old), None);
+    }
+
+    #[test]
+    fn a_file_below_a_directory_that_is_gone_is_still_a_file() {
+        let mut inodes = table();
+        inodes.assign(&place("/d"), Kind::Directory);
+        let file = inodes.assign(&place("/d/f"), Kind::File);
+        inodes.use_once(file);
+        let last =
+            Entry { name: Name::parse(b"d").unwrap(), kind: Kind::Directory, size: 0, mtime: None };
+        inodes.orphan(&place("/d"), Some(last));
+        let Some(Standing::Orphaned { last, .. }) = inodes.standing(file) else { panic!("gone") };
+        assert!(last.as_ref().is_none_or(|last| last.kind == Kind::File), "{last:?}");
     }
 
     #[test]

@@ -55,8 +55,8 @@ fn write_entry(out: &mut dyn Write, found: &Found) -> io::Result<()> {
     let in_use = if found.in_use { ", in use" } else { "" };
     let (state, path) = (word(found.state()), shown_path(found));
     writeln!(out, "{}  {when}  {state}{in_use}  {path}  {} bytes", meta.id, meta.length)?;
-    let identity = meta.vehicle.identity.as_deref().unwrap_or("unknown vehicle");
-    writeln!(out, "    for {identity} at {}", meta.vehicle.source)?;
+    let identity = meta.vehicle.identity.as_deref().unwrap_or("an unknown vehicle");
+    writeln!(out, "    for {identity}, at {}", meta.vehicle.source)?;
     let reason = reason(found);
     if !reason.is_empty() {
         writeln!(out, "    {reason}")?;

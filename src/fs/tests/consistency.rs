@@ -241,8 +241,8 @@ fn what_we_write_ourselves_is_no_news() {
     assert_eq!(world.names("/"), ["c"]);
 }
 
-/// > Another vehicle in the place of the first (another AUTOPILOT_VERSION uid, or an unknown one
-/// > after a silence): nothing of the first is shown.
+/// > Another vehicle in the place of the first (another AUTOPILOT_VERSION uid): nothing of the first is
+/// > shown.
 #[test]
 fn nothing_of_another_vehicle_is_shown() {
     let world = World::with([("/a", &b"first"[..]), ("/d/b", b"first"), ("/only", b"")]);
