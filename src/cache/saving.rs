@@ -100,6 +100,7 @@ impl Cache {
             written => written,
         };
         let result = match stored {
+            Ok(_) if far.remote.status().epoch != status.epoch => Err(Error::Changed),
             Ok(Reply::Size(size)) if size == length => Ok(length),
             Ok(_) => Err(Error::Failed("another length was stored than was sent".into())),
             Err(error) => Err(error),

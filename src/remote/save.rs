@@ -92,12 +92,14 @@ pub async fn save(
     let place = temporary.as_ref().unwrap_or(target);
     let verify = policy.verify;
     let saving = Saving { remote, place, length, verify, source, patience, observer, started };
-    let written = saving.write_right().await;
+    let written = match saving.write_right().await {
+        // What one vehicle's file is to be must not become another's.
+        Ok(_) if remote.status().epoch != epoch => Err(Error::Changed),
+        written => written,
+    };
     let Some(temporary) = temporary.as_ref() else { return written };
     let mut replacing = Replacing::default();
     let saved = match written {
-        // What one vehicle's file is to be must not become another's.
-        Ok(_) if remote.status().epoch != epoch => Err(Error::Changed),
         Ok(length) => replacing.replace(remote, temporary, target, patience).await.map(|()| length),
         Err(error) => Err(error),
     };
@@ -451,6 +453,22 @@ mod tests {
         assert_eq!(run(&remote, saving), Err(Error::Changed));
         assert_eq!(remote.content("/a").unwrap(), b"old");
         assert_eq!(remote.names("/"), ["a"]);
+    }
+
+    #[test]
+    fn what_was_written_under_its_own_name_on_another_vehicle_is_not_saved() {
+        let direct = Policy { mode: UploadMode::Direct, ..Policy::default() };
+        for (bytes, policy) in [(&b"new"[..], direct), (&b""[..], Policy::default())] {
+            let remote = MemoryRemote::with([]);
+            let far: Arc<dyn Remote> = remote.clone();
+            let path = RemotePath::parse(b"/a").unwrap();
+            let source = Arc::new(Bytes(bytes.to_vec()));
+            let swap = |_: OpId, _: &RemotePath| remote.change_status(|status| status.epoch += 1);
+            let (length, patience) = (Some(bytes.len() as u64), Duration::from_secs(1));
+            let observer = Arc::new(Nobody);
+            let saving = save(&far, (&path, policy), length, source, patience, observer, &swap);
+            assert_eq!(run(&remote, saving), Err(Error::Changed));
+        }
     }
 
     /// > A file of up to 2 MiB is compared by CRC32 as well, where the server has that; bytes that

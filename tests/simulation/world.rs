@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use mavftp_mount::mavftp::client::{Class, Error, Event, Op, Reply, RequestId, Restraint};
-use mavftp_mount::mavftp::hub::{Frame, Heartbeat, Hub, HubOutput, Incoming, Options, Target};
+use mavftp_mount::mavftp::hub::{
+    Frame, Heartbeat, Hub, HubOutput, Identity, Incoming, Options, Target,
+};
 use mavftp_mount::mavftp::server::MemoryFiles;
 use mavftp_mount::mavftp::wire::{Opcode, Payload, WireEntry};
 use mavftp_mount::remote::mavftp::desk::{Command, Desk};
@@ -29,6 +31,10 @@ pub enum Packet {
     Ftp(Payload),
     /// An answer to another station, on a link that carries all of them.
     Foreign(Payload),
+    /// The question who the vehicle is.
+    AskIdentity,
+    /// Its answer.
+    Identity(u64),
 }
 
 impl Packet {
@@ -36,6 +42,8 @@ impl Packet {
     fn bytes(&self) -> u32 {
         match self {
             Packet::Heartbeat => 21,
+            Packet::AskIdentity => 45,
+            Packet::Identity(_) => 72,
             Packet::Ftp(payload) | Packet::Foreign(payload) => {
                 let encoded = payload.encode();
                 let end = encoded.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
@@ -108,6 +116,8 @@ pub struct World {
     /// Where the vehicle is.
     pub address: u8,
     pub armed: bool,
+    /// Who the vehicle says it is, if it answers that.
+    pub uid: Option<u64>,
     /// FTP frames sent to the vehicle.
     pub sent: u64,
     /// What they asked for, and when, where a test wants it.
@@ -177,6 +187,7 @@ impl World {
             outcomes: BTreeMap::new(),
             address: 7,
             armed: false,
+            uid: None,
             sent: 0,
             diary: None,
             last_sent: None,
@@ -349,7 +360,18 @@ impl World {
         match (way, packet) {
             (Way::Up, Packet::Ftp(_)) if self.deaf => {}
             (Way::Up, Packet::Ftp(payload)) => self.far.receive(self.now, US, &payload),
-            (Way::Up, Packet::Heartbeat | Packet::Foreign(_)) => {}
+            (Way::Up, Packet::AskIdentity) => {
+                let packet = self.uid.map(Packet::Identity);
+                if let Some(packet) = packet.filter(|_| !self.deaf) {
+                    self.network.send(self.now, Way::Down, packet.bytes(), packet);
+                }
+            }
+            (Way::Up, Packet::Heartbeat | Packet::Foreign(_) | Packet::Identity(_)) => {}
+            (Way::Down, Packet::AskIdentity) => {}
+            (Way::Down, Packet::Identity(uid)) => {
+                let incoming = Incoming::Identity(Identity { uid, uid2: [0; 18] });
+                self.hub.receive(self.now, self.address, TARGET, incoming);
+            }
             (Way::Down, Packet::Heartbeat) => {
                 let base_mode = if self.armed { 128 } else { 0 };
                 let autopilot = self.autopilot;
@@ -392,6 +414,10 @@ impl World {
                     }
                     self.pages.sent(&payload);
                     let packet = Packet::Ftp(payload);
+                    self.network.send(self.now, Way::Up, packet.bytes(), packet);
+                }
+                HubOutput::Send(_, Frame::AskIdentity(_)) if self.uid.is_some() => {
+                    let packet = Packet::AskIdentity;
                     self.network.send(self.now, Way::Up, packet.bytes(), packet);
                 }
                 HubOutput::Send(_, Frame::Heartbeat | Frame::AskIdentity(_)) => {}

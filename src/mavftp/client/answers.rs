@@ -215,6 +215,9 @@ impl Client {
     fn write_step(&mut self, now: Instant, id: RequestId, step: WriteStep, answer: &Answer) {
         match step {
             WriteStep::Acknowledged(offset) => {
+                if let Some(upload) = self.upload(id) {
+                    upload.doubted = false;
+                }
                 self.moved(now, id, answer.request.payload.size);
                 self.events.push_back(Event::Acknowledged(id, offset));
             }
@@ -333,15 +336,31 @@ impl Client {
             let settled = self.exchange.round_trip().timeout(1, Duration::ZERO);
             self.hold_until = Some(now + settled);
         }
-        let payload = &answer.payload;
-        self.slot.opened(now, file, payload.session, payload.data_u32().unwrap_or(0));
+        let (session, size) = (answer.payload.session, answer.payload.data_u32());
+        self.slot.opened(now, file, session, size.unwrap_or(0));
         let Some(id) = writer else { return };
+        self.mark_opening(now, id);
         let Some(upload) = self.upload(id) else { return };
+        if !emptied && upload.lacks(size) {
+            return self.begin_anew(id, session);
+        }
         if upload.begun && emptied {
             upload.job.restart();
         }
-        upload.begun = true;
-        self.mark_opening(now, id);
+        (upload.begun, upload.doubted) = (true, false);
+    }
+
+    /// The file has lost bytes of ours, or may have: all of it is sent again. What others have put
+    /// before ours cannot be.
+    fn begin_anew(&mut self, id: RequestId, session: u8) {
+        self.lose_session();
+        self.slot = Slot::MustClose { session, finishing: None };
+        let Some(upload) = self.upload(id) else { return };
+        if upload.append {
+            return self.end(id, Err(Error::Changed));
+        }
+        upload.begun = false;
+        upload.job.restart();
     }
 
     fn block_users(&mut self, file: &File) {

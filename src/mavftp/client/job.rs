@@ -52,8 +52,18 @@ pub struct Upload {
     pub append: bool,
     /// Whether the file has been opened before.
     pub begun: bool,
+    /// The server was silent since the last byte was acknowledged.
+    pub doubted: bool,
     /// Since when its source waits for a program.
     pub idle_since: Option<Instant>,
+}
+
+impl Upload {
+    /// Whether a file that was opened to go on, and is so long if that was told, may lack bytes that
+    /// were acknowledged: a board that loses its power forgets what it had not written out.
+    pub fn lacks(&self, size: Option<u32>) -> bool {
+        self.begun && size.map_or(self.doubted, |size| self.job.is_cut(size))
+    }
 }
 
 impl Kind {
@@ -158,6 +168,7 @@ impl Client {
                     job,
                     append: append.is_some(),
                     begun: false,
+                    doubted: false,
                     idle_since: None,
                 })
             }

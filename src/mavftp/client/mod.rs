@@ -18,6 +18,7 @@ use slot::{SHARED, Slot};
 use stream::Stream;
 use taken::Taken;
 
+pub use proof::Proof;
 pub use restraint::{Restraint, SMALL_FILE_BYTES_MAX};
 pub use stream::Bursts;
 
@@ -26,6 +27,7 @@ mod exchange;
 mod job;
 mod outstanding;
 mod patience;
+mod proof;
 mod recovery;
 mod restraint;
 mod schedule;
@@ -202,6 +204,8 @@ pub struct Manners {
     pub loss_patience: Duration,
     /// When the vehicle was heard last, and since when without a gap.
     pub heard: Option<(Instant, Instant)>,
+    /// Whether the vehicle is who it was.
+    pub proof: Proof,
 }
 
 /// What a request brings about on its way to its end.
@@ -277,6 +281,8 @@ pub struct Client {
     loss_patience: Duration,
     /// When the vehicle was heard last, and since when without a gap.
     alive: Option<(Instant, Instant)>,
+    /// Whether the vehicle is who it was; else nothing is sent.
+    proof: Proof,
     /// Nobody will ask for anything more.
     leaving: bool,
 }
@@ -315,6 +321,7 @@ impl Client {
             limited: false,
             loss_patience: Duration::ZERO,
             alive: None,
+            proof: Proof::Given,
             leaving: false,
         }
     }
@@ -406,11 +413,18 @@ impl Client {
     /// Says that the target was silent or rebooted: what was open is open no more.
     pub fn server_returned(&mut self) {
         self.doubtful = true;
+        for job in self.jobs.values_mut() {
+            match &mut job.kind {
+                Kind::Write(upload) => upload.doubted = true,
+                Kind::Simple(..) | Kind::Confirm(_) | Kind::List(_) | Kind::Read(_) => {}
+            }
+        }
         self.list_anew();
     }
 
     /// Says what the vehicle, the radio and the user ask of this client, from now on.
-    pub fn set_manners(&mut self, manners: Manners) {
+    pub fn set_manners(&mut self, now: Instant, manners: Manners) {
+        self.prove(now, manners.proof);
         self.restrain(manners.restraint);
         self.limited = manners.limit.is_some();
         (self.loss_patience, self.alive) = (manners.loss_patience, manners.heard);
@@ -444,7 +458,9 @@ impl Client {
 
     /// What to do now; call until it answers [`Output::Wait`].
     pub fn poll(&mut self, now: Instant) -> Output {
-        self.expire(now);
+        if self.proof != Proof::Awaited {
+            self.expire(now);
+        }
         self.collect_wants();
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);

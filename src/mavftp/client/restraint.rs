@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// An opening for a write that has ended is not sent again; whether it was heard is not known.
-    fn stop_opening(&mut self) {
+    pub(super) fn stop_opening(&mut self) {
         let Slot::Opening(file) = &self.slot else { return };
         if file.access == Access::Read {
             return;
@@ -183,7 +183,7 @@ mod tests {
     fn a_virtual_file_without_end_is_read_as_far_as_a_small_one_goes() {
         let now = Instant::now();
         let mut client = Client::new(now, TRAITS, 1);
-        client.set_manners(Manners { restraint: Restraint::Limited, ..Manners::default() });
+        client.set_manners(now, Manners { restraint: Restraint::Limited, ..Manners::default() });
         let op = Op::Read { path: b"@SYS/a".to_vec(), offset: 0, length: 1 << 20, expected: None };
         client.request(now, RequestId(1), op, Class::Demand, Duration::from_secs(10));
         let (farthest, result) = read_without_end(&mut client, now);

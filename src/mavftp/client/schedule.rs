@@ -9,6 +9,7 @@ use crate::mavftp::wire::{Opcode, Payload};
 
 use super::exchange::Owner;
 use super::job::{Job, Kind};
+use super::proof::Proof;
 use super::simple::SimpleOp;
 use super::slot::Slot;
 use super::{Class, Client, RequestId, Restraint};
@@ -22,7 +23,7 @@ pub type Place = (Class, u64, RequestId);
 impl Client {
     /// The next frame to send, if the window and the sessions allow one.
     pub(super) fn fill(&mut self, now: Instant) -> Option<Payload> {
-        if self.hold_until.is_some_and(|until| now < until) {
+        if self.proof != Proof::Given || self.hold_until.is_some_and(|until| now < until) {
             return None;
         }
         self.hold_until = None;
@@ -61,6 +62,11 @@ impl Client {
     /// When to look again if nothing arrives.
     pub(super) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let expiry = self.next_expiry();
+        match self.proof {
+            Proof::Given => {}
+            Proof::Awaited => return None,
+            Proof::Missed => return expiry,
+        }
         let sending = match self.hold_until {
             Some(until) => [Some(until), None],
             None if self.stream.holds_others() => [None, None],

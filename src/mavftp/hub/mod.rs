@@ -371,9 +371,10 @@ impl<P: Copy + Ord + fmt::Debug> Hub<P> {
                 limit: self.limit.next_at(now),
                 loss_patience: self.options.loss_patience,
                 heard: Some(vehicle.heard_since()),
+                proof: vehicle.proof(now),
             };
             let Some(client) = &mut vehicle.client else { continue };
-            client.set_manners(manners);
+            client.set_manners(now, manners);
             match client.poll(now) {
                 Output::Send(payload) => {
                     if payload.moves_block() {

@@ -337,3 +337,63 @@ fn a_vehicle_that_is_waited_for_gets_requests_while_it_is_silent() {
     bench.wait(1);
     assert_eq!(done(&bench.drain()), Some(Err(Error::TimedOut)));
 }
+
+/// Lets the seconds of the questions go by, in each of which the vehicle is heard.
+fn ask_in_vain(bench: &mut Bench, seconds: u64) -> usize {
+    let asks =
+        |output: &&HubOutput<u8>| matches!(output, HubOutput::Send(_, Frame::AskIdentity(_)));
+    let mut asked = bench.drain().iter().filter(asks).count();
+    for _ in 0..seconds {
+        bench.wait(1);
+        bench.beat(1, 1, 1, PX4);
+        asked += bench.drain().iter().filter(asks).count();
+    }
+    asked
+}
+
+/// One that has said who it is, and is back from a silence.
+fn returned() -> Bench {
+    let mut bench = Bench::new();
+    bench.beat(1, 1, 1, PX4);
+    bench.identify(42);
+    bench.wait(6);
+    bench.beat(1, 1, 1, PX4);
+    bench
+}
+
+#[test]
+fn a_vehicle_that_no_longer_says_who_it_is_may_be_another() {
+    let mut bench = returned();
+    let before = bench.look();
+    bench.identify(0);
+    let after = bench.look();
+    assert_eq!((after.identity, after.epoch), (None, before.epoch + 1));
+    assert_eq!(after.last_other, before.last_other, "nothing shows that it is another");
+    bench.identify(0);
+    assert_eq!(bench.look().epoch, after.epoch);
+}
+
+#[test]
+fn a_vehicle_that_does_not_answer_who_it_is_may_be_another() {
+    let mut bench = returned();
+    let before = bench.look();
+    assert_eq!(ask_in_vain(&mut bench, 4), 5);
+    assert_eq!(bench.look(), before, "answers may be lost");
+    assert_eq!(ask_in_vain(&mut bench, 1), 0);
+    let after = bench.look();
+    assert_eq!((after.identity, after.epoch), (None, before.epoch + 1));
+}
+
+#[test]
+fn a_vehicle_that_is_not_heard_is_not_asked_who_it_is_and_stays_who_it_was() {
+    let mut bench = returned();
+    let before = bench.look();
+    bench.drain();
+    bench.now += Duration::from_millis(4_900);
+    (0..9).for_each(|_| assert!(bench.drain().len() <= 1));
+    bench.beat(1, 1, 1, PX4);
+    assert_eq!(ask_in_vain(&mut bench, 1), 1);
+    bench.identify(42);
+    assert_eq!(bench.look().epoch, before.epoch);
+    assert_eq!(bench.look().identity, before.identity);
+}

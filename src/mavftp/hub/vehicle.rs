@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::mavftp::client::{Bursts, Client, Restraint, SMALL_FILE_BYTES_MAX, Traits};
+use crate::mavftp::client::{Bursts, Client, Proof, Restraint, SMALL_FILE_BYTES_MAX, Traits};
 
 use super::{Heartbeat, Identity, Target};
 
@@ -16,7 +16,7 @@ const GROUND_STATION: u8 = 6;
 /// `MAV_AUTOPILOT_INVALID`: a component that is no autopilot.
 const NO_AUTOPILOT: u8 = 8;
 /// How often an identity is asked for before it counts as unknown.
-const IDENTITY_TRIES: u32 = 3;
+const IDENTITY_TRIES: u32 = 5;
 /// Between two questions for an identity.
 const IDENTITY_PAUSE: Duration = Duration::from_secs(1);
 /// The same complaint about one vehicle is logged so often at most; it may be caused by every frame.
@@ -247,16 +247,17 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
 
     /// Notes who it says it is.
     pub fn identify(&mut self, now: Instant, identity: Identity) {
-        self.identity_due = None;
         if identity.is_unknown() {
-            return;
+            return self.stays_unknown();
         }
+        self.identity_due = None;
         if self.identity.as_ref().is_some_and(|known| *known != identity) {
             if self.two_identities.is_due(now) {
                 tracing::warn!(target = %self.target, "another vehicle answers under the same ids");
             }
             self.epoch += 1;
             self.last_other = self.epoch;
+            self.forget_server();
         }
         self.identity = Some(identity);
     }
@@ -268,15 +269,45 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
         }
     }
 
-    /// Whether to ask now who it is.
+    /// Whether to ask now who it is. One that is not heard is not asked, and no answer of it is missed.
     pub fn asks_identity(&mut self, now: Instant) -> bool {
         if self.identity_due.is_none_or(|due| due > now) {
             return false;
         }
+        self.identity_due = Some(now + IDENTITY_PAUSE);
+        if self.silence(now) >= GAP {
+            return false;
+        }
+        if self.identity_tries >= IDENTITY_TRIES {
+            self.stays_unknown();
+            return false;
+        }
         self.identity_tries += 1;
-        let again = self.identity_tries < IDENTITY_TRIES;
-        self.identity_due = again.then(|| now + IDENTITY_PAUSE);
         true
+    }
+
+    /// It does not say who it is. If it did before, it may be another one now.
+    fn stays_unknown(&mut self) {
+        self.identity_due = None;
+        if self.identity.take().is_some() {
+            self.epoch += 1;
+            self.forget_server();
+        }
+    }
+
+    /// Who is there now may be another one: nothing that was begun may reach it.
+    fn forget_server(&mut self) {
+        if let Some(client) = &mut self.client {
+            client.forget_server();
+        }
+    }
+
+    /// Whether it has to say yet that it is who it was before its silence, or that is given up.
+    pub fn proof(&self, now: Instant) -> Proof {
+        if self.identity.is_none() || self.identity_due.is_none() {
+            return Proof::Given;
+        }
+        if self.silence(now) >= GAP { Proof::Missed } else { Proof::Awaited }
     }
 
     /// When to ask next who it is.
@@ -286,11 +317,13 @@ impl<P: Copy + Eq + fmt::Debug> Vehicle<P> {
 
     /// It is back from a silence: what was open is lost, and it may be another one.
     fn returned(&mut self, now: Instant) {
+        let may_be_another = self.identity.is_none();
+        self.epoch += u64::from(may_be_another);
         if let Some(client) = &mut self.client {
             client.server_returned();
-        }
-        if self.identity.is_none() {
-            self.epoch += 1;
+            if may_be_another {
+                client.end_uploads();
+            }
         }
         self.identity_tries = 0;
         self.identity_due = Some(now);

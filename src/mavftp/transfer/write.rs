@@ -35,6 +35,8 @@ pub struct WriteJob {
     /// What is not acknowledged.
     open: Ranges,
     length: Option<u32>,
+    /// The end of the last byte in the file that was acknowledged.
+    high: u32,
     want_outstanding: bool,
     reopenings: u32,
 }
@@ -62,6 +64,7 @@ impl WriteJob {
             waiting: Ranges::default(),
             open: Ranges::default(),
             length: None,
+            high: base,
             want_outstanding: false,
             reopenings: 0,
         }
@@ -167,6 +170,11 @@ impl WriteJob {
         self.open.first().unwrap_or(self.supplied)
     }
 
+    /// Whether a file of so many bytes lacks some that were acknowledged.
+    pub fn is_cut(&self, size: u32) -> bool {
+        size < self.high
+    }
+
     /// Whether everything the source yielded is stored; its length then.
     pub fn is_complete(&self) -> Option<u32> {
         self.length.filter(|_| self.open.is_empty())
@@ -190,6 +198,7 @@ impl WriteJob {
         self.waiting.remove(offset, end);
         self.open.remove(offset, end);
         self.reopenings = 0;
+        self.high = self.high.max(end);
         let acknowledged = self.acknowledged();
         let done = (acknowledged - self.kept_from) as usize;
         if done >= LUMP_BYTES {
@@ -282,6 +291,17 @@ mod tests {
         job.ask(239);
         let short = ack().with_data(&100u32.to_le_bytes());
         assert_eq!(job.answered((0, 239), Ok(()), &short), WriteStep::Failed(Error::ShortWrite));
+    }
+
+    #[test]
+    fn a_file_that_lacks_what_was_acknowledged_is_cut_even_behind_a_hole() {
+        let mut job = supplied(&[7; 500]);
+        while job.ask(239).is_some() {}
+        job.answered((239, 239), Ok(()), &ack());
+        assert!(job.is_cut(477));
+        assert!(!job.is_cut(478));
+        job.restart();
+        assert!(!job.is_cut(0));
     }
 
     #[test]

@@ -183,6 +183,8 @@ impl Desk {
             }
             Event::Want(id, offset, length) => self.supply(now, hub, id, offset, length as usize),
             Event::Done(id, result) => {
+                // Whoever learns of an end learns no later whose it was.
+                self.publish(now, hub);
                 let Some(result) = self.go_on(now, hub, id, result) else { return };
                 if let Some(running) = self.running.remove(&id) {
                     if running.left_out > 1 {
@@ -286,13 +288,15 @@ impl Desk {
     pub fn publish<P: Copy + Ord + fmt::Debug>(&self, now: Instant, hub: &Hub<P>) {
         let Some(known) = hub.look(now, self.target) else { return };
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another epoch is perhaps another vehicle's: who was there before is no longer believed.
+        let anew = status.epoch != known.epoch;
+        if anew || status.identity.is_none() || known.identity.is_some() {
+            status.identity = known.identity.map(|identity| identity.to_string());
+        }
         status.up = known.up;
         status.epoch = known.epoch;
         status.last_other = known.last_other;
         status.armed = known.restraint != Restraint::Free;
-        if status.identity.is_none() || known.identity.is_some() {
-            status.identity = known.identity.map(|identity| identity.to_string());
-        }
     }
 }
 

@@ -39,6 +39,8 @@ impl Driver {
                     farewell = Some(now + FAREWELL);
                 }
             }
+            // Before the results, for who gets them looks at whose they are.
+            self.desk.publish(now, &self.hub);
             let wait = self.work();
             self.desk.publish(Instant::now(), &self.hub);
             match farewell {

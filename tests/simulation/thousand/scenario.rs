@@ -161,8 +161,11 @@ impl Scenario {
                     || self.may_time_out()
             }
             Error::TimedOut => self.may_time_out(),
+            // These vehicles do not say who they are: after a silence they may be others.
+            Error::Changed => {
+                matches!(self.wishes[index].1, Wish::Upload { .. }) && self.may_time_out()
+            }
             Error::Refused(_)
-            | Error::Changed
             | Error::Endless
             | Error::ShortWrite
             | Error::Malformed
