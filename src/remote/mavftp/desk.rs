@@ -293,6 +293,13 @@ impl Desk {
         if anew || status.identity.is_none() || known.identity.is_some() {
             status.identity = known.identity.map(|identity| identity.to_string());
         }
+        match (status.up, known.up) {
+            (true, false) => {
+                tracing::warn!(target = %self.target, "nothing is heard of it any more; requests fail until it is back");
+            }
+            (false, true) => tracing::warn!(target = %self.target, "it is heard again"),
+            (true, true) | (false, false) => {}
+        }
         status.up = known.up;
         status.epoch = known.epoch;
         status.last_other = known.last_other;
