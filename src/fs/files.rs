@@ -200,11 +200,12 @@ impl Fs {
             Closing::Duplicate if staged.length() == 0 => Ok(()),
             Closing::Ordinary | Closing::Duplicate => self.save_or_promise(&staged).await,
             Closing::Killed => {
-                // Others who write the file send it when they close it.
+                // Others who write the file send it when they close it. Nobody else does: a handle that
+                // was closed already is counted until the kernel has let go of it.
                 if staged.writers() == 1 {
                     self.stop_streaming(&staged);
-                    staged.give_up();
                 }
+                staged.give_up();
                 Ok(())
             }
         }

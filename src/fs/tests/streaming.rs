@@ -233,6 +233,20 @@ fn a_killed_programs_file_is_not_sent_and_the_target_stays() {
     assert_eq!(world.content("/a"), b"old");
 }
 
+/// The kernel lets go of a handle some time after it was closed.
+#[test]
+fn a_killed_programs_file_is_not_sent_by_a_handle_that_was_closed_before() {
+    let world = World::with([("/a", &b"old"[..])]);
+    let closed = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.run(world.fs.flush(closed, Closing::Ordinary)).unwrap();
+    let killed = world.open("/a", WRONLY | libc::O_TRUNC);
+    world.write(killed, 0, b"half");
+    world.run(world.fs.flush(killed, Closing::Killed)).unwrap();
+    world.run(world.fs.release(closed)).unwrap();
+    world.run(world.fs.release(killed)).unwrap();
+    assert_eq!(world.remote.content("/a").unwrap(), b"");
+}
+
 #[test]
 fn a_killed_programs_file_is_sent_by_who_else_writes_it_or_closes_it() {
     let world = World::with([]);
