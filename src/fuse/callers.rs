@@ -43,16 +43,14 @@ pub(super) async fn closing(thread: u32, ino: Ino, device: OwnDevice) -> Closing
     if thread == 0 {
         return Closing::Ordinary;
     }
-    let wait = move || {
-        let (sender, read) = crossbeam_channel::bounded(1);
-        let look = move || {
-            // Nobody waits any more when it took too long.
-            let _ = sender.send(look(thread, ino, device.get()));
-        };
-        unblock(look).detach();
-        read.recv_timeout(READING_MAX).unwrap_or(Closing::Ordinary)
+    let (sender, read) = crossbeam_channel::bounded(1);
+    // Begun at once: a program that ends is soon gone, and then nobody can tell how it ended.
+    let look = move || {
+        // Nobody waits any more when it took too long.
+        let _ = sender.send(look(thread, ino, device.get()));
     };
-    unblock(wait).await
+    unblock(look).detach();
+    unblock(move || read.recv_timeout(READING_MAX).unwrap_or(Closing::Ordinary)).await
 }
 
 fn look(thread: u32, ino: Ino, device: Option<&Device>) -> Closing {

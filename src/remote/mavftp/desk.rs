@@ -295,7 +295,7 @@ impl Desk {
         }
         match (status.up, known.up) {
             (true, false) => {
-                tracing::warn!(target = %self.target, "nothing is heard of it any more; requests fail");
+                tracing::warn!(target = %self.target, "nothing is heard of it any more");
             }
             (false, true) => tracing::warn!(target = %self.target, "it is heard again"),
             (true, true) | (false, false) => {}
