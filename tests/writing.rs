@@ -141,6 +141,26 @@ fn two_writers_and_a_reader_of_one_file_see_one_content() {
     eventually("it is cut", SLOW_TIME, || fs::read(scene.far("a")).unwrap() == [1; 5]);
 }
 
+/// > A program that inherits a descriptor and closes it, at its start or end, sends nothing: who
+/// > opened the file or wrote to it does.
+#[test]
+fn programs_started_while_a_file_is_written_send_no_half_of_it() {
+    let scene = Scene::new(Server::Embedded, &[], |directory| write(directory, "half", b"old"));
+    let mut file = File::create(scene.near("half")).unwrap();
+    file.write_all(&noise(7, 9_000)).unwrap();
+    // Rust opens files so that exec(2) closes them.
+    succeed("true", &[scene.near("half")]);
+    // SAFETY: a plain system call on an open descriptor.
+    assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) }, 0);
+    succeed("true", &[scene.near("half")]);
+    Ordinary::start("sleep", &["60"]).kill();
+    assert_eq!(fs::read(scene.far("half")).unwrap(), b"old");
+    file.write_all(&noise(8, 9_000)).unwrap();
+    drop(file);
+    let whole = [noise(7, 9_000), noise(8, 9_000)].concat();
+    assert!(fs::read(scene.far("half")).unwrap() == whole);
+}
+
 #[test]
 fn an_editors_scratch_files_stay_here() {
     let scene = Scene::new(Server::Embedded, &[], |directory| {

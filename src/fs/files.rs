@@ -34,6 +34,8 @@ pub enum Closing {
     Killed,
     /// Its program has another descriptor that may write the file.
     Duplicate,
+    /// Its program was started by one that has it, and has neither opened it nor written to it.
+    Inherited,
 }
 
 impl Fs {
@@ -198,6 +200,9 @@ impl Fs {
             // A shell opens what it redirects to, duplicates the descriptor and closes the first, before
             // anything is written. Sent then, the file would be empty on the vehicle for a while.
             Closing::Duplicate if staged.length() == 0 => Ok(()),
+            // Every program that another starts while it writes closes what it inherited, and the file
+            // is half by then. If nobody else closes it, the end of the handle sends it.
+            Closing::Inherited => Ok(()),
             Closing::Ordinary | Closing::Duplicate => self.save_or_promise(&staged).await,
             Closing::Killed => {
                 // Others who write the file send it when they close it. Nobody else does: a handle that

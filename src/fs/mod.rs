@@ -50,7 +50,7 @@ pub use background::{Background, Work};
 pub use directories::DirectoryEntry;
 pub use errno::FsError;
 pub use files::{Closing, Opened};
-pub use handles::Handle;
+pub use handles::{Access, Handle};
 #[doc(hidden)]
 pub use holdings::Holdings;
 pub use inodes::Ino;

@@ -1,14 +1,17 @@
-//! Who is behind a request: whether a program closes a file because it was killed, or keeps it open
-//! under another descriptor. Must not know what follows from that.
+//! Who is behind a request: whether a program closes a file because it was killed, keeps it open under
+//! another descriptor, or only inherited it. Must not know what follows from that.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use blocking::unblock;
+use parking_lot::Mutex;
 
-use crate::fs::{Closing, Ino};
+use crate::fs::{Closing, Handle, Ino};
 
 /// `PF_SIGNALED` of the kernel: killed by a signal.
 const SIGNALED: u64 = 0x400;
@@ -19,6 +22,9 @@ const READING_MAX: Duration = Duration::from_secs(1);
 const FLAGS_FIELD: usize = 6;
 /// Of a program with more descriptors than this nobody looks at all.
 const DESCRIPTORS_MAX: usize = 512;
+
+/// Of a handle that more threads than this use nobody says who they are.
+const THREADS_MAX: usize = 64;
 
 /// The device that our mount is, once it is known. Before that every close is for good.
 pub(super) type OwnDevice = Arc<OnceLock<Device>>;
@@ -34,14 +40,81 @@ impl Device {
     }
 }
 
+/// Who uses the handles that may write. A descriptor is inherited by every program that the one who
+/// opened it starts, also by those that know nothing of it: only who opened or wrote through a handle
+/// has something to say by closing it.
+#[derive(Clone, Default)]
+pub(super) struct Users(Arc<Mutex<HashMap<Handle, Threads>>>);
+
+/// The threads that used a handle, and the programs that they belong to.
+#[derive(Default, Clone)]
+struct Threads {
+    threads: Vec<u32>,
+    programs: Vec<u32>,
+    /// Somebody of them is not known.
+    is_open: bool,
+}
+
+impl Users {
+    /// A thread opens a handle, or writes through it; 0 is one that nobody knows. Costs a look at /proc
+    /// when it is new.
+    pub(super) fn add(&self, handle: Handle, thread: u32) {
+        let mut users = self.0.lock();
+        let users = users.entry(handle).or_default();
+        if users.is_open || users.threads.contains(&thread) {
+            return;
+        }
+        match program_of(thread).filter(|_| users.threads.len() < THREADS_MAX) {
+            Some(program) => {
+                users.threads.push(thread);
+                if !users.programs.contains(&program) {
+                    users.programs.push(program);
+                }
+            }
+            None => users.is_open = true,
+        }
+    }
+
+    /// A handle is gone.
+    pub(super) fn remove(&self, handle: Handle) {
+        self.0.lock().remove(&handle);
+    }
+
+    /// Whether a thread belongs to none of the programs that opened a handle or wrote through it.
+    fn is_stranger(&self, handle: Handle, thread: u32) -> bool {
+        let users = self.0.lock().get(&handle).cloned().unwrap_or_default();
+        // Only names are looked up: whatever reads more waits for a thread that is within exec(2).
+        let is_of = |program: &u32| Path::new(&format!("/proc/{program}/task/{thread}")).exists();
+        let is_known = users.threads.contains(&thread) || users.programs.iter().any(is_of);
+        !users.is_open && !users.programs.is_empty() && !is_known
+    }
+}
+
+/// The program that a thread belongs to.
+fn program_of(thread: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{thread}/status")).ok()?;
+    // The name of the program before it has its line breaks escaped.
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    std::str::from_utf8(line).ok()?.trim().parse().ok()
+}
+
 /// How the thread with this id closes a descriptor of this file. One that cannot be read, or of another
 /// namespace (0), is taken to close it for good by itself.
 ///
 /// The kernel holds answers back for as long as the thread is within exec(2), which closes descriptors
 /// and waits for our answer to that: read by another thread of ours, with a limit.
-pub(super) async fn closing(thread: u32, ino: Ino, device: OwnDevice) -> Closing {
+pub(super) async fn closing(
+    thread: u32,
+    (ino, handle): (Ino, Handle),
+    users: Users,
+    device: OwnDevice,
+) -> Closing {
     if thread == 0 {
         return Closing::Ordinary;
+    }
+    if users.is_stranger(handle, thread) {
+        tracing::debug!(thread, ino = ino.0, "closes what it inherited");
+        return Closing::Inherited;
     }
     let (sender, read) = crossbeam_channel::bounded(1);
     // Begun at once: a program that ends is soon gone, and then nobody can tell how it ended.
@@ -50,7 +123,9 @@ pub(super) async fn closing(thread: u32, ino: Ino, device: OwnDevice) -> Closing
         let _ = sender.send(look(thread, ino, device.get()));
     };
     unblock(look).detach();
-    unblock(move || read.recv_timeout(READING_MAX).unwrap_or(Closing::Ordinary)).await
+    let closing = unblock(move || read.recv_timeout(READING_MAX)).await;
+    tracing::debug!(thread, ino = ino.0, ?closing, "closes");
+    closing.unwrap_or(Closing::Ordinary)
 }
 
 fn look(thread: u32, ino: Ino, device: Option<&Device>) -> Closing {
@@ -127,8 +202,45 @@ mod tests {
     #[test]
     fn a_thread_that_lives_or_is_unknown_closes_its_files_by_itself() {
         for thread in [std::process::id(), 0, u32::MAX] {
-            assert_eq!(block_on(closing(thread, Ino(1), OwnDevice::default())), Closing::Ordinary);
+            let there = (Ino(1), Handle(1));
+            let closing = closing(thread, there, Users::default(), OwnDevice::default());
+            assert_eq!(block_on(closing), Closing::Ordinary);
         }
+    }
+
+    /// The number of this thread.
+    fn own_thread() -> u32 {
+        // SAFETY: a plain system call without arguments.
+        u32::try_from(unsafe { libc::gettid() }).unwrap()
+    }
+
+    #[test]
+    fn only_programs_that_opened_or_wrote_are_no_strangers() {
+        let users = Users::default();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (handle, us) = (Handle(7), own_thread());
+        assert!(!users.is_stranger(handle, child.id()), "nobody is known to use it");
+        users.add(handle, us);
+        assert!(users.is_stranger(handle, child.id()));
+        assert!(!users.is_stranger(handle, us));
+        let another = std::thread::spawn(own_thread_after_a_look(users.clone(), handle));
+        assert!(!another.join().unwrap(), "a thread of the same program");
+        assert!(!users.is_stranger(Handle(8), child.id()), "another handle");
+        let there = (Ino(1), handle);
+        let closing = closing(child.id(), there, users.clone(), OwnDevice::default());
+        assert_eq!(block_on(closing), Closing::Inherited);
+        users.add(handle, child.id());
+        assert!(!users.is_stranger(handle, child.id()), "it has written");
+        users.remove(handle);
+        users.add(handle, us);
+        users.add(handle, 0);
+        assert!(!users.is_stranger(handle, child.id()), "somebody unknown may be anybody");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn own_thread_after_a_look(users: Users, handle: Handle) -> impl FnOnce() -> bool {
+        move || users.is_stranger(handle, own_thread())
     }
 
     #[test]

@@ -18,12 +18,12 @@ use fuser::{
 };
 
 use super::Options;
-use super::callers::{OwnDevice, closing};
+use super::callers::{OwnDevice, Users, closing};
 use super::notices::{Notices, Teller};
 use super::parking::{Parking, guarded};
 use super::replies::{self, Shown};
 use super::translate::{add_capabilities, file_attr, no_entry, seconds};
-use crate::fs::{Attr, Closing, Fs, FsError, Handle, Ino, SetAttr};
+use crate::fs::{Access, Attr, Closing, Fs, FsError, Handle, Ino, Opened, SetAttr};
 
 /// Requests that are always refused: the errno, the request, its arguments and its reply.
 macro_rules! refused {
@@ -45,6 +45,7 @@ pub(super) struct Requests {
     negative_time: Duration,
     /// Which device this mount is.
     pub(super) device: OwnDevice,
+    users: Users,
     /// Closes its channel when dropped, which is how the mount's end is noticed.
     _alive: Sender<Infallible>,
 }
@@ -66,9 +67,20 @@ impl Requests {
             attribute_time: options.attribute_time,
             negative_time: options.negative_time,
             device: OwnDevice::default(),
+            users: Users::default(),
             _alive: alive,
         };
         Ok((requests, teller))
+    }
+
+    /// Notes who opens a file to change it.
+    fn note_user(&self, request: &Request, flags: i32) -> impl FnOnce(&Opened) + Send + 'static {
+        let (users, thread) = (self.users.clone(), request.pid());
+        move |opened| {
+            if Access::parse(flags).changes() {
+                users.add(opened.handle, thread);
+            }
+        }
     }
 
     /// Turns attributes and the time for which they hold into what is replied.
@@ -188,15 +200,15 @@ impl Filesystem for Requests {
         self.parking.answer("rename", work, |result| replies::empty(result, reply));
     }
 
-    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let fs = self.fs.clone();
-        let work = async move { fs.open(Ino(ino.0), flags.0).await };
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let (fs, note) = (self.fs.clone(), self.note_user(request, flags.0));
+        let work = async move { fs.open(Ino(ino.0), flags.0).await.inspect(note) };
         self.parking.answer("open", work, |result| replies::opened(result, reply));
     }
 
     fn create(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         _mode: u32,
@@ -205,9 +217,10 @@ impl Filesystem for Requests {
         reply: ReplyCreate,
     ) {
         let (fs, name) = (self.fs.clone(), bytes(name));
-        let shown = self.shown();
+        let (shown, note) = (self.shown(), self.note_user(request, flags));
         let work = async move {
             let (attr, opened) = fs.create(Ino(parent.0), &name, flags).await?;
+            note(&opened);
             Ok((shown(&attr), opened))
         };
         self.parking.answer("create", work, |result| replies::created(result, reply));
@@ -241,17 +254,21 @@ impl Filesystem for Requests {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         _ino: INodeNo,
         handle: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
         let (fs, data) = (self.fs.clone(), data.to_vec());
+        // What the kernel writes back of a mapping, it does on behalf of nobody.
+        if !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            self.users.add(Handle(handle.0), request.pid());
+        }
         let work = async move { fs.write(Handle(handle.0), offset, data).await };
         self.parking.answer("write", work, move |result| match result {
             Ok(count) => reply.written(count),
@@ -268,10 +285,10 @@ impl Filesystem for Requests {
         reply: ReplyEmpty,
     ) {
         let (fs, caller, handle) = (self.fs.clone(), request.pid(), Handle(handle.0));
-        let device = self.device.clone();
+        let (users, device) = (self.users.clone(), self.device.clone());
         let work = async move {
             let closing = match fs.has_changes(handle) {
-                true => closing(caller, Ino(ino.0), device).await,
+                true => closing(caller, (Ino(ino.0), handle), users, device).await,
                 false => Closing::Ordinary,
             };
             fs.flush(handle, closing).await
@@ -303,6 +320,7 @@ impl Filesystem for Requests {
         reply: ReplyEmpty,
     ) {
         let fs = self.fs.clone();
+        self.users.remove(Handle(handle.0));
         let work = async move { fs.release(Handle(handle.0)).await };
         self.parking.answer_always("release", work, |result| replies::empty(result, reply));
     }
