@@ -165,11 +165,16 @@ impl Fs {
         let length = u32::try_from(data.len()).map_err(|_| FsError::TooLarge)?;
         let turn = staged.take_turn().await;
         if let Some(error) = self.note_failed_stream(&staged) {
+            staged.tear(error.again());
             return Err(error);
         }
         let offset = if open.access.append { staged.length() } else { offset };
         self.check_edit(&staged, offset..offset.saturating_add(u64::from(length)))?;
-        staged.write(&turn, Some(offset), data, self.now()).await?;
+        let written = staged.write(&turn, Some(offset), data, self.now()).await;
+        if let Err(error @ FsError::Disk(_)) = &written {
+            staged.tear(error.again());
+        }
+        written?;
         self.write_down(&staged).await?;
         let stream = self.stream(&staged, &turn);
         drop(turn);
@@ -177,6 +182,7 @@ impl Fs {
             stream.room_for(offset + u64::from(length)).await;
             // Its end may be an error of this write, if it is still the file's.
             if let Some(error) = self.note_failed_stream(&staged) {
+                staged.tear(error.again());
                 return Err(error);
             }
         }

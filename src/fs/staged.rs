@@ -53,6 +53,8 @@ struct Content {
     is_appending: bool,
     /// What ended the upload while the file was written, and has not been told at a close.
     failure: Option<FsError>,
+    /// A write got that error, so that bytes are missing which its program has: nobody sends it.
+    is_torn: bool,
     /// An editor's scratch file, which never leaves this computer.
     is_local: bool,
     on_vehicle: bool,
@@ -212,10 +214,10 @@ impl Staged {
         content.partial = Some(content.generation);
     }
 
-    /// Whether this very state is what a killed program left.
+    /// Whether this very state is what a killed program left, or one whose write failed.
     pub fn is_partial(&self) -> bool {
         let content = self.content.lock();
-        content.partial == Some(content.generation)
+        content.is_torn || content.partial == Some(content.generation)
     }
 
     /// Whether this is an editor's scratch file, which never leaves this computer.
@@ -261,9 +263,19 @@ impl Staged {
         self.content.lock().failure.as_ref().map(FsError::again)
     }
 
-    /// The same, told for the last time.
+    /// The same, told for the last time; of a torn file again and again.
     pub fn take_failure(&self) -> Option<FsError> {
-        self.content.lock().failure.take()
+        let mut content = self.content.lock();
+        match content.is_torn {
+            true => content.failure.as_ref().map(FsError::again),
+            false => content.failure.take(),
+        }
+    }
+
+    /// A write failed: what is here is not what its program means, until the file is emptied.
+    pub fn tear(&self, error: FsError) {
+        self.fail(error);
+        self.content.lock().is_torn = true;
     }
 
     /// How many bytes of the vehicle's version a change would make necessary: a write to `range`, or
@@ -385,7 +397,7 @@ impl Staged {
         content.is_ordered = length == 0;
         if length == 0 {
             // Nothing is left of what could not be sent.
-            content.failure = None;
+            (content.failure, content.is_torn) = (None, false);
         }
         if let Some(base) = &mut content.base {
             base.length = base.length.min(length);
@@ -456,6 +468,7 @@ impl Content {
             is_appending: false,
             partial: None,
             failure: None,
+            is_torn: false,
             is_local: false,
             here: Intervals::default(),
             base,

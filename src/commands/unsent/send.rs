@@ -121,7 +121,7 @@ impl Sending<'_> {
             return Err("only a part of the file is here; --export saves that".into());
         }
         match meta.state {
-            State::Partial if !self.force => Err("its program was killed while it wrote; look at \
+            State::Partial if !self.force => Err("its program has not written all of it; look at \
                                                   it first (--export), --force sends it"
                 .into()),
             State::Dirty | State::Interrupted if !self.force => {
