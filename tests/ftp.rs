@@ -73,7 +73,7 @@ fn serve(directory: &Path, arguments: &[&str]) -> (Peer, u16) {
 
 fn options(port: u16) -> Options {
     let (user, password) = ("pilot".into(), "secret".into());
-    Options { host: "127.0.0.1".into(), port, user, password, op_timeout: PATIENCE }
+    Options { user, password, op_timeout: PATIENCE, ..Options::new("127.0.0.1", port) }
 }
 
 fn replace(name: &str, source: Arc<dyn Source>) -> Op {

@@ -13,8 +13,6 @@ use crate::remote::{self, Remote, ftp, mavftp};
 
 /// What is missing is told when it has been so for this long.
 const TELL_AFTER: Duration = Duration::from_secs(1);
-/// Who logs in where nobody is named.
-const ANONYMOUS: &str = "anonymous";
 
 /// Told, while a vehicle is looked for, what is still missing. Called from another thread.
 pub type Waiting<'a> = &'a mut (dyn FnMut(&str) + Send);
@@ -112,11 +110,10 @@ fn tell(missing: &Receiver<String>, waiting: Waiting<'_>) {
 fn log_in(server: &FtpAddress, options: &Options) -> Result<Arc<dyn Remote>, remote::Error> {
     let user = options.login.user.as_ref().or(server.user.as_ref());
     ftp::connect(&ftp::Options {
-        host: server.host.as_str().into(),
-        port: server.port,
-        user: user.cloned().unwrap_or_else(|| ANONYMOUS.into()),
+        user: user.cloned().unwrap_or_else(|| ftp::ANONYMOUS.into()),
         password: options.login.password.clone().unwrap_or_default(),
         op_timeout: options.mavlink.op_timeout,
+        ..ftp::Options::new(server.host.as_str(), server.port)
     })
 }
 

@@ -130,6 +130,7 @@ impl Cache {
                 identity: None,
                 armed: false,
                 has_virtual: false,
+                sets_times: false,
             },
         }
     }

@@ -1,20 +1,23 @@
 //! Plain FTP behind the trait [`Remote`]: one control connection, owned by one thread that takes
 //! operations from a queue ordered by class. Must not know who asks (`cache`, `fs`, `fuse`).
 //!
-//! `queue` is where callers and the thread meet; `session` speaks FTP; `listing` and `replies` turn
+//! `queue` is where callers and the thread meet; `login` connects; `session` speaks FTP; `listing` and `replies` turn
 //! a server's text into entries and errors; this file keeps the connection alive.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::{Class, Error, Op, OpId, Remote, Reply, Sink, Status};
+use login::Unconnected;
 use queue::{Job, Queue};
-use session::{Session, Unconnected};
+use session::Session;
 
 mod listing;
+mod login;
 mod queue;
 mod replies;
 mod session;
@@ -27,6 +30,12 @@ const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// A connection unused for so long is tried with NOOP first: servers close idle ones.
 const IDLE_TIME: Duration = Duration::from_secs(15);
+/// Who logs in where nobody is named.
+pub const ANONYMOUS: &str = "anonymous";
+/// The default of [`Options::connections`].
+pub const CONNECTIONS: usize = 2;
+/// The default of [`Options::op_timeout`].
+const OP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long dropping the remote waits for its goodbye.
 const QUIT_TIME: Duration = Duration::from_secs(1);
 
@@ -39,10 +48,74 @@ pub struct Options {
     pub port: u16,
     /// Login name.
     pub user: String,
-    /// Password; sent in the clear.
+    /// Password; sent in the clear without TLS.
     pub password: String,
+    /// Whether and when TLS begins.
+    pub protection: Protection,
+    /// Whose certificate is believed.
+    pub trust: Trust,
+    /// Most control connections at a time, at least one.
+    pub connections: usize,
+    /// The server connects to us for data, and not we to it.
+    pub active: bool,
+    /// The charset of names on the server; `None`: UTF-8 where it offers that, else its bytes as they
+    /// are.
+    pub encoding: Option<NameEncoding>,
     /// Longest wait for one answer of the server outside of an operation with its own patience.
     pub op_timeout: Duration,
+}
+
+impl Options {
+    /// A plain connection of an anonymous user to a host, with the defaults of the command line.
+    pub fn new(host: impl Into<String>, port: u16) -> Options {
+        Options {
+            host: host.into(),
+            port,
+            user: ANONYMOUS.into(),
+            password: String::new(),
+            protection: Protection::Plain,
+            trust: Trust::System,
+            connections: CONNECTIONS,
+            active: false,
+            encoding: None,
+            op_timeout: OP_TIMEOUT,
+        }
+    }
+}
+
+/// How an FTP connection is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protection {
+    /// Not at all.
+    #[default]
+    Plain,
+    /// TLS from the first byte.
+    Implicit,
+    /// TLS after AUTH TLS (RFC 4217).
+    Explicit,
+}
+
+/// Whose certificate is believed, where there is TLS.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// Those that this system's authorities have signed.
+    #[default]
+    System,
+    /// Those that the authorities in this file (PEM) have signed.
+    CaFile(PathBuf),
+    /// The one with this SHA-256 sum.
+    Fingerprint([u8; 32]),
+    /// Any: whoever is in between reads and changes everything.
+    Anything,
+}
+
+/// A charset of names on a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameEncoding {
+    /// UTF-8.
+    Utf8,
+    /// ISO 8859-1: one byte is one character.
+    Latin1,
 }
 
 /// Logs in, and leaves a thread that owns the connection until the last `Arc` is dropped.
@@ -118,6 +191,7 @@ impl Remote for FtpRemote {
             identity: Some(self.identity.clone()),
             armed: false,
             has_virtual: false,
+            sets_times: false,
         }
     }
 }

@@ -101,6 +101,7 @@ impl MemoryRemote {
                 identity: Some("memory".into()),
                 armed: false,
                 has_virtual: false,
+                sets_times: false,
             },
             garbled: 0,
             folds: false,
@@ -325,6 +326,13 @@ impl MemoryRemote {
                 state.files.insert(path.clone(), Node::File { bytes, mtime: None });
                 Ok(Reply::Done)
             }
+            Op::SetTime { path, mtime } => match state.files.get_mut(path) {
+                Some(Node::File { mtime: shown, .. }) => {
+                    *shown = Some(*mtime);
+                    Ok(Reply::Done)
+                }
+                Some(Node::Directory) | None => Err(Error::NotFound),
+            },
             Op::Checksum { path } => Ok(Reply::Checksum(Checksum::of(state.file(path)?))),
         }
     }
@@ -381,6 +389,7 @@ impl State {
                 | Op::MakeDirectory { path }
                 | Op::RemoveDirectory { path }
                 | Op::Truncate { path, .. }
+                | Op::SetTime { path, .. }
                 | Op::Checksum { path } => *path = self.meant(path),
                 Op::Rename { from, .. } => *from = self.meant(from),
             }

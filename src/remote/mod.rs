@@ -139,6 +139,13 @@ pub enum Op {
         /// The new length in bytes.
         length: u64,
     },
+    /// Sets a file's modification time; [`Error::Unsupported`] where the server cannot.
+    SetTime {
+        /// The file.
+        path: RemotePath,
+        /// Seconds since 1970 UTC.
+        mtime: i64,
+    },
     /// CRC32 of a file as MAVLink has it; [`Error::Unsupported`] where the server has none.
     Checksum {
         /// The file.
@@ -279,6 +286,8 @@ pub struct Status {
     pub armed: bool,
     /// It has virtual places whose names begin with `@` (ArduPilot).
     pub has_virtual: bool,
+    /// Whether a file's time can be set ([`Op::SetTime`]).
+    pub sets_times: bool,
 }
 
 /// What kind of place a path is.
@@ -384,6 +393,7 @@ impl fmt::Debug for Op {
             Op::RemoveDirectory { path } => write!(f, "RemoveDirectory {path:?}"),
             Op::Rename { from, to } => write!(f, "Rename {from:?} {to:?}"),
             Op::Truncate { path, length } => write!(f, "Truncate {path:?} {length}"),
+            Op::SetTime { path, mtime } => write!(f, "SetTime {path:?} {mtime}"),
             Op::Checksum { path } => write!(f, "Checksum {path:?}"),
         }
     }

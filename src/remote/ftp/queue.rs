@@ -69,6 +69,7 @@ impl Job {
             | Op::RemoveDirectory { .. }
             | Op::Rename { .. }
             | Op::Truncate { .. }
+            | Op::SetTime { .. }
             | Op::Checksum { .. } => false,
         };
         idempotent && !self.delivered.get()

@@ -5,63 +5,30 @@
 //! late reply would be taken for the next command's, so such a connection is never used again.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-use suppaftp::types::FileType;
-use suppaftp::{FtpError, FtpResult, FtpStream, Mode, Status, TlsStream, TransferStream};
+use suppaftp::{FtpError, FtpResult, Status, TlsStream, TransferStream};
 
 use super::listing::{self, Style};
+use super::login::{Features, Ftp, LoggedIn, Unconnected, log_in};
 use super::queue::{Job, Queue};
 use super::{Options, replies};
 use crate::remote::{Error, Op, Pull, RemotePath, Reply, Source, WriteMode};
 
 /// Bytes moved between a socket and a sink or source at once.
 const PIECE_BYTES: usize = 64 << 10;
-/// What the socket of an upload may hold back. Bytes in it count as sent, so it bounds how far
-/// progress runs ahead of the server.
-const SEND_BUFFER_BYTES: usize = 256 << 10;
-/// How the name service's errors begin.
-const RESOLVER: &str = "failed to lookup address information: ";
 /// How a server ends a transfer that we stopped: aborted, local error, no data connection.
 const AFTER_OUR_STOP: [u32; 3] = [426, 451, 425];
 
-/// Why there is no connection.
-pub struct Unconnected {
-    /// What an operation that wanted one ends with.
-    pub error: Error,
-    /// What happened, for people.
-    pub reason: String,
-}
-
 /// A logged-in connection.
 pub struct Session {
-    ftp: FtpStream,
+    ftp: Ftp,
     queue: Arc<Queue>,
-    style: Style,
+    features: Features,
     in_step: bool,
     used: Instant,
-}
-
-impl Unconnected {
-    fn because(error: FtpError) -> Unconnected {
-        let reason = match &error {
-            FtpError::UnexpectedResponse(reply) => replies::said(reply),
-            FtpError::ConnectionError(error) => {
-                let text = error.to_string();
-                text.strip_prefix(RESOLVER).unwrap_or(&text).to_owned()
-            }
-            other => other.to_string(),
-        };
-        let error = match &error {
-            FtpError::UnexpectedResponse(reply) => replies::login_refusal(reply),
-            FtpError::ConnectionError(error) if is_timeout(error) => Error::TimedOut,
-            _ => Error::LinkDown,
-        };
-        Unconnected { error, reason }
-    }
 }
 
 impl Session {
@@ -71,31 +38,9 @@ impl Session {
         patience: Duration,
         queue: &Arc<Queue>,
     ) -> Result<Session, Unconnected> {
-        let unreachable = Unconnected::because;
-        let control = dial(options, patience).map_err(FtpError::ConnectionError);
-        let ipv6 = control.as_ref().is_ok_and(|c| c.peer_addr().is_ok_and(|peer| peer.is_ipv6()));
-        let mut ftp = control.and_then(FtpStream::connect_with_stream).map_err(unreachable)?;
-        let data_queue = queue.clone();
-        ftp = ftp.passive_stream_builder(move |address| open_data(&data_queue, address));
-        // The server's idea of its own address is wrong behind a router, and must not lead elsewhere.
-        ftp.set_passive_nat_workaround(true);
-        ftp.set_mode(if ipv6 { Mode::ExtendedPassive } else { Mode::Passive });
-        ftp.set_encoding(listing::Octets);
-        let as_text = |given: &str| listing::text(given.as_bytes());
-        ftp.login(as_text(&options.user), as_text(&options.password)).map_err(unreachable)?;
-        ftp.transfer_type(FileType::Binary).map_err(unreachable)?;
-        let features = match ftp.feat() {
-            Ok(features) => features,
-            Err(error @ FtpError::ConnectionError(_)) => return Err(unreachable(error)),
-            Err(_) => Default::default(),
-        };
-        let has = |name: &str| features.keys().any(|feature| feature.eq_ignore_ascii_case(name));
-        if has("UTF8") {
-            // Some servers speak another charset until asked; those that always do may refuse.
-            ftp.opts("UTF8", Some("ON")).or_else(ignore_refusal).map_err(unreachable)?;
-        }
-        let style = if has("MLST") || has("MLSD") { Style::Mlsd } else { Style::List };
-        Ok(Session { ftp, queue: queue.clone(), style, in_step: true, used: Instant::now() })
+        let LoggedIn { ftp, features } = log_in(options, patience, queue)?;
+        let (queue, used) = (queue.clone(), Instant::now());
+        Ok(Session { ftp, queue, features, in_step: true, used })
     }
 
     /// Whether the connection may be used again.
@@ -143,6 +88,7 @@ impl Session {
             }
             Op::Write { mode: WriteMode::Append { .. }, .. }
             | Op::Truncate { .. }
+            | Op::SetTime { .. }
             | Op::Checksum { .. } => Err(Error::Unsupported),
         };
         self.used = Instant::now();
@@ -150,7 +96,7 @@ impl Session {
     }
 
     fn list(&mut self, job: &Job, path: &RemotePath) -> Result<Reply, Error> {
-        let style = self.style;
+        let style = self.features.style();
         let data = self.command(job, path, |ftp, path| {
             let command = match style {
                 Style::Mlsd => format!("MLSD {path}"),
@@ -213,7 +159,7 @@ impl Session {
         &mut self,
         job: &Job,
         path: &RemotePath,
-        ask: impl FnOnce(&mut FtpStream, &str) -> FtpResult<T>,
+        ask: impl FnOnce(&mut Ftp, &str) -> FtpResult<T>,
     ) -> Result<T, Error> {
         let path = listing::command_text(path).ok_or(Error::Invalid)?;
         let answer = self.set_timeouts(job.patience).and_then(|()| ask(&mut self.ftp, &path));
@@ -311,44 +257,12 @@ fn send(data: &mut impl Write, job: &Job, queue: &Queue, source: &dyn Source) ->
     }
 }
 
-fn dial(options: &Options, patience: Duration) -> io::Result<TcpStream> {
-    let deadline = Instant::now() + patience;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in (options.host.as_str(), options.port).to_socket_addrs()? {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        match TcpStream::connect_timeout(&address, left) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                set_timeouts(&stream, patience)?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn open_data(queue: &Queue, address: SocketAddr) -> FtpResult<TcpStream> {
-    let patience = queue.patience();
-    let open = || {
-        let data = TcpStream::connect_timeout(&address, patience)?;
-        set_timeouts(&data, patience)?;
-        SockRef::from(&data).set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        queue.adopt(data.try_clone()?)?;
-        Ok(data)
-    };
-    open().map_err(FtpError::ConnectionError)
-}
-
-fn set_timeouts(socket: &TcpStream, patience: Duration) -> io::Result<()> {
+pub(super) fn set_timeouts(socket: &TcpStream, patience: Duration) -> io::Result<()> {
     socket.set_read_timeout(Some(patience))?;
     socket.set_write_timeout(Some(patience))
 }
 
-fn is_timeout(error: &io::Error) -> bool {
+pub(super) fn is_timeout(error: &io::Error) -> bool {
     // A socket's timeout shows as either.
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
@@ -356,11 +270,4 @@ fn is_timeout(error: &io::Error) -> bool {
 fn is_after_our_stop(error: &FtpError) -> bool {
     matches!(error, FtpError::UnexpectedResponse(reply)
         if AFTER_OUR_STOP.contains(&replies::code(reply)))
-}
-
-fn ignore_refusal(error: FtpError) -> FtpResult<()> {
-    match error {
-        FtpError::UnexpectedResponse(_) => Ok(()),
-        error => Err(error),
-    }
 }

@@ -81,6 +81,7 @@ impl Desk {
             identity: known.identity.map(|identity| identity.to_string()),
             armed: known.restraint != Restraint::Free,
             has_virtual: known.family.has_virtual_places(),
+            sets_times: false,
         };
         let status = Arc::new(Mutex::new(status));
         Desk { target: known.target, status, running: HashMap::new(), places: Places::default() }

@@ -46,6 +46,8 @@ pub fn op(op: &Op) -> Result<client::Op, Error> {
         Op::Truncate { path, length } => {
             client::Op::Truncate { path: wire_path(path), length: fit(*length)? }
         }
+        // MAVLink FTP has no request for it.
+        Op::SetTime { .. } => return Err(Error::Unsupported),
         Op::Checksum { path } => client::Op::Checksum { path: wire_path(path) },
     })
 }
