@@ -1,35 +1,34 @@
-//! Plain FTP behind the trait [`Remote`]: one control connection, owned by one thread that takes
-//! operations from a queue ordered by class. Must not know who asks (`cache`, `fs`, `fuse`).
+//! FTP behind the trait [`Remote`]: a few control connections, each owned by one thread. Must not know
+//! who asks (`cache`, `fs`, `fuse`).
 //!
-//! `queue` is where callers and the thread meet; `login` connects; `session` speaks FTP; `listing` and `replies` turn
-//! a server's text into entries and errors; this file keeps the connection alive.
+//! `pool` says which connection does what; `worker` is a connection's thread; `login` connects;
+//! `session` speaks FTP, with `reading` and `writing` for transfers; `listing` and `replies` turn a
+//! server's text into entries and errors.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Class, Error, Op, OpId, Remote, Reply, Sink, Status};
-use login::Unconnected;
-use queue::{Job, Queue};
+use super::{Class, Error, Op, OpId, Remote, Sink, Status};
+use job::Job;
+use pool::Pool;
 use session::Session;
+use worker::{Reach, Worker};
 
+mod job;
 mod listing;
 mod login;
-mod queue;
+mod pool;
+mod reading;
 mod replies;
 mod session;
+mod worker;
+mod writing;
 
 /// Longest path that is sent, in bytes: Linux's `PATH_MAX`; FTP itself sets no limit.
 const PATH_BYTES_MAX: usize = 4096;
-/// After a failed connect, operations fail at once for so long before the next attempt.
-const PAUSE_FIRST: Duration = Duration::from_millis(500);
-/// That pause doubles up to this.
-const PAUSE_MAX: Duration = Duration::from_secs(8);
-/// A connection unused for so long is tried with NOOP first: servers close idle ones.
-const IDLE_TIME: Duration = Duration::from_secs(15);
 /// Who logs in where nobody is named.
 pub const ANONYMOUS: &str = "anonymous";
 /// The default of [`Options::connections`].
@@ -125,8 +124,9 @@ pub enum NameEncoding {
 /// connections, [`Error::TimedOut`] when it does not answer, [`Error::Failed`] with the reason when it
 /// is not reached.
 pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
-    let queue = Arc::new(Queue::new(options.op_timeout));
-    let session = Session::connect(options, options.op_timeout, &queue).map_err(|failed| {
+    let pool = Pool::new(options.connections, options.op_timeout);
+    let first = Arc::new(pool.seat(0));
+    let session = Session::connect(options, options.op_timeout, &first).map_err(|failed| {
         match failed.error {
             // Worded for a link that was up; of this server nothing has been heard yet.
             Error::LinkDown => Error::Failed(format!(
@@ -136,57 +136,57 @@ pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
             error => error,
         }
     })?;
-    let keeper = Keeper {
-        options: options.clone(),
-        queue: queue.clone(),
-        session: Some(session),
-        down: None,
-    };
-    let thread = thread::Builder::new()
-        .name("ftp".into())
-        .spawn(move || keeper.run())
-        .map_err(|error| Error::Failed(format!("no thread for the connection: {error}")))?;
+    let (mut session, reach, mut threads) = (Some(session), Reach::default(), Vec::new());
+    for number in 0..options.connections.max(1) {
+        let (seat, reach) = (Arc::new(pool.seat(number)), reach.clone());
+        let seat = if number == 0 { first.clone() } else { seat };
+        let worker = Worker { options: options.clone(), seat, session: session.take(), reach };
+        let thread = thread::Builder::new()
+            .name(format!("ftp {number}"))
+            .spawn(move || worker.run())
+            .map_err(|error| Error::Failed(format!("no thread for the connection: {error}")))?;
+        threads.push(thread.thread().id());
+    }
     let label = format!("FTP server, user {}", options.user);
     let identity = format!("ftp:{}@{}:{}", options.user, options.host, options.port);
-    Ok(Arc::new(FtpRemote { queue, label, identity, thread: thread.thread().id() }))
+    Ok(Arc::new(FtpRemote { pool, label, identity, threads }))
 }
 
 struct FtpRemote {
-    queue: Arc<Queue>,
+    pool: Arc<Pool>,
     label: String,
     identity: String,
-    thread: ThreadId,
+    threads: Vec<ThreadId>,
 }
 
 impl Remote for FtpRemote {
     fn submit(&self, id: OpId, op: Op, class: Class, patience: Duration, sink: Arc<dyn Sink>) {
-        self.queue.push(Job::new(id, op, class, patience, sink));
+        self.pool.push(Job::new(id, op, class, patience, sink));
     }
 
     fn raise(&self, id: OpId, class: Class) {
-        self.queue.raise(id, class);
+        self.pool.raise(id, class);
     }
 
     fn more(&self, id: OpId) {
-        self.queue.more(id);
+        self.pool.more(id);
     }
 
     fn cancel(&self, id: OpId) {
-        if let Some(job) = self.queue.cancel(id) {
+        if let Some(job) = self.pool.cancel(id) {
             job.done(Err(Error::Cancelled));
         }
     }
 
     fn status(&self) -> Status {
         Status {
-            up: self.queue.is_up(),
+            up: self.pool.is_up(),
             // A server behind a host, port and user is taken to stay the same one.
             epoch: 0,
             last_other: 0,
             path_bytes_max: PATH_BYTES_MAX,
             appends: false,
-            // One connection carries one file at a time.
-            streams: false,
+            streams: self.pool.has_several(),
             label: self.label.clone(),
             identity: Some(self.identity.clone()),
             armed: false,
@@ -198,109 +198,11 @@ impl Remote for FtpRemote {
 
 impl Drop for FtpRemote {
     fn drop(&mut self) {
-        self.queue.close();
-        // A sink may have held the last reference: then this is the thread that would be waited for.
-        if thread::current().id() != self.thread {
-            self.queue.wait_for_end(QUIT_TIME);
+        self.pool.close();
+        // A sink may have held the last reference: then this is one of the threads to wait for.
+        if !self.threads.contains(&thread::current().id()) {
+            self.pool.wait_for_end(QUIT_TIME);
         }
-    }
-}
-
-/// The thread: keeps a connection, and takes job after job.
-struct Keeper {
-    options: Options,
-    queue: Arc<Queue>,
-    session: Option<Session>,
-    down: Option<Down>,
-}
-
-/// The last attempt to connect failed.
-struct Down {
-    until: Instant,
-    pause: Duration,
-    error: Error,
-}
-
-impl Keeper {
-    fn run(mut self) {
-        while let Some(job) = self.queue.take() {
-            // A foreign library reads what a foreign server wrote; should it panic, one operation
-            // fails and not all that come after it.
-            let result = catch_unwind(AssertUnwindSafe(|| self.perform(&job)));
-            let cancelled = self.queue.release();
-            job.done(match result {
-                Ok(Err(_)) if cancelled => Err(Error::Cancelled),
-                Ok(result) => result,
-                Err(_) => Err(Error::Failed("the FTP library failed".into())),
-            });
-        }
-        for job in self.queue.drain() {
-            job.done(Err(Error::Cancelled));
-        }
-        if let Some(session) = self.session.take() {
-            session.quit(QUIT_TIME);
-        }
-        self.queue.end();
-    }
-
-    /// Runs one job. What the server lost with the connection is asked once more, if that is
-    /// harmless, nothing was handed out, and it was not the new connection that failed.
-    fn perform(&mut self, job: &Job) -> Result<Reply, Error> {
-        loop {
-            let reused = self.session.is_some();
-            let mut session = self.connected(job)?;
-            let result = session.perform(job);
-            let in_step = session.is_in_step();
-            // A timeout may be the source's; whether the server lives, the next connect will tell.
-            self.queue.set_up(result != Err(Error::LinkDown));
-            if in_step {
-                self.session = Some(session);
-            }
-            let again = reused && !in_step && result == Err(Error::LinkDown);
-            if !again || !job.may_be_repeated() || self.queue.is_cancelled() {
-                return result;
-            }
-            tracing::debug!(op = ?job.op, "the connection was lost; asking again on a new one");
-        }
-    }
-
-    fn connected(&mut self, job: &Job) -> Result<Session, Error> {
-        if let Some(mut session) = self.session.take()
-            && (session.idle_for() < IDLE_TIME || session.answers(job.patience))
-        {
-            return Ok(session);
-        }
-        let now = Instant::now();
-        if let Some(down) = self.down.as_ref().filter(|down| now < down.until) {
-            return Err(down.error.clone());
-        }
-        let left = job.patience.saturating_sub(now.duration_since(job.submitted));
-        if left.is_zero() {
-            return Err(Error::TimedOut);
-        }
-        let session = Session::connect(&self.options, left, &self.queue);
-        self.queue.set_up(session.is_ok());
-        match session {
-            Ok(session) => {
-                self.down = None;
-                Ok(session)
-            }
-            Err(Unconnected { error, reason }) => {
-                let Options { host, port, .. } = &self.options;
-                tracing::warn!("FTP server {host}:{port}: {reason}");
-                self.down = Some(Down::after(self.down.take(), &error));
-                Err(error)
-            }
-        }
-    }
-}
-
-impl Down {
-    fn after(last: Option<Down>, error: &Error) -> Down {
-        let pause = last.map_or(PAUSE_FIRST, |last| (last.pause * 2).min(PAUSE_MAX));
-        // Who asks during the pause has not waited for an answer.
-        let error = if *error == Error::TimedOut { Error::LinkDown } else { error.clone() };
-        Down { until: Instant::now() + pause, pause, error }
     }
 }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use suppaftp::types::FileType;
-use suppaftp::{FtpError, FtpResult, FtpStream, Mode};
+use suppaftp::{FtpError, FtpResult, FtpStream, Mode, NoTlsStream, TransferStream};
 
 use super::listing::{self, Style};
-use super::queue::Queue;
+use super::pool::Seat;
 use super::session::{is_timeout, set_timeouts};
 use super::{Options, replies};
 use crate::remote::Error;
@@ -23,6 +23,8 @@ const SEND_BUFFER_BYTES: usize = 256 << 10;
 const RESOLVER: &str = "failed to lookup address information: ";
 /// The library's connection.
 pub type Ftp = FtpStream;
+/// The library's data connection.
+pub type Data = TransferStream<NoTlsStream>;
 
 /// A connection that is logged in, in binary mode.
 pub struct LoggedIn {
@@ -77,14 +79,14 @@ impl Unconnected {
 pub fn log_in(
     options: &Options,
     patience: Duration,
-    queue: &Arc<Queue>,
+    seat: &Arc<Seat>,
 ) -> Result<LoggedIn, Unconnected> {
     let unreachable = Unconnected::because;
     let control = dial(options, patience).map_err(FtpError::ConnectionError);
     let ipv6 = control.as_ref().is_ok_and(|c| c.peer_addr().is_ok_and(|peer| peer.is_ipv6()));
     let mut ftp = control.and_then(FtpStream::connect_with_stream).map_err(unreachable)?;
-    let data_queue = queue.clone();
-    ftp = ftp.passive_stream_builder(move |address| open_data(&data_queue, address));
+    let own_seat = seat.clone();
+    ftp = ftp.passive_stream_builder(move |address| open_data(&own_seat, address));
     // The server's idea of its own address is wrong behind a router, and must not lead elsewhere.
     ftp.set_passive_nat_workaround(true);
     ftp.set_mode(if ipv6 { Mode::ExtendedPassive } else { Mode::Passive });
@@ -126,13 +128,13 @@ fn dial(options: &Options, patience: Duration) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn open_data(queue: &Queue, address: SocketAddr) -> FtpResult<TcpStream> {
-    let patience = queue.patience();
+fn open_data(seat: &Seat, address: SocketAddr) -> FtpResult<TcpStream> {
+    let patience = seat.patience();
     let open = || {
         let data = TcpStream::connect_timeout(&address, patience)?;
         set_timeouts(&data, patience)?;
         SockRef::from(&data).set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        queue.adopt(data.try_clone()?)?;
+        seat.adopt(data.try_clone()?)?;
         Ok(data)
     };
     open().map_err(FtpError::ConnectionError)

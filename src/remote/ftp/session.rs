@@ -1,33 +1,34 @@
-//! One logged-in control connection and the commands for each operation. Blocks; owned by the
-//! thread in `remote::ftp`. Must not know who asks, nor when to connect anew.
+//! One logged-in control connection and the commands for each operation. Blocks; owned by the thread in
+//! `worker`. Must not know who asks, nor when to connect anew.
 //!
 //! Whether the connection still answers what it is asked is kept in `in_step`: after a timeout a
 //! late reply would be taken for the next command's, so such a connection is never used again.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use suppaftp::{FtpError, FtpResult, Status, TlsStream, TransferStream};
+use suppaftp::{FtpError, FtpResult, Status};
 
+use super::job::Job;
 use super::listing::{self, Style};
-use super::login::{Features, Ftp, LoggedIn, Unconnected, log_in};
-use super::queue::{Job, Queue};
+use super::login::{Data, Features, Ftp, LoggedIn, Unconnected, log_in};
+use super::pool::Seat;
+use super::reading::Reading;
 use super::{Options, replies};
-use crate::remote::{Error, Op, Pull, RemotePath, Reply, Source, WriteMode};
+use crate::remote::{Error, Op, RemotePath, Reply, WriteMode};
 
-/// Bytes moved between a socket and a sink or source at once.
-const PIECE_BYTES: usize = 64 << 10;
 /// How a server ends a transfer that we stopped: aborted, local error, no data connection.
 const AFTER_OUR_STOP: [u32; 3] = [426, 451, 425];
 
 /// A logged-in connection.
 pub struct Session {
-    ftp: Ftp,
-    queue: Arc<Queue>,
+    pub(super) ftp: Ftp,
+    pub(super) seat: Arc<Seat>,
+    pub(super) reading: Reading,
     features: Features,
-    in_step: bool,
+    pub(super) in_step: bool,
     used: Instant,
 }
 
@@ -36,11 +37,11 @@ impl Session {
     pub fn connect(
         options: &Options,
         patience: Duration,
-        queue: &Arc<Queue>,
+        seat: &Arc<Seat>,
     ) -> Result<Session, Unconnected> {
-        let LoggedIn { ftp, features } = log_in(options, patience, queue)?;
-        let (queue, used) = (queue.clone(), Instant::now());
-        Ok(Session { ftp, queue, features, in_step: true, used })
+        let LoggedIn { ftp, features } = log_in(options, patience, seat)?;
+        let (seat, reading, used) = (seat.clone(), Reading::default(), Instant::now());
+        Ok(Session { ftp, seat, reading, features, in_step: true, used })
     }
 
     /// Whether the connection may be used again.
@@ -58,9 +59,23 @@ impl Session {
         self.set_timeouts(patience).is_ok() && self.ftp.noop().is_ok()
     }
 
+    /// The same while nobody waits; a server that refuses NOOP has answered.
+    pub fn stay_alive(&mut self) {
+        let answer = self.set_timeouts(self.seat.patience()).and_then(|()| self.ftp.noop());
+        self.in_step &= match answer {
+            Ok(()) => true,
+            Err(FtpError::UnexpectedResponse(reply)) => replies::code(&reply) >= 500,
+            Err(_) => false,
+        };
+    }
+
     /// Says goodbye, and does not insist on an answer.
     pub fn quit(mut self, patience: Duration) {
-        if let Err(error) = self.set_timeouts(patience).and_then(|()| self.ftp.quit()) {
+        if self.set_timeouts(patience).is_err() {
+            return;
+        }
+        self.close_stream_within(patience);
+        if let Some(error) = self.in_step.then(|| self.ftp.quit().err()).flatten() {
             tracing::debug!(%error, "the server did not answer the goodbye");
         }
     }
@@ -70,7 +85,9 @@ impl Session {
         let done = |()| Reply::Done;
         let result = match &job.op {
             Op::List { path } => self.list(job, path),
-            Op::Read { path, offset, length, .. } => self.read(job, path, *offset, *length),
+            Op::Read { path, offset, length, expected } => {
+                self.read(job, path, *offset..offset.saturating_add(*length), *expected)
+            }
             Op::Size { path } => self.size(job, path).map(Reply::Size),
             Op::Write { path, mode: WriteMode::Replace, source } => {
                 self.write(job, path, &**source)
@@ -111,51 +128,13 @@ impl Session {
         self.judge(job, moved, word).map(|_| Reply::Done)
     }
 
-    fn read(
-        &mut self,
-        job: &Job,
-        path: &RemotePath,
-        from: u64,
-        length: u64,
-    ) -> Result<Reply, Error> {
-        let size = self.size(job, path)?;
-        job.opened(size);
-        let end = from.saturating_add(length).min(size);
-        if from >= end {
-            return Ok(Reply::Size(size));
-        }
-        let start = usize::try_from(from).map_err(|_| Error::TooLarge)?;
-        let mut data = self.command(job, path, |ftp, path| {
-            ftp.resume_transfer(start)?;
-            ftp.retr_as_stream(path)
-        })?;
-        let moved = receive(&mut data, job, from, end);
-        let word = self.finish(data, &moved);
-        match (moved, word) {
-            (Ok(at), Ok(())) if at == end => Ok(Reply::Size(size)),
-            (Ok(at), Err(error)) if at == end => {
-                // All that was asked for is here; only the connection's future is in question.
-                self.in_step &= is_after_our_stop(&error);
-                Ok(Reply::Size(size))
-            }
-            (Ok(_), Ok(())) => Err(Error::Changed),
-            (moved, word) => self.judge(job, moved, word).map(Reply::Size),
-        }
-    }
-
-    fn size(&mut self, job: &Job, path: &RemotePath) -> Result<u64, Error> {
+    /// Asks a file for its size.
+    pub(super) fn size(&mut self, job: &Job, path: &RemotePath) -> Result<u64, Error> {
         self.command(job, path, |ftp, path| ftp.size(path)).map(|size| size as u64)
     }
 
-    fn write(&mut self, job: &Job, path: &RemotePath, source: &dyn Source) -> Result<Reply, Error> {
-        let mut data = self.command(job, path, |ftp, path| ftp.put_with_stream(path))?;
-        let moved = send(&mut data, job, &self.queue, source);
-        let word = self.finish(data, &moved);
-        self.judge(job, moved, word).map(Reply::Size)
-    }
-
     /// Begins what takes a path, and turns its failure into ours.
-    fn command<T>(
+    pub(super) fn command<T>(
         &mut self,
         job: &Job,
         path: &RemotePath,
@@ -167,12 +146,8 @@ impl Session {
     }
 
     /// Closes the data connection and hears what the server says of the transfer.
-    fn finish<T: TlsStream>(
-        &mut self,
-        data: TransferStream<T>,
-        moved: &io::Result<u64>,
-    ) -> FtpResult<()> {
-        self.queue.let_go();
+    pub(super) fn finish(&mut self, data: Data, moved: &io::Result<u64>) -> FtpResult<()> {
+        self.seat.let_go();
         if moved.as_ref().is_err_and(is_timeout) {
             // Patience is used up: do not wait for a last word as well.
             self.in_step = false;
@@ -181,8 +156,20 @@ impl Session {
         data.finish()
     }
 
+    /// Ends a transfer that nobody wants any more.
+    pub(super) fn stop(&mut self, data: Data) {
+        self.seat.let_go();
+        self.in_step &= match data.finish() {
+            Ok(()) => true,
+            Err(FtpError::UnexpectedResponse(reply)) => {
+                AFTER_OUR_STOP.contains(&replies::code(&reply))
+            }
+            Err(_) => false,
+        };
+    }
+
     /// How a transfer ended: our timeout, else the server's word, else the socket's error.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         job: &Job,
         moved: io::Result<u64>,
@@ -210,50 +197,8 @@ impl Session {
         }
     }
 
-    fn set_timeouts(&mut self, patience: Duration) -> FtpResult<()> {
+    pub(super) fn set_timeouts(&mut self, patience: Duration) -> FtpResult<()> {
         set_timeouts(&self.ftp.get_ref(), patience).map_err(FtpError::ConnectionError)
-    }
-}
-
-/// Bytes from the data connection to the sink; returns where it stopped, short of `end` only when
-/// the stream ended.
-fn receive(data: &mut impl Read, job: &Job, start: u64, end: u64) -> io::Result<u64> {
-    let mut buffer = vec![0; PIECE_BYTES];
-    let mut at = start;
-    while at < end {
-        let want = usize::try_from(end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        match data.read(&mut buffer[..want]) {
-            Ok(0) => break,
-            Ok(count) => {
-                job.data(at, &buffer[..count]);
-                at += count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(at)
-}
-
-/// Bytes from the source to the data connection; returns how many there were.
-fn send(data: &mut impl Write, job: &Job, queue: &Queue, source: &dyn Source) -> io::Result<u64> {
-    let mut buffer = vec![0; PIECE_BYTES];
-    let mut at = 0;
-    loop {
-        queue.expect_more();
-        match source.pull(at, &mut buffer) {
-            Pull::Bytes(count) => {
-                data.write_all(buffer.get(..count).unwrap_or_default())?;
-                at += count as u64;
-                job.acknowledged(at);
-            }
-            Pull::Pending | Pull::Idle => queue.wait_for_more()?,
-            // What was cancelled is not whole, whatever its source says.
-            Pull::End if queue.is_cancelled() => {
-                return Err(io::ErrorKind::ConnectionAborted.into());
-            }
-            Pull::End => return Ok(at),
-        }
     }
 }
 
@@ -265,9 +210,4 @@ pub(super) fn set_timeouts(socket: &TcpStream, patience: Duration) -> io::Result
 pub(super) fn is_timeout(error: &io::Error) -> bool {
     // A socket's timeout shows as either.
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn is_after_our_stop(error: &FtpError) -> bool {
-    matches!(error, FtpError::UnexpectedResponse(reply)
-        if AFTER_OUR_STOP.contains(&replies::code(reply)))
 }

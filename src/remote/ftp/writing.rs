@@ -1,0 +1,61 @@
+//! Uploads on one connection: STOR, fed by a source that may be a program that is still writing.
+
+use std::io::{self, Write};
+
+use super::job::Job;
+use super::pool::Seat;
+use super::session::Session;
+use crate::remote::{Error, Pull, RemotePath, Reply, Source};
+
+/// Bytes moved between a source and a socket at once.
+const PIECE_BYTES: usize = 64 << 10;
+
+impl Session {
+    /// Stores what a source yields. [`Error::Busy`] when its program is idle and others need the
+    /// connection.
+    pub(super) fn write(
+        &mut self,
+        job: &Job,
+        path: &RemotePath,
+        source: &dyn Source,
+    ) -> Result<Reply, Error> {
+        let mut data = self.command(job, path, |ftp, path| ftp.put_with_stream(path))?;
+        let moved = send(&mut data, job, &self.seat, source);
+        let gives_way = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
+        if moved.as_ref().is_err_and(gives_way) {
+            // The server takes what it has for the whole file; its name is a temporary one, or was never
+            // promised to be anything else.
+            self.stop(data);
+            return Err(Error::Busy);
+        }
+        let word = self.finish(data, &moved);
+        self.judge(job, moved, word).map(Reply::Size)
+    }
+}
+
+/// Bytes from the source to the data connection; returns how many there were.
+fn send(data: &mut impl Write, job: &Job, seat: &Seat, source: &dyn Source) -> io::Result<u64> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    loop {
+        seat.expect_more();
+        match source.pull(at, &mut buffer) {
+            Pull::Bytes(count) => {
+                data.write_all(buffer.get(..count).unwrap_or_default())?;
+                at += count as u64;
+                job.acknowledged(at);
+                seat.overdue().into_iter().for_each(|late| late.done(Err(Error::Busy)));
+            }
+            Pull::Pending => seat.wait_for_more(false)?,
+            Pull::Idle => seat.wait_for_more(true)?,
+            // What was cancelled is not whole, whatever its source says.
+            Pull::End if seat.is_cancelled() => {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            Pull::End => {
+                data.flush()?;
+                return Ok(at);
+            }
+        }
+    }
+}
