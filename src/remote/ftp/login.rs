@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use suppaftp::types::FileType;
-use suppaftp::{FtpError, FtpResult, FtpStream, Mode, NoTlsStream, TransferStream};
+use suppaftp::{FtpError, FtpResult, ImplFtpStream, Mode, TransferStream};
 
 use super::listing::{self, Style};
 use super::pool::Seat;
@@ -21,10 +21,27 @@ use crate::remote::Error;
 const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// How the name service's errors begin.
 const RESOLVER: &str = "failed to lookup address information: ";
+/// A stand-in until TLS is merged.
+#[derive(Debug)]
+pub struct Channel(TcpStream);
+
+impl suppaftp::TlsStream for Channel {
+    type InnerStream = TcpStream;
+    fn tcp_stream(self) -> FtpResult<TcpStream> {
+        Ok(self.0)
+    }
+    fn get_ref(&self) -> &TcpStream {
+        &self.0
+    }
+    fn mut_ref(&mut self) -> &mut TcpStream {
+        &mut self.0
+    }
+}
+
 /// The library's connection.
-pub type Ftp = FtpStream;
+pub type Ftp = ImplFtpStream<Channel>;
 /// The library's data connection.
-pub type Data = TransferStream<NoTlsStream>;
+pub type Data = TransferStream<Channel>;
 
 /// A connection that is logged in, in binary mode.
 pub struct LoggedIn {
@@ -84,7 +101,7 @@ pub fn log_in(
     let unreachable = Unconnected::because;
     let control = dial(options, patience).map_err(FtpError::ConnectionError);
     let ipv6 = control.as_ref().is_ok_and(|c| c.peer_addr().is_ok_and(|peer| peer.is_ipv6()));
-    let mut ftp = control.and_then(FtpStream::connect_with_stream).map_err(unreachable)?;
+    let mut ftp = control.and_then(Ftp::connect_with_stream).map_err(unreachable)?;
     let own_seat = seat.clone();
     ftp = ftp.passive_stream_builder(move |address| open_data(&own_seat, address));
     // The server's idea of its own address is wrong behind a router, and must not lead elsewhere.

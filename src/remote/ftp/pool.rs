@@ -504,3 +504,6 @@ impl Seat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
