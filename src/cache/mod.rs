@@ -9,6 +9,7 @@
 //! fresh.rs              how long it may be believed
 //! doubt.rs              what is left of it when another far side answers, or may
 //! blocks.rs files.rs record.rs listings.rs news.rs read_ahead.rs   its parts
+//! neighbours.rs         files that are likely to be read next
 //! fetch.rs, listings.rs the sinks                ← called by the Remote's thread
 //! ```
 
@@ -21,6 +22,7 @@ mod fresh;
 mod known;
 mod leftovers;
 mod listings;
+mod neighbours;
 mod news;
 mod read;
 mod read_ahead;
@@ -39,6 +41,7 @@ use parking_lot::RwLock;
 
 use crate::remote::{Class, Entry, Error, Kind, Name, Op, OpId, Remote, RemotePath, Status, save};
 use known::{Known, Shared};
+use neighbours::Trails;
 
 pub use doubt::FarSide;
 pub use fresh::Fresh;
@@ -92,6 +95,7 @@ pub struct Cache {
     options: Options,
     volumes: RwLock<Vec<Volume>>,
     shared: Arc<Shared>,
+    trails: Trails,
 }
 
 /// A far side, and the place on it that our root stands for.
@@ -105,7 +109,8 @@ impl Cache {
     /// An empty cache.
     pub fn new(clock: Arc<dyn Clock>, options: Options) -> Arc<Cache> {
         let shared = Shared::new(clock, options.bytes_max);
-        Arc::new(Cache { options, volumes: RwLock::default(), shared })
+        let (volumes, trails) = (RwLock::default(), Trails::default());
+        Arc::new(Cache { options, volumes, shared, trails })
     }
 
     /// Adds a remote. Every path given to the cache for this volume lies below `root` there.
@@ -131,6 +136,7 @@ impl Cache {
                 armed: false,
                 has_virtual: false,
                 sets_times: false,
+                has_room: false,
             },
         }
     }

@@ -140,11 +140,14 @@ impl Cache {
         let asked = offset..offset.saturating_add(length as u64);
         let mut reading = Reading::new(file, asked);
         let mut retried = false;
-        for _ in 0..PASSES_MAX {
+        for pass in 0..PASSES_MAX {
             let (volume, status) = self.meet(file.volume)?;
             let time = self.options.directory_time;
             let plan = self.with(|known| reading.plan(known, &status, time))?;
             self.send(&volume, &plan);
+            if pass == 0 && offset == 0 {
+                self.fetch_neighbours(file, &volume, &status);
+            }
             match plan.then {
                 Then::Answer(bytes) => return Ok(bytes),
                 Then::AskSize => self.ask_size(&volume, file).await?,
@@ -177,22 +180,24 @@ impl Cache {
     }
 
     fn send(&self, volume: &Volume, plan: &Plan) {
-        for flight in &plan.submit {
-            let (offset, length) = flight.range();
-            let path = flight.path.below(&volume.root);
-            let op = Op::Read { path, offset, length, expected: Some(flight.size()) };
-            let class = flight.class();
-            volume.remote.submit(flight.id, op, class, self.options.patience, flight.clone());
-            if flight.submitted_as(class) {
-                volume.remote.raise(flight.id, Class::Demand);
-            }
-            if flight.end().is_some() {
-                // Abandoned before the remote knew of it.
-                volume.remote.cancel(flight.id);
-            }
-        }
+        plan.submit.iter().for_each(|flight| self.send_flight(volume, flight));
         for id in &plan.raise {
             volume.remote.raise(*id, Class::Demand);
+        }
+    }
+
+    pub(super) fn send_flight(&self, volume: &Volume, flight: &Arc<Flight>) {
+        let (offset, length) = flight.range();
+        let path = flight.path.below(&volume.root);
+        let op = Op::Read { path, offset, length, expected: Some(flight.size()) };
+        let class = flight.class();
+        volume.remote.submit(flight.id, op, class, self.options.patience, flight.clone());
+        if flight.submitted_as(class) {
+            volume.remote.raise(flight.id, Class::Demand);
+        }
+        if flight.end().is_some() {
+            // Abandoned before the remote knew of it.
+            volume.remote.cancel(flight.id);
         }
     }
 

@@ -129,6 +129,22 @@ impl<'a> Reading<'a> {
         Ok(plan)
     }
 
+    /// Sends for what is neither here nor on its way, though nobody waits for it.
+    pub fn begin_ahead(&mut self, known: &mut Known) -> Vec<Arc<Flight>> {
+        let Some(record) = known.files.get(self.file.id) else { return Vec::new() };
+        let is_same = record.version.generation == self.file.generation;
+        let is_certain = is_same && !record.in_doubt && !record.must_reopen;
+        let size = record.version.size;
+        let Some(path) = record.path.clone().filter(|_| is_certain) else { return Vec::new() };
+        let mut gaps = Vec::new();
+        for index in self.gather(known, size) {
+            if known.flights.get(&self.key(index)).is_none() {
+                extend_or_push(&mut gaps, index);
+            }
+        }
+        gaps.into_iter().map(|gap| self.begin(known, &path, gap, true)).collect()
+    }
+
     fn may_be_another(&mut self, known: &Known, doubtful: bool, missing: &[u64]) -> bool {
         doubtful
             && !missing.is_empty()

@@ -192,6 +192,7 @@ impl Remote for FtpRemote {
             armed: false,
             has_virtual: false,
             sets_times: false,
+            has_room: self.pool.has_several(),
         }
     }
 }

@@ -102,6 +102,7 @@ impl MemoryRemote {
                 armed: false,
                 has_virtual: false,
                 sets_times: false,
+                has_room: false,
             },
             garbled: 0,
             folds: false,

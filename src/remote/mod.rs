@@ -288,6 +288,9 @@ pub struct Status {
     pub has_virtual: bool,
     /// Whether a file's time can be set ([`Op::SetTime`]).
     pub sets_times: bool,
+    /// Whether files may be fetched that nobody has asked for yet: who asks for something else is
+    /// answered meanwhile.
+    pub has_room: bool,
 }
 
 /// What kind of place a path is.

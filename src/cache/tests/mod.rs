@@ -6,6 +6,7 @@ mod fetching;
 mod freshness;
 mod listings;
 mod model;
+mod neighbours;
 mod reading;
 mod versions;
 

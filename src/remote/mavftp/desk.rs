@@ -82,6 +82,7 @@ impl Desk {
             armed: known.restraint != Restraint::Free,
             has_virtual: known.family.has_virtual_places(),
             sets_times: false,
+            has_room: false,
         };
         let status = Arc::new(Mutex::new(status));
         Desk { target: known.target, status, running: HashMap::new(), places: Places::default() }
