@@ -1,5 +1,7 @@
 //! Which seat gets which job.
 
+use std::io;
+
 use super::*;
 use crate::remote::{Error, Pull, Reply, Sink, Source, WriteMode};
 
