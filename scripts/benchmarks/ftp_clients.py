@@ -1,0 +1,72 @@
+"""The FTP clients: how each is mounted, or fetches a file. Knows no measurement and no table."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+import tempfile
+import time
+
+from .clients import unmount
+from .processes import PROGRAM, START_WAIT_S, Failed, start
+
+OURS, RCLONE, RCLONE_AT_ONCE, CURL = (
+    "mavftp-mount",
+    "rclone mount",
+    "rclone mount, --vfs-write-back 0s",
+    "curl",
+)
+
+
+@dataclasses.dataclass
+class Client:
+    """A program that mounts, and what it is called with."""
+
+    name: str
+    command: object  # from (port, mount point, empty folder of its own)
+    ours: bool = False
+
+    @contextlib.contextmanager
+    def mounted(self, port):
+        """A mount point with nothing in any cache; the mount ends with the context."""
+        with contextlib.ExitStack() as ended:
+            # Removed last: a mount that does not end keeps its point.
+            folder = pathlib.Path(ended.enter_context(tempfile.TemporaryDirectory()))
+            point = folder / "point"
+            point.mkdir()
+            mount, _ = start(ended, self.command(port, point, folder))
+            ended.callback(unmount, point)
+            deadline = time.monotonic() + START_WAIT_S
+            while not os.path.ismount(point):
+                if mount.poll() is not None or time.monotonic() > deadline:
+                    raise Failed(f"{self.name}: the mount did not come up")
+                time.sleep(0.01)
+            yield point
+
+
+def ours(port, point, folder):
+    state = f"XDG_STATE_HOME={folder / 'state'}"
+    return ["env", state, PROGRAM, "-f", f"ftp://127.0.0.1:{port}/", point]
+
+
+def rclone(*options):
+    def command(port, point, folder):
+        if shutil.which("rclone") is None:
+            raise Failed("no rclone: install Debian's package rclone")
+        # It wants a password, although nobody asks for one: `rclone obscure x`.
+        remote = f":ftp,host=127.0.0.1,port={port},user=anonymous,pass=UdxMq_sTomBXBo-tfJ5KcyI:"
+        own = ["--config", folder / "none.conf", "--cache-dir", folder / "cache"]
+        own += ["--log-file", folder / "log"]  # It has a line for each file that is stored.
+        return ["rclone", "mount", remote, point, "--vfs-cache-mode", "full", *own, *options]
+
+    return command
+
+
+def curl(port, name):
+    """The command that prints a file."""
+    return ["curl", "--silent", "--show-error", "--fail", f"ftp://127.0.0.1:{port}/{name}"]
+
+
+READERS = [Client(OURS, ours, ours=True), Client(RCLONE, rclone())]
+WRITERS = [*READERS, Client(RCLONE_AT_ONCE, rclone("--vfs-write-back", "0s"))]
