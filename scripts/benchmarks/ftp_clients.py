@@ -45,6 +45,11 @@ class Client:
             yield point
 
 
+def missing():
+    """The packages that must be installed first."""
+    return [name for name in ("rclone", "curl") if shutil.which(name) is None]
+
+
 def ours(port, point, folder):
     state = f"XDG_STATE_HOME={folder / 'state'}"
     return ["env", state, PROGRAM, "-f", f"ftp://127.0.0.1:{port}/", point]
@@ -52,8 +57,6 @@ def ours(port, point, folder):
 
 def rclone(*options):
     def command(port, point, folder):
-        if shutil.which("rclone") is None:
-            raise Failed("no rclone: install Debian's package rclone")
         # It wants a password, although nobody asks for one: `rclone obscure x`.
         remote = f":ftp,host=127.0.0.1,port={port},user=anonymous,pass=UdxMq_sTomBXBo-tfJ5KcyI:"
         own = ["--config", folder / "none.conf", "--cache-dir", folder / "cache"]

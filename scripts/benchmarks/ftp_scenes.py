@@ -15,7 +15,7 @@ import tempfile
 import time
 
 from .ftp_clients import CURL, READERS, WRITERS, curl
-from .ftp_server import KIB, LARGE, MANY, MIB, SMALL, UPLOADS, Sizes, Tree, distance, serve
+from .ftp_server import KIB, LARGE, MANY, MIB, SMALL, UPLOADS, Tree, distance, serve
 from .processes import Failed, die_with_parent, run
 from .scenes import DIFFERENT, EQUAL
 
@@ -37,7 +37,7 @@ class Outcome:
 
 
 @dataclasses.dataclass
-class FtpRow:
+class Row:
     """What one client did."""
 
     name: str
@@ -45,10 +45,21 @@ class FtpRow:
     outcome: Outcome | None = None  # None: it did not get there
     note: str = EQUAL
 
+    def failed(self):
+        """Wrong bytes are nobody's good; that another did not get there is for the table."""
+        return self.note == DIFFERENT or (self.ours and self.note != EQUAL)
+
+    def keep_better(self, outcome):
+        """Of several turns; one that was wrong stays wrong."""
+        if not outcome.equal:
+            self.note = DIFFERENT
+        if self.outcome is None or outcome.seconds < self.outcome.seconds:
+            self.outcome = outcome
+
 
 @dataclasses.dataclass
-class FtpTable:
-    """One measurement; rows that are compared with one another."""
+class Measurement:
+    """Rows that are compared with one another."""
 
     title: str
     amount: float  # of the unit
@@ -56,21 +67,37 @@ class FtpTable:
     rows: list
 
 
+@dataclasses.dataclass
+class Scene:
+    """What was measured at one distance."""
+
+    round_trip: float  # milliseconds
+    measurements: list
+
+
 def sequential(point, tree):
-    truth = tree.large.read_bytes()
+    memory = touched(tree.sizes.large)
     began = time.monotonic()
     with open(point / LARGE, "rb", buffering=0) as file:
-        got, seconds = drained(file, len(truth), began)
-    return Outcome(seconds, got == truth)
+        count = drain(file, memory)
+    seconds = time.monotonic() - began
+    return Outcome(seconds, is_large(memory, count, tree))
 
 
-def drained(file, length, began):
-    """All of a file, in memory that was there before, so that only reading is timed."""
-    got = bytearray(length)
-    view, at = memoryview(got), 0
+def touched(length):
+    """Memory that is there already, and with a byte to spare, so that too long a file shows."""
+    return bytearray(b"\1") * (length + 1)
+
+
+def drain(file, memory):
+    view, at = memoryview(memory), 0
     while count := file.readinto(view[at : at + PIECE]):
         at += count
-    return bytes(got[:at]), time.monotonic() - began
+    return at
+
+
+def is_large(memory, count, tree):
+    return memory[:count] == tree.large.read_bytes()
 
 
 def random_reads(point, tree):
@@ -175,69 +202,74 @@ class Task:
     with_curl: bool = False
 
 
-ONE_CAT = Task("Reading {small} small files, one `cat` of all", lambda s: s.small, "files", one_cat)
-MANY_CATS = Task("Reading {small} small files, a `cat` each", lambda s: s.small, "files", many_cats)
-STORE_SMALL = Task("Storing {small} small files", lambda s: s.small, "files", store_small, WRITERS)
+ONE_CAT = Task("read {small} small files, one `cat`", lambda s: s.small, "files", one_cat)
+MANY_CATS = Task("read {small} small files, a `cat` each", lambda s: s.small, "files", many_cats)
+STORE_SMALL = Task("store {small} small files", lambda s: s.small, "files", store_small, WRITERS)
 NEAR = [
-    Task("Reading one file of {large_mib} MiB", lambda s: s.large / MIB, "MiB", sequential, with_curl=True),
-    Task("{reads} random reads of 4 KiB in it", lambda _: RANDOM_READS, "reads", random_reads),
-    Task("`ls -lR` of {listed} files", lambda s: s.directories * s.in_each, "files", listing),
+    Task("read {large} MiB", lambda s: s.large / MIB, "MiB", sequential, with_curl=True),
+    Task("{reads} random reads of 4 KiB in them", lambda _: RANDOM_READS, "reads", random_reads),
+    Task("`ls -lR` of {listed} files", lambda s: s.listed(), "files", listing),
     ONE_CAT,
     MANY_CATS,
-    Task("Storing one file of {stored_mib} MiB", lambda s: s.stored / MIB, "MiB", store_large, WRITERS),
+    Task("store {stored} MiB", lambda s: s.stored / MIB, "MiB", store_large, WRITERS),
     STORE_SMALL,
 ]
 FAR = [ONE_CAT, MANY_CATS, STORE_SMALL]
 
 
-def measurements(sizes=Sizes(), select=lambda client: True):
-    """The tables, each when it is asked for."""
+def scenes(sizes, select=lambda client: True):
+    """What was measured, each distance when it is asked for."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as ended:
         tree = Tree(pathlib.Path(directory), sizes)
         port = serve(ended, tree.served)
-        for delay, tasks in ((0, NEAR), (AWAY_MS, FAR)):
-            reached = distance(ended, port, delay) if tasks else None
-            for task in tasks:
-                yield measure(task, tree, reached, delay, select)
+        for delay, tasks, turns in ((0, NEAR, sizes.turns), (AWAY_MS, FAR, 1)):
+            reached = distance(ended, port, delay)
+            done = [measure(task, tree, reached, turns, select) for task in tasks]
+            yield Scene(2 * delay, done)
 
 
-def measure(task, tree, port, delay, select):
+def measure(task, tree, port, turns, select):
+    """All clients in turns: the machine may be busier at one time than at another."""
     sizes = tree.sizes
     title = task.title.format(
         small=sizes.small,
         reads=RANDOM_READS,
-        listed=sizes.directories * sizes.in_each,
-        large_mib=sizes.large // MIB,
-        stored_mib=sizes.stored // MIB,
+        listed=sizes.listed(),
+        large=sizes.large // MIB,
+        stored=sizes.stored // MIB,
     )
-    title += f", {2 * delay} ms away" if delay else ", loopback"
-    rows = []
+    runs = {}
     for client in filter(select, task.clients):
-        print(f"FTP: {title}: {client.name} …", file=sys.stderr, flush=True)
-        rows.append(attempt(FtpRow(client.name, client.ours), lambda: through(client, task, tree, port)))
+        runs[client.name] = (Row(client.name, client.ours), through(client, task, tree, port))
     if task.with_curl:
-        rows.append(attempt(FtpRow(CURL, False), lambda: by_curl(tree, port)))
-    return FtpTable(title, task.amount(sizes), task.unit, rows)
+        runs[CURL] = (Row(CURL, False), lambda: by_curl(tree, port))
+    for turn in range(turns):
+        for name, (row, perform) in runs.items():
+            print(f"FTP: {title}: {name}, turn {turn + 1} …", file=sys.stderr, flush=True)
+            attempt(row, perform)
+    return Measurement(title, task.amount(sizes), task.unit, [row for row, _ in runs.values()])
 
 
 def attempt(row, perform):
     try:
-        row.outcome = perform()
-        row.note = EQUAL if row.outcome.equal else DIFFERENT
+        row.keep_better(perform())
     except (Failed, OSError) as error:
         row.note = str(error)
-    return row
 
 
 def through(client, task, tree, port):
-    with client.mounted(port) as point:
-        return task.perform(point, tree)
+    def perform():
+        with client.mounted(port) as point:
+            return task.perform(point, tree)
+
+    return perform
 
 
 def by_curl(tree, port):
-    truth = tree.large.read_bytes()
+    memory = touched(tree.sizes.large)
     began = time.monotonic()
     command = curl(port, LARGE)
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, preexec_fn=die_with_parent) as process:
-        got, seconds = drained(process.stdout, len(truth), began)
-    return Outcome(seconds, got == truth)
+        count = drain(process.stdout, memory)
+        seconds = time.monotonic() - began
+    return Outcome(seconds, is_large(memory, count, tree))

@@ -49,6 +49,15 @@ class Sizes:
     in_each: int = 100
     small: int = 300
     stored: int = 64 * MIB
+    turns: int = 2  # without a distance, of which the better counts
+
+    def listed(self):
+        """Files in the folders of those that are only listed."""
+        return self.directories * self.in_each
+
+
+FULL = Sizes()
+QUICK = Sizes(32 * MIB, directories=5, small=50, stored=8 * MIB, turns=1)
 
 
 class Tree:
@@ -91,11 +100,19 @@ def about_two_kib(chance):
     return chance.randbytes(chance.randrange(2 * KIB - 200, 2 * KIB + 200))
 
 
+def missing():
+    """The packages that must be installed first."""
+    has_user = any(user.pw_name == SERVED_AS for user in pwd.getpwall())
+    return [] if vsftpd() and has_user else [VSFTPD]
+
+
+def vsftpd():
+    """Where it is: not in every user's PATH."""
+    return shutil.which(VSFTPD, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
 def serve(ended, directory, log=None):
     """Starts vsftpd for a directory; the port."""
-    program = shutil.which(VSFTPD, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if program is None or not any(user.pw_name == SERVED_AS for user in pwd.getpwall()):
-        raise Failed("no vsftpd: install Debian's package vsftpd")
     port = free_port(socket.SOCK_STREAM)
     # Its own: the system's server, where there is one, is left alone.
     os.makedirs(SETTINGS["secure_chroot_dir"], exist_ok=True)
@@ -105,7 +122,7 @@ def serve(ended, directory, log=None):
     file = pathlib.Path(f"{directory}.conf")
     file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     process = subprocess.Popen(
-        [program, str(file)],
+        [vsftpd(), str(file)],
         stdin=subprocess.DEVNULL,
         preexec_fn=die_with_parent,
         start_new_session=True,
