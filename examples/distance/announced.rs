@@ -30,8 +30,7 @@ pub fn replaced(pending: &mut Vec<u8>, delay: Duration) -> io::Result<Vec<u8>> {
 fn passive(line: &str) -> Option<u16> {
     let (_, rest) = line.strip_prefix("227 ")?.split_once('(')?;
     let (numbers, _) = rest.split_once(')')?;
-    let numbers: Vec<u8> =
-        numbers.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let numbers: Vec<u8> = numbers.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
     let [_, _, _, _, high, low] = numbers[..] else { return None };
     Some(u16::from_be_bytes([high, low]))
 }

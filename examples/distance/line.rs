@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,22 +22,8 @@ pub enum Passage {
 /// What came, and when. No bytes: the end of the stream.
 type Piece = (Instant, Vec<u8>);
 
-/// Carries one direction until it ends. Nothing but memory bounds what is under way.
-pub fn carry(
-    from: TcpStream,
-    to: TcpStream,
-    delay: Duration,
-    passage: Passage,
-) -> io::Result<()> {
-    let (sender, receiver) = channel();
-    let writer = thread::spawn(move || write(to, receiver, delay));
-    let read = read(from, &sender, passage);
-    drop(sender);
-    let _ = writer.join();
-    read
-}
-
-fn read(mut from: TcpStream, sender: &Sender<Piece>, passage: Passage) -> io::Result<()> {
+/// Takes what comes until it ends, and hands it on with the time. Nothing but memory bounds how much.
+pub fn read(mut from: TcpStream, sender: &Sender<Piece>, passage: Passage) -> io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
     let mut lines = Vec::new();
     loop {
@@ -62,7 +48,8 @@ fn read(mut from: TcpStream, sender: &Sender<Piece>, passage: Passage) -> io::Re
     }
 }
 
-fn write(mut to: TcpStream, receiver: Receiver<Piece>, delay: Duration) -> io::Result<()> {
+/// Writes each piece when its delay is over, and ends the stream after the last.
+pub fn write(mut to: TcpStream, receiver: Receiver<Piece>, delay: Duration) -> io::Result<()> {
     for (came, piece) in receiver {
         sleep_until(came + delay);
         to.write_all(&piece)?;

@@ -3,15 +3,16 @@
 //! the control connection. Bandwidth is not limited, and nothing is lost.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 mod announced;
 mod line;
 
-use line::{Passage, carry};
+use line::Passage;
 
 const USAGE: &str = "\
 usage: distance SERVER_PORT MS
@@ -21,7 +22,7 @@ each way. A connection costs what it costs at that distance: the server sees it 
 would be there. Ends when its standard input ends.";
 
 /// A client's first packet, the server's answer and the client's own: only with that one the server has
-/// the connection. The kernel tells the client at once; what it sends too early waits here for the server.
+/// the connection. The kernel tells the client at once; what it sends too early waits here meanwhile.
 const PACKETS_TO_CONNECT: u32 = 3;
 
 fn main() -> ExitCode {
@@ -82,13 +83,23 @@ fn connect(
     delay: Duration,
     from_server: Passage,
 ) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let (sender, receiver) = channel();
+    let from_client = client.try_clone()?;
+    thread::spawn(move || line::read(from_client, &sender, Passage::Data));
     line::sleep_until(accepted + PACKETS_TO_CONNECT * delay);
-    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server))?;
-    for stream in [&client, &server] {
-        stream.set_nodelay(true)?;
-    }
-    // What the client sent meanwhile has been on its way for as long: it is there with the connection.
-    let sent = (client.try_clone()?, server.try_clone()?);
-    thread::spawn(move || carry(sent.0, sent.1, delay, Passage::Data));
-    carry(server, client, delay, from_server)
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, server)).inspect_err(|_| {
+        // Its reader would keep it open.
+        let _ = client.shutdown(Shutdown::Both);
+    })?;
+    server.set_nodelay(true)?;
+    let to_server = server.try_clone()?;
+    thread::spawn(move || line::write(to_server, receiver, delay));
+
+    let (sender, receiver) = channel();
+    let writer = thread::spawn(move || line::write(client, receiver, delay));
+    let read = line::read(server, &sender, from_server);
+    drop(sender);
+    let _ = writer.join();
+    read
 }
