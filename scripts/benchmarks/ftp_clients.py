@@ -8,8 +8,7 @@ import shutil
 import tempfile
 import time
 
-from .clients import unmount
-from .processes import PROGRAM, START_WAIT_S, Failed, start
+from .processes import PROGRAM, START_WAIT_S, Failed, run, start
 
 OURS, RCLONE, RCLONE_AT_ONCE, CURL = (
     "mavftp-mount",
@@ -35,14 +34,21 @@ class Client:
             folder = pathlib.Path(ended.enter_context(tempfile.TemporaryDirectory()))
             point = folder / "point"
             point.mkdir()
+            ended.callback(take_away, point)
             mount, _ = start(ended, self.command(port, point, folder))
-            ended.callback(unmount, point)
             deadline = time.monotonic() + START_WAIT_S
             while not os.path.ismount(point):
                 if mount.poll() is not None or time.monotonic() > deadline:
                     raise Failed(f"{self.name}: the mount did not come up")
                 time.sleep(0.01)
             yield point
+
+
+def take_away(point):
+    """A mount that its program left behind; also where it was killed, and only errors answer there."""
+    mounts = pathlib.Path("/proc/self/mounts").read_text().splitlines()
+    if str(point) in (line.split()[1] for line in mounts):
+        run(["umount", "--lazy", point], START_WAIT_S)
 
 
 def missing():
