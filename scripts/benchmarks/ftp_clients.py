@@ -10,12 +10,9 @@ import time
 
 from .processes import PROGRAM, START_WAIT_S, Failed, run, start
 
-OURS, RCLONE, RCLONE_AT_ONCE, CURL = (
-    "mavftp-mount",
-    "rclone mount",
-    "rclone mount, --vfs-write-back 0s",
-    "curl",
-)
+OURS, OURS_LATER = "mavftp-mount", "mavftp-mount, --write-back async"
+RCLONE, RCLONE_AT_ONCE = "rclone mount", "rclone mount, --vfs-write-back 0s"
+CURL = "curl"
 
 
 @dataclasses.dataclass
@@ -56,9 +53,12 @@ def missing():
     return [name for name in ("rclone", "curl") if shutil.which(name) is None]
 
 
-def ours(port, point, folder):
-    state = f"XDG_STATE_HOME={folder / 'state'}"
-    return ["env", state, PROGRAM, "-f", f"ftp://127.0.0.1:{port}/", point]
+def ours(*options):
+    def command(port, point, folder):
+        state = f"XDG_STATE_HOME={folder / 'state'}"
+        return ["env", state, PROGRAM, "-f", f"ftp://127.0.0.1:{port}/", point, *options]
+
+    return command
 
 
 def rclone(*options):
@@ -77,5 +77,11 @@ def curl(port, name):
     return ["curl", "--silent", "--show-error", "--fail", f"ftp://127.0.0.1:{port}/{name}"]
 
 
-READERS = [Client(OURS, ours, ours=True), Client(RCLONE, rclone())]
-WRITERS = [*READERS, Client(RCLONE_AT_ONCE, rclone("--vfs-write-back", "0s"))]
+READERS = [Client(OURS, ours(), ours=True), Client(RCLONE, rclone())]
+# As rclone always does, `--write-back async` lets a program go on before its files are sent.
+WRITERS = [
+    READERS[0],
+    Client(OURS_LATER, ours("--write-back", "async"), ours=True),
+    READERS[1],
+    Client(RCLONE_AT_ONCE, rclone("--vfs-write-back", "0s")),
+]
