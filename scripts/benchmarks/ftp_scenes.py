@@ -1,4 +1,4 @@
-"""What is done to an FTP server through each client, one run each, cold. Knows no table.
+"""What is done to an FTP server through each client, cold. Knows no table.
 
 Every measurement has a mount of its own, so that nothing is in any of its caches, and every byte is
 compared with what was served, or stored, once the clock has stopped.

@@ -33,8 +33,8 @@ def machine(files=""):
 
 def about(quick):
     return (
-        f"{machine('small files, ' if quick else 'large files, ')}; one run each, every byte compared. Ratios compare bytes a second, "
-        "so files of different sizes stand side by side. The seconds are those of the transfer: our "
+        f"{machine('small files, ' if quick else 'large files, ')}; one run each, every byte compared. "
+        "Ratios compare bytes a second, so files of different sizes stand side by side. The seconds are those of the transfer: our "
         "`get` and `put` from their first FTP frame to the end of the program, the whole run beside it; "
         "the others from the call to its end. The bound is rate × 239/266 × (1 − loss). Bare sockets have "
         "the best of several turns, for on a busy machine they are as slow as anybody; a share above "
