@@ -19,6 +19,7 @@ TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", PACKAGE / "target")) / 
 PROGRAM = str(TARGET / "mavftp-mount")
 RELAY = str(TARGET / "examples" / "relay")
 BARE = str(TARGET / "examples" / "bare")
+DISTANCE = str(TARGET / "examples" / "distance")
 
 START_WAIT_S = 30
 PR_SET_PDEATHSIG = 1
@@ -60,13 +61,13 @@ def end(process):
             pipe.close()
 
 
-def run(command, limit):
+def run(command, limit, output=subprocess.PIPE):
     """The output of a program that must succeed within `limit` seconds."""
     command = [str(part) for part in command]
     try:
         done = subprocess.run(
             command,
-            stdout=subprocess.PIPE,
+            stdout=output,
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -87,7 +88,7 @@ def die_with_parent():
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def free_port():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def free_port(kind=socket.SOCK_DGRAM):
+    with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

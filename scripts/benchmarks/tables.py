@@ -21,13 +21,20 @@ def render(tables, quick):
     return "\n\n".join(parts) + "\n"
 
 
-def about(quick):
+def machine(files=""):
+    """When and where."""
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     load = os.getloadavg()[0]
     return (
-        f"{now}, {'small' if quick else 'large'} files, {os.cpu_count()} processors, {platform.system()} {platform.release()}, "
-        f"load {load:.1f} at the end; one run each, every byte compared. Ratios compare bytes a second, "
-        "so files of different sizes stand side by side. The seconds are those of the transfer: our "
+        f"{now}, {files}{os.cpu_count()} processors, {platform.system()} {platform.release()}, "
+        f"load {load:.1f} at the end"
+    )
+
+
+def about(quick):
+    return (
+        f"{machine('small files, ' if quick else 'large files, ')}; one run each, every byte compared. "
+        "Ratios compare bytes a second, so files of different sizes stand side by side. The seconds are those of the transfer: our "
         "`get` and `put` from their first FTP frame to the end of the program, the whole run beside it; "
         "the others from the call to its end. The bound is rate × 239/266 × (1 − loss). Bare sockets have "
         "the best of several turns, for on a busy machine they are as slow as anybody; a share above "
@@ -69,23 +76,26 @@ def number(value, digits=2, unit=""):
     return "" if value is None else f"{value:.{digits}f}{unit}"
 
 
-def markdown(lines):
+def markdown(lines, left=1):
+    """A table, of which so many columns are words, and the others numbers."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    rows = [padded(line, widths) for line in lines]
-    rows.insert(1, ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]])
+    rows = [padded(line, widths, left) for line in lines]
+    rule = ["-" * width for width in widths[:left]]
+    rows.insert(1, rule + ["-" * (width - 1) + ":" for width in widths[left:]])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
-def padded(line, widths):
-    return [line[0].ljust(widths[0])] + [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]
+def padded(line, widths, left):
+    words = [cell.ljust(width) for cell, width in zip(line[:left], widths)]
+    return words + [cell.rjust(width) for cell, width in zip(line[left:], widths[left:])]
 
 
-def write(file, text):
+def write(file, text, begin=BEGIN):
     """Puts the text between the marks of a file; makes the file, or adds the marks, where missing."""
     path = pathlib.Path(file)
     old = path.read_text() if path.exists() else ""
-    before, begun, rest = old.partition(BEGIN)
+    before, begun, rest = old.partition(begin)
     _, ended, after = rest.partition(END)
     if not (begun and ended):
         before, after = old.rstrip() + "\n\n" if old else "", "\n"
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+    path.write_text(f"{before}{begin}\n\n{text}\n{END}{after}")

@@ -24,7 +24,7 @@ pub struct Relay {
 impl Relay {
     /// Starts it towards `port`, with this damage, in the words of its options.
     pub fn start(port: u16, damage: &str) -> Relay {
-        let mut command = Command::new(program());
+        let mut command = Command::new(example("relay"));
         command.args(["0", &port.to_string()]).args(damage.split_whitespace());
         let mut peer = Peer::run("relay", command);
         let ready = peer.line(python::START_TIME);
@@ -49,18 +49,18 @@ impl Relay {
     }
 }
 
-/// The relay's program, which Cargo puts beside this test's.
-fn program() -> PathBuf {
+/// The program of `examples`, which Cargo puts beside this test's.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let path = test.parent().and_then(Path::parent).unwrap().join("examples/relay");
+    let path = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
     let built = fs::metadata(&path).and_then(|file| file.modified());
     let built = built.unwrap_or_else(|error| panic!("{}: {error}; {REMEDY}", path.display()));
-    assert!(built >= newest_source(), "{} is older than its source; {REMEDY}", path.display());
+    assert!(built >= newest_source(name), "{} is older than its source; {REMEDY}", path.display());
     path
 }
 
-fn newest_source() -> SystemTime {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/relay");
+fn newest_source(name: &str) -> SystemTime {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().metadata().unwrap());
     files.map(|file| file.modified().unwrap()).max().unwrap()
 }
