@@ -109,10 +109,11 @@ impl Judge {
             CertificateError::NotValidForNameContext { presented, .. } => {
                 (format!("is for {}, not for {host}", names(presented)), false)
             }
-            CertificateError::UnknownIssuer => {
+            // The other signature: an authority that has the name of one of ours.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 let by = match &self.rule {
                     Rule::Signed { by, .. } => by,
-                    Rule::Same(_) | Rule::Any => "nobody",
+                    Rule::Same(_) | Rule::Any => "its owner",
                 };
                 (format!("is not signed by {by}"), true)
             }
