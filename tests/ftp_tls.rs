@@ -4,10 +4,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use assert_cmd::cargo::CommandCargoExt;
 use mavftp_mount::remote::ask::{ask, ask_with, list};
 use mavftp_mount::remote::ftp::{Fingerprint, Options, Protection, Trust, connect};
 use mavftp_mount::remote::{Class, Error, Op, Remote, Reply, WriteMode};
@@ -282,4 +285,78 @@ fn a_server_that_hangs_up_is_not_reached() {
         Err(Error::Failed(text)) => assert!(text.contains("cannot be reached"), "{text}"),
         other => panic!("{:?}", other.err()),
     }
+}
+
+/// The program against a server; its home has a netrc when that is given.
+fn program(home: &std::path::Path, arguments: &[&str]) -> Output {
+    let mut command = Command::cargo_bin("mavftp-mount").unwrap();
+    for name in ["RUST_LOG", "MAVFTP_PASSWORD", "NETRC"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", home).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_program_takes_its_trust_and_its_password_from_where_it_is_told() {
+    let world = World::new(EXPLICIT, Certificates::new(), &[]);
+    fs::write(world.directory.path().join("log.ulg"), b"1234").unwrap();
+    let place = format!("ftpes://{ADDRESS}:{}", world.options.port);
+    let home = tempfile::tempdir().unwrap();
+    let netrc = home.path().join(".netrc");
+    fs::write(&netrc, format!("machine {ADDRESS} login pilot password \"secret\"\n")).unwrap();
+
+    fs::set_permissions(&netrc, fs::Permissions::from_mode(0o644)).unwrap();
+    let authority = world.certificates.authority();
+    let authority = ["ls", &place, "--ca-file", authority.to_str().unwrap()];
+    let exposed = program(home.path(), &authority);
+    assert_eq!(exposed.status.code(), Some(2));
+    assert!(text(&exposed.stderr).contains("chmod 600"), "{}", text(&exposed.stderr));
+
+    fs::set_permissions(&netrc, fs::Permissions::from_mode(0o600)).unwrap();
+    let fingerprint = world.certificates.fingerprint.to_string();
+    let fingerprint = ["ls", &place, "--tls-fingerprint", &fingerprint, "-vvv"];
+    for arguments in [&authority[..], &fingerprint] {
+        let listed = program(home.path(), arguments);
+        let said = text(&listed.stderr);
+        assert_eq!(text(&listed.stdout), "log.ulg\n", "{said}");
+        assert!(!said.contains("secret") && !said.contains("PASS"), "{said}");
+    }
+
+    let insecure = program(home.path(), &["ls", "-q", &place, "--insecure"]);
+    assert_eq!(text(&insecure.stdout), "log.ulg\n");
+    assert!(text(&insecure.stderr).starts_with("warning: --insecure: "));
+
+    let distrusted = program(home.path(), &["ls", &place]);
+    let said = text(&distrusted.stderr);
+    assert_eq!(distrusted.status.code(), Some(5), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("--tls-fingerprint sha256:"), "{said}");
+}
+
+#[test]
+fn a_refused_password_says_where_it_came_from() {
+    let world = World::new(IMPLICIT, Certificates::new(), &[]);
+    let place = format!("ftps://pilot@{ADDRESS}:{}", world.options.port);
+    let home = tempfile::tempdir().unwrap();
+    let authority = world.certificates.authority();
+    let ask = |more: &[&str]| {
+        let place = ["ls", &place, "--ca-file", authority.to_str().unwrap()];
+        let output = program(home.path(), &[&place, more].concat());
+        assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    assert!(ask(&[]).contains("no password was given: use --password-file"), "{}", ask(&[]));
+    let netrc = home.path().join(".netrc");
+    fs::write(&netrc, "default login pilot password guess\n").unwrap();
+    fs::set_permissions(&netrc, fs::Permissions::from_mode(0o600)).unwrap();
+    let from = format!("which came from {}", netrc.display());
+    assert!(ask(&[]).contains(&from), "{}", ask(&[]));
+    let file = home.path().join("password");
+    fs::write(&file, "another\n").unwrap();
+    let said = ask(&["--password-file", file.to_str().unwrap()]);
+    assert!(said.contains(&format!("the file {}", file.display())), "{said}");
+    assert!(!said.contains("another") && !said.contains("guess"), "{said}");
 }

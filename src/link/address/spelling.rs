@@ -73,12 +73,7 @@ const SPELLINGS: &[Spelling] = &[
         meaning: "a serial line or USB, 57600 baud by default",
         parse: device,
     },
-    Spelling {
-        lead: "/dev/",
-        rest: "NAME[,BAUD]",
-        meaning: THE_SAME,
-        parse: short_device,
-    },
+    Spelling { lead: "/dev/", rest: "NAME[,BAUD]", meaning: THE_SAME, parse: short_device },
     Spelling {
         lead: "ftp://",
         rest: "[USER@]HOST[:PORT][/PATH]",
@@ -102,8 +97,7 @@ const SPELLINGS: &[Spelling] = &[
 /// The spellings and their meanings, a line each, for the command line's help.
 pub fn help() -> String {
     let width = SPELLINGS.iter().map(|row| form(row).len()).max().unwrap_or(0);
-    let lines =
-        SPELLINGS.iter().map(|row| format!("  {:width$}  {}\n", form(row), row.meaning));
+    let lines = SPELLINGS.iter().map(|row| format!("  {:width$}  {}\n", form(row), row.meaning));
     lines.chain([NOTES.to_string()]).collect()
 }
 
