@@ -302,12 +302,12 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn the_program_takes_its_trust_and_its_password_from_where_it_is_told() {
-    let world = World::new(EXPLICIT, Certificates::new(), &[]);
+    let world = World::new(EXPLICIT, Certificates::new(), &["--password", "geheim"]);
     fs::write(world.directory.path().join("log.ulg"), b"1234").unwrap();
     let place = format!("ftpes://{ADDRESS}:{}", world.options.port);
     let home = tempfile::tempdir().unwrap();
     let netrc = home.path().join(".netrc");
-    fs::write(&netrc, format!("machine {ADDRESS} login pilot password \"secret\"\n")).unwrap();
+    fs::write(&netrc, format!("machine {ADDRESS} login pilot password \"geheim\"\n")).unwrap();
 
     fs::set_permissions(&netrc, fs::Permissions::from_mode(0o644)).unwrap();
     let authority = world.certificates.authority();
@@ -323,7 +323,7 @@ fn the_program_takes_its_trust_and_its_password_from_where_it_is_told() {
         let listed = program(home.path(), arguments);
         let said = text(&listed.stderr);
         assert_eq!(text(&listed.stdout), "log.ulg\n", "{said}");
-        assert!(!said.contains("secret") && !said.contains("PASS"), "{said}");
+        assert!(!said.contains("geheim") && !said.contains("PASS"), "{said}");
     }
 
     let insecure = program(home.path(), &["ls", "-q", &place, "--insecure"]);
