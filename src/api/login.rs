@@ -83,3 +83,27 @@ impl fmt::Debug for Login {
         f.debug_struct("Login").field("user", user).field("source", source).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_source_of_the_password_and_never_the_password() {
+        let password = || Some("geheim".to_owned());
+        for (password, source, part) in [
+            (None, PasswordSource::Caller, "$MAVFTP_PASSWORD or ~/.netrc"),
+            (None, PasswordSource::Netrc("/n".into()), "/n names no password"),
+            (password(), PasswordSource::Caller, "check the user and the password"),
+            (password(), PasswordSource::File("/p".into()), "the file /p"),
+            (password(), PasswordSource::StandardInput, "standard input"),
+            (password(), PasswordSource::Environment("SECRET"), "$SECRET"),
+            (password(), PasswordSource::Netrc("/n".into()), "came from /n"),
+        ] {
+            let login = Login { user: Some("me".into()), password, source };
+            let advice = login.advice();
+            assert!(advice.contains(part) && !advice.contains("geheim"), "{advice}");
+            assert!(!format!("{login:?}").contains("geheim"));
+        }
+    }
+}

@@ -452,31 +452,4 @@ fn is_failure<T>(result: &io::Result<T>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn expected(mut text: &[u8], code: u32) -> Result<(), Failure> {
-        expect(&mut text, code)
-    }
-
-    #[test]
-    fn a_greeting_of_several_lines_ends_with_its_code_and_a_space() {
-        assert!(expected(b"220 ready\r\n", READY).is_ok());
-        assert!(
-            expected(b"220-hello\r\n220-200 is no end\r\n 221 nor this\r\n220 ok\r\n", READY)
-                .is_ok()
-        );
-        let full = expected(b"421 Too many connections\r\n", READY);
-        assert!(matches!(full, Err(Failure::Refused(reply)) if replies::code(&reply) == 421));
-        assert!(matches!(expected(b"220-hello\r\n", READY), Err(Failure::Io(_))));
-        assert!(matches!(expected(b"", READY), Err(Failure::Io(_))));
-        assert!(matches!(expected(&[b'x'; 9 << 10], READY), Err(Failure::Distrusted(_))));
-    }
-
-    #[test]
-    fn nothing_behind_a_reply_is_taken() {
-        let mut text: &[u8] = b"234 go on\r\n230 you are logged in\r\n";
-        assert!(expect(&mut text, AUTH_ACCEPTED).is_ok());
-        assert_eq!(text, b"230 you are logged in\r\n");
-    }
-}
+mod tests;
