@@ -1,5 +1,6 @@
 //! The command line as users type it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::*;
@@ -49,7 +50,7 @@ fn every_option_of_a_mount_is_taken() {
         "mavftp-mount -f --read-only --allow-other --uid 1000 --gid 100 --umask 077 \
          --cache-size 64M --dir-cache-time 500ms --target 3:1 --own-system-id 9 \
          --own-component-id 8 --mount-timeout 1s --op-timeout 2s --link-timeout 3s \
-         --rate-limit 10k --log-file /tmp/x --user me udpout:[::1]:14550#/fs/microsd /mnt",
+         --rate-limit 10k --log-file /tmp/x udpout:[::1]:14550#/fs/microsd /mnt",
     );
     assert!(options.foreground && options.read_only);
     assert_eq!(options.access, Access::Everyone);
@@ -65,7 +66,6 @@ fn every_option_of_a_mount_is_taken() {
     assert_eq!(mavlink.op_timeout, Duration::from_secs(2));
     assert_eq!(mavlink.link_timeout, Duration::from_secs(3));
     assert_eq!(mavlink.rate_limit, Some(10 << 10));
-    assert_eq!(options.connection.login.user.as_deref(), Some("me"));
 }
 
 #[test]
@@ -213,6 +213,8 @@ fn every_option_for_ftp_servers_is_taken_as_an_option_and_in_a_list() {
     }
     let ftp = mount(&format!("mavftp-mount ftps://host /mnt -o tls_fingerprint={SUM}"));
     assert_eq!(ftp.connection.ftp.trust, Trust::Fingerprint(SUM.parse().unwrap()));
+    let other = mount("mavftp-mount --user you ftp://me@host /mnt").connection.login;
+    assert_eq!(other.user.as_deref(), Some("you"));
     let plain = mount("mavftp-mount ftp://host /mnt").connection.ftp;
     assert_eq!(plain, api::FtpOptions::default());
     let relative = mount("mavftp-mount ftps://host /mnt --ca-file x.pem").connection.ftp;
