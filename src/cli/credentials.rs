@@ -1,7 +1,7 @@
 //! How to log in at an FTP server, from the arguments, a file, the environment or netrc. A password
 //! comes from everywhere but the command line, and goes into no message.
 
-use std::env;
+use std::env::{self, VarError};
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,14 @@ pub(super) fn login(far: &FtpArguments, server: &FtpAddress) -> Result<Login, cl
         io::stdin().read_line(&mut line).map_err(|error| failed(&"standard input", error))?;
         return Ok(given(first_line(&line), PasswordSource::StandardInput));
     }
-    if let Ok(password) = env::var(PASSWORD_VARIABLE) {
-        return Ok(given(password, PasswordSource::Environment(PASSWORD_VARIABLE)));
+    match env::var(PASSWORD_VARIABLE) {
+        Ok(password) => {
+            return Ok(given(password, PasswordSource::Environment(PASSWORD_VARIABLE)));
+        }
+        Err(VarError::NotPresent) => {}
+        Err(VarError::NotUnicode(_)) => {
+            return Err(usage::error(format!("the password in ${PASSWORD_VARIABLE} is not UTF-8")));
+        }
     }
     let found = match netrc_file() {
         Some(file) => netrc::find(&file, server.host.as_str(), user.as_deref())

@@ -22,9 +22,9 @@ pub(in crate::cli) struct FtpArguments {
     /// Believe what these authorities (PEM) sign [default: those of this system]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["tls_fingerprint", "insecure"])]
     pub(in crate::cli) ca_file: Option<PathBuf>,
-    /// Believe the certificate with this SHA-256 sum and no other
+    /// Believe the certificate with this sum, sha256:HEX, and no other
     #[arg(
-        long, value_name = "sha256:HEX", value_parser = values::fingerprint,
+        long, value_name = "SUM", value_parser = values::fingerprint,
         conflicts_with = "insecure"
     )]
     pub(in crate::cli) tls_fingerprint: Option<Fingerprint>,

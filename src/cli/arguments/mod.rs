@@ -43,6 +43,7 @@ Examples:
   mavftp-mount udp:14550 /mnt/drone           mount the vehicle heard there
   mavftp-mount udp:14550#/fs/microsd /mnt/sd  only its SD card
   umount /mnt/drone                           end a mount
+  mavftp-mount ftpes://me@camera /mnt/cam     mount an FTP server, protected
   mavftp-mount ls -l udp:14550#/fs/microsd    list without mounting
   mavftp-mount get udp:14550#/log.ulg .       copy a file here
   mavftp-mount unsent                         what could not be sent

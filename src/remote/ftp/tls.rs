@@ -176,7 +176,8 @@ fn judged(options: &Options, judge: &Judge, error: io::Error) -> Opening {
             AlertDescription::ProtocolVersion
             | AlertDescription::HandshakeFailure
             | AlertDescription::InsufficientSecurity,
-        )) => Opening::OtherVersion,
+        ))
+        | Some(rustls::Error::PeerIncompatible(_)) => Opening::OtherVersion,
         Some(rustls::Error::InvalidMessage(_)) => Opening::Failed(Failure::Distrusted(format!(
             "what answers at this port is not TLS; {}",
             match options.protection {
@@ -194,9 +195,7 @@ fn judged(options: &Options, judge: &Judge, error: io::Error) -> Opening {
 fn expect(stream: &mut impl Read, code: u32) -> Result<(), Failure> {
     let (mut body, mut start, mut byte) = (Vec::new(), 0, [0]);
     loop {
-        if stream.read(&mut byte)? == 0 {
-            return Err(Failure::Io(io::ErrorKind::UnexpectedEof.into()));
-        }
+        stream.read_exact(&mut byte)?;
         body.push(byte[0]);
         if body.len() > REPLY_BYTES_MAX {
             return Err(Failure::Distrusted("the server does not speak FTP".into()));
