@@ -252,3 +252,64 @@ fn names(presented: &[String]) -> String {
         some => some.join(", "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// A judge's verdict on a certificate, as people are told it.
+    fn verdict(judge: &Judge, certificate: &rcgen::Certificate) -> Result<(), String> {
+        let name = ServerName::try_from("drone").unwrap();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
+        let judged = judge.verify_server_cert(certificate.der(), &[], &name, &[], now);
+        judged.map(drop).map_err(|error| judge.explain(&error, "drone"))
+    }
+
+    fn certificate() -> rcgen::Certificate {
+        rcgen::generate_simple_self_signed(vec!["drone".to_owned()]).unwrap().cert
+    }
+
+    #[test]
+    fn one_certificate_is_told_from_all_others_by_its_sum() {
+        let (mine, other) = (certificate(), certificate());
+        let judge = Judge::new(&Trust::Fingerprint(Fingerprint::of(mine.der()))).unwrap();
+        assert_eq!(verdict(&judge, &mine), Ok(()));
+        let told = verdict(&judge, &other).unwrap_err();
+        assert!(told.contains(&Fingerprint::of(other.der()).to_string()), "{told}");
+        assert!(told.contains("is not the one that --tls-fingerprint names"), "{told}");
+    }
+
+    #[test]
+    fn whoever_believes_anything_believes_anything() {
+        assert_eq!(verdict(&Judge::new(&Trust::Anything).unwrap(), &certificate()), Ok(()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        let judge = Judge::new(&Trust::Anything).unwrap();
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let presented = ["DnsName(\"a.example\")", "IpAddress(10.0.0.1)"].map(str::to_owned);
+        let name = |presented: &[String]| CertificateError::NotValidForNameContext {
+            expected: ServerName::try_from("drone").unwrap(),
+            presented: presented.to_vec(),
+        };
+        for (wrong, words) in [
+            (
+                CertificateError::ExpiredContext { time: at(NOW), not_after: at(NOW - 86_400) },
+                "expired on 2027-01-14",
+            ),
+            (
+                CertificateError::NotValidYetContext { time: at(NOW), not_before: at(NOW + 9) },
+                "is not valid before 2027-01-15 (is this computer's clock right?)",
+            ),
+            (name(&presented), "is for a.example, 10.0.0.1, not for drone"),
+            (name(&[]), "is for no name at all, not for drone"),
+        ] {
+            assert_eq!(judge.fault(&wrong, "drone").0, words);
+        }
+        // No date is written beyond the year 9999, and none is worth a panic.
+        assert_eq!(date(at(u64::MAX)), "");
+    }
+}
