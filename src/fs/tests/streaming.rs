@@ -111,6 +111,7 @@ fn what_ends_an_upload_is_told_by_every_write_until_the_close_and_is_not_tried_a
 
 /// > What ends such an upload is the error of the write that waits or of the next one, of each
 /// > after that, and of the close.
+///
 /// > When a write has failed, no close saves what was written before it: the target keeps its old
 /// > content, and the bytes are kept here as partial.
 #[test]
