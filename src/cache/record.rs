@@ -217,6 +217,13 @@ impl Record {
         self.must_reopen = false;
     }
 
+    /// After we set its time: that is shown until a listing differs, and the content is the same.
+    pub fn time_set(&mut self, mtime: i64) {
+        self.version.mtime = Some(mtime);
+        self.mtime_is_ours = true;
+        self.listed = None;
+    }
+
     /// After our own truncation: the next listing tells the mtime.
     pub fn truncated(&mut self, size: u64, now: Duration) {
         self.version.size = size;

@@ -16,11 +16,13 @@ use login::Unconnected;
 use queue::{Job, Queue};
 use session::Session;
 
+mod calendar;
 mod listing;
 mod login;
 mod queue;
 mod replies;
 mod session;
+mod times;
 
 /// Longest path that is sent, in bytes: Linux's `PATH_MAX`; FTP itself sets no limit.
 const PATH_BYTES_MAX: usize = 4096;
@@ -136,6 +138,7 @@ pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
             error => error,
         }
     })?;
+    let sets_times = session.features().mfmt;
     let keeper = Keeper {
         options: options.clone(),
         queue: queue.clone(),
@@ -148,13 +151,14 @@ pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
         .map_err(|error| Error::Failed(format!("no thread for the connection: {error}")))?;
     let label = format!("FTP server, user {}", options.user);
     let identity = format!("ftp:{}@{}:{}", options.user, options.host, options.port);
-    Ok(Arc::new(FtpRemote { queue, label, identity, thread: thread.thread().id() }))
+    Ok(Arc::new(FtpRemote { queue, label, identity, sets_times, thread: thread.thread().id() }))
 }
 
 struct FtpRemote {
     queue: Arc<Queue>,
     label: String,
     identity: String,
+    sets_times: bool,
     thread: ThreadId,
 }
 
@@ -191,7 +195,7 @@ impl Remote for FtpRemote {
             identity: Some(self.identity.clone()),
             armed: false,
             has_virtual: false,
-            sets_times: false,
+            sets_times: self.sets_times,
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct LoggedIn {
 pub struct Features {
     /// Listings made for programs (RFC 3659).
     pub mlsd: bool,
+    /// Setting modification times.
+    pub mfmt: bool,
 }
 
 impl Features {
@@ -102,7 +104,7 @@ pub fn log_in(
         // Some servers speak another charset until asked; those that always do may refuse.
         ftp.opts("UTF8", Some("ON")).or_else(ignore_refusal).map_err(unreachable)?;
     }
-    let features = Features { mlsd: has("MLST") || has("MLSD") };
+    let features = Features { mlsd: has("MLST") || has("MLSD"), mfmt: has("MFMT") };
     Ok(LoggedIn { ftp, features })
 }
 

@@ -14,7 +14,7 @@ use suppaftp::{FtpError, FtpResult, Status, TlsStream, TransferStream};
 use super::listing::{self, Style};
 use super::login::{Features, Ftp, LoggedIn, Unconnected, log_in};
 use super::queue::{Job, Queue};
-use super::{Options, replies};
+use super::{Options, replies, times};
 use crate::remote::{Error, Op, Pull, RemotePath, Reply, Source, WriteMode};
 
 /// Bytes moved between a socket and a sink or source at once.
@@ -41,6 +41,11 @@ impl Session {
         let LoggedIn { ftp, features } = log_in(options, patience, queue)?;
         let (queue, used) = (queue.clone(), Instant::now());
         Ok(Session { ftp, queue, features, in_step: true, used })
+    }
+
+    /// What the server can do.
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// Whether the connection may be used again.
@@ -85,6 +90,9 @@ impl Session {
             Op::Rename { from, to } => {
                 let to = listing::command_text(to).ok_or(Error::Invalid)?;
                 self.command(job, from, |ftp, from| ftp.rename(from, &to)).map(done)
+            }
+            Op::SetTime { path, mtime } if self.features.mfmt => {
+                self.command(job, path, |ftp, path| times::set(ftp, path, *mtime)).map(done)
             }
             Op::Write { mode: WriteMode::Append { .. }, .. }
             | Op::Truncate { .. }
