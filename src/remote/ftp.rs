@@ -1,8 +1,9 @@
 //! Plain FTP behind the trait [`Remote`]: one control connection, owned by one thread that takes
 //! operations from a queue ordered by class. Must not know who asks (`cache`, `fs`, `fuse`).
 //!
-//! `queue` is where callers and the thread meet; `login` connects; `session` speaks FTP; `listing` and `replies` turn
-//! a server's text into entries and errors; this file keeps the connection alive.
+//! `queue` is where callers and the thread meet; `login` connects; `data` opens what bytes go through; `session` speaks
+//! FTP; `lines`, `listing`, `charset`, `times` and `replies` turn a server's text into entries, names, times and errors;
+//! this file keeps the connection alive.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +18,9 @@ use queue::{Job, Queue};
 use session::Session;
 
 mod calendar;
+mod charset;
+mod data;
+mod lines;
 mod listing;
 mod login;
 mod queue;

@@ -101,7 +101,9 @@ mod tests {
             assert_eq!(parse_digits(text.as_bytes()), Some(seconds), "{text}");
             assert_eq!(digits(seconds).as_deref(), text.split('.').next());
         }
-        for text in ["20230229000000", "20231301000000", "20230100000000", "20230101240000", "", "x"] {
+        for text in
+            ["20230229000000", "20231301000000", "20230100000000", "20230101240000", "", "x"]
+        {
             assert_eq!(parse_digits(text.as_bytes()), None, "{text}");
         }
     }

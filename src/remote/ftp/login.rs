@@ -2,23 +2,20 @@
 //! Blocks. Must not know which operations follow.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
 use suppaftp::types::FileType;
-use suppaftp::{FtpError, FtpResult, FtpStream, Mode};
+use suppaftp::{FtpError, FtpResult, FtpStream};
 
-use super::listing::{self, Style};
+use super::charset::{Charset, Octets, text};
+use super::listing::Style;
 use super::queue::Queue;
 use super::session::{is_timeout, set_timeouts};
-use super::{Options, replies};
+use super::{NameEncoding, Options, data, replies};
 use crate::remote::Error;
 
-/// What the socket of an upload may hold back. Bytes in it count as sent, so it bounds how far
-/// progress runs ahead of the server.
-const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// How the name service's errors begin.
 const RESOLVER: &str = "failed to lookup address information: ";
 /// The library's connection.
@@ -39,6 +36,8 @@ pub struct Features {
     pub mlsd: bool,
     /// Setting modification times.
     pub mfmt: bool,
+    /// What its names are in.
+    pub charset: Charset,
 }
 
 impl Features {
@@ -83,15 +82,10 @@ pub fn log_in(
 ) -> Result<LoggedIn, Unconnected> {
     let unreachable = Unconnected::because;
     let control = dial(options, patience).map_err(FtpError::ConnectionError);
-    let ipv6 = control.as_ref().is_ok_and(|c| c.peer_addr().is_ok_and(|peer| peer.is_ipv6()));
-    let mut ftp = control.and_then(FtpStream::connect_with_stream).map_err(unreachable)?;
-    let data_queue = queue.clone();
-    ftp = ftp.passive_stream_builder(move |address| open_data(&data_queue, address));
-    // The server's idea of its own address is wrong behind a router, and must not lead elsewhere.
-    ftp.set_passive_nat_workaround(true);
-    ftp.set_mode(if ipv6 { Mode::ExtendedPassive } else { Mode::Passive });
-    ftp.set_encoding(listing::Octets);
-    let as_text = |given: &str| listing::text(given.as_bytes());
+    let ftp = control.and_then(FtpStream::connect_with_stream).map_err(unreachable)?;
+    let mut ftp = data::prepare(ftp, options.active, patience, queue);
+    ftp.set_encoding(Octets);
+    let as_text = |given: &str| text(given.as_bytes());
     ftp.login(as_text(&options.user), as_text(&options.password)).map_err(unreachable)?;
     ftp.transfer_type(FileType::Binary).map_err(unreachable)?;
     let features = match ftp.feat() {
@@ -100,11 +94,13 @@ pub fn log_in(
         Err(_) => Default::default(),
     };
     let has = |name: &str| features.keys().any(|feature| feature.eq_ignore_ascii_case(name));
-    if has("UTF8") {
+    if let Some(switch) = utf8_switch(options.encoding, has("UTF8")) {
         // Some servers speak another charset until asked; those that always do may refuse.
-        ftp.opts("UTF8", Some("ON")).or_else(ignore_refusal).map_err(unreachable)?;
+        ftp.opts("UTF8", Some(switch)).or_else(ignore_refusal).map_err(unreachable)?;
     }
-    let features = Features { mlsd: has("MLST") || has("MLSD"), mfmt: has("MFMT") };
+    data::choose_mode(&mut ftp, options.active).map_err(unreachable)?;
+    let charset = Charset::of(options.encoding);
+    let features = Features { mlsd: has("MLST") || has("MLSD"), mfmt: has("MFMT"), charset };
     Ok(LoggedIn { ftp, features })
 }
 
@@ -128,16 +124,13 @@ fn dial(options: &Options, patience: Duration) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn open_data(queue: &Queue, address: SocketAddr) -> FtpResult<TcpStream> {
-    let patience = queue.patience();
-    let open = || {
-        let data = TcpStream::connect_timeout(&address, patience)?;
-        set_timeouts(&data, patience)?;
-        SockRef::from(&data).set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        queue.adopt(data.try_clone()?)?;
-        Ok(data)
-    };
-    open().map_err(FtpError::ConnectionError)
+/// What to tell a server about UTF-8, if anything.
+fn utf8_switch(asked: Option<NameEncoding>, is_offered: bool) -> Option<&'static str> {
+    match asked {
+        None => is_offered.then_some("ON"),
+        Some(NameEncoding::Utf8) => Some("ON"),
+        Some(NameEncoding::Latin1) => is_offered.then_some("OFF"),
+    }
 }
 
 fn ignore_refusal(error: FtpError) -> FtpResult<()> {

@@ -4,18 +4,20 @@
 //! Whether the connection still answers what it is asked is kept in `in_step`: after a timeout a
 //! late reply would be taken for the next command's, so such a connection is never used again.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use suppaftp::{FtpError, FtpResult, Status, TlsStream, TransferStream};
+use suppaftp::{FtpError, FtpResult, TlsStream, TransferStream};
 
-use super::listing::{self, Style};
 use super::login::{Features, Ftp, LoggedIn, Unconnected, log_in};
 use super::queue::{Job, Queue};
-use super::{Options, replies, times};
+use super::{Options, data, replies, times};
 use crate::remote::{Error, Op, Pull, RemotePath, Reply, Source, WriteMode};
+use directory::Habits;
+
+mod directory;
 
 /// Bytes moved between a socket and a sink or source at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -27,6 +29,10 @@ pub struct Session {
     ftp: Ftp,
     queue: Arc<Queue>,
     features: Features,
+    /// Whether the server connects to us for data.
+    active: bool,
+    /// What is known of its listings.
+    habits: Habits,
     in_step: bool,
     used: Instant,
 }
@@ -40,7 +46,8 @@ impl Session {
     ) -> Result<Session, Unconnected> {
         let LoggedIn { ftp, features } = log_in(options, patience, queue)?;
         let (queue, used) = (queue.clone(), Instant::now());
-        Ok(Session { ftp, queue, features, in_step: true, used })
+        let (active, habits) = (options.active, Habits::default());
+        Ok(Session { ftp, queue, features, active, habits, in_step: true, used })
     }
 
     /// What the server can do.
@@ -88,7 +95,7 @@ impl Session {
                 self.command(job, path, |ftp, path| ftp.rmdir(path)).map(done)
             }
             Op::Rename { from, to } => {
-                let to = listing::command_text(to).ok_or(Error::Invalid)?;
+                let to = self.features.charset.command_text(to)?;
                 self.command(job, from, |ftp, from| ftp.rename(from, &to)).map(done)
             }
             Op::SetTime { path, mtime } if self.features.mfmt => {
@@ -101,22 +108,6 @@ impl Session {
         };
         self.used = Instant::now();
         result
-    }
-
-    fn list(&mut self, job: &Job, path: &RemotePath) -> Result<Reply, Error> {
-        let style = self.features.style();
-        let data = self.command(job, path, |ftp, path| {
-            let command = match style {
-                Style::Mlsd => format!("MLSD {path}"),
-                // Servers take LIST's argument for options or a pattern.
-                Style::List => ftp.cwd(path).map(|()| "LIST".into())?,
-            };
-            ftp.custom_data_command(command, &[Status::AboutToSend, Status::AlreadyOpen])
-        });
-        let mut lines = BufReader::new(data?.1);
-        let moved = listing::read_pages(&mut lines, style, &mut |entries| job.page(entries));
-        let word = self.finish(lines.into_inner(), &moved);
-        self.judge(job, moved, word).map(|_| Reply::Done)
     }
 
     fn read(
@@ -137,6 +128,7 @@ impl Session {
             ftp.resume_transfer(start)?;
             ftp.retr_as_stream(path)
         })?;
+        self.take_up(&data)?;
         let moved = receive(&mut data, job, from, end);
         let word = self.finish(data, &moved);
         match (moved, word) {
@@ -157,6 +149,7 @@ impl Session {
 
     fn write(&mut self, job: &Job, path: &RemotePath, source: &dyn Source) -> Result<Reply, Error> {
         let mut data = self.command(job, path, |ftp, path| ftp.put_with_stream(path))?;
+        self.take_up(&data)?;
         let moved = send(&mut data, job, &self.queue, source);
         let word = self.finish(data, &moved);
         self.judge(job, moved, word).map(Reply::Size)
@@ -169,9 +162,18 @@ impl Session {
         path: &RemotePath,
         ask: impl FnOnce(&mut Ftp, &str) -> FtpResult<T>,
     ) -> Result<T, Error> {
-        let path = listing::command_text(path).ok_or(Error::Invalid)?;
+        let path = self.features.charset.command_text(path)?;
         let answer = self.set_timeouts(job.patience).and_then(|()| ask(&mut self.ftp, &path));
         answer.map_err(|error| self.failure(job, error))
+    }
+
+    /// A data connection is open.
+    fn take_up<T: TlsStream>(&mut self, data: &TransferStream<T>) -> Result<(), Error> {
+        data::take_up(data, self.active, &self.queue).map_err(|error| {
+            tracing::debug!(%error, "a data connection could not be bounded");
+            self.in_step = false;
+            Error::Cancelled
+        })
     }
 
     /// Closes the data connection and hears what the server says of the transfer.
