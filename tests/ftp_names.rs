@@ -14,7 +14,7 @@ use mavftp_mount::remote::{
     Class, Entry, Error, Kind, Op, OpId, Remote, RemotePath, Reply, WriteMode,
 };
 use support::mounted::Mounted;
-use support::program::{shell, succeed};
+use support::program::{our_program, shell, succeed};
 use support::python::{Peer, START_TIME};
 use support::remotes::{AtFirstBytes, Data, LIMIT, Whole, end, path, pattern};
 
@@ -136,8 +136,8 @@ fn a_server_without_epsv_is_reached_by_pasv_wherever_it_says_it_is() {
     assert!(server.asked("PASV") >= 2);
 }
 
-/// > Where a server has no machine listing, times are learned to the minute: one file's own time tells
-/// > the server's time zone.
+/// > Where an FTP server has no machine listing (MLSD), times are known to the minute: one file's own time tells the
+/// > server's time zone.
 #[test]
 fn one_question_tells_the_time_zone_of_every_listing() {
     let server = Scripted::new(
@@ -183,6 +183,7 @@ fn without_a_files_own_time_a_listing_has_none() {
     assert_eq!(server.asked("MDTM"), 1);
 }
 
+/// > Names that begin with a dot are shown also where an FTP server hides them.
 #[test]
 fn names_with_a_dot_are_shown_where_the_server_hides_them() {
     let server = Scripted::new(
@@ -217,7 +218,7 @@ fn a_server_that_takes_options_for_names_is_asked_without_them() {
     assert_eq!(server.asked("LIST -a"), 1);
 }
 
-/// > A symbolic link is shown as what it leads to.
+/// > A symbolic link on an FTP server is shown as what it leads to.
 #[test]
 fn links_are_what_they_lead_to() {
     let server = Scripted::new(
@@ -242,6 +243,8 @@ fn links_are_what_they_lead_to() {
     assert_eq!(shown, expected);
 }
 
+/// > A directory that an FTP server does not have is ENOENT and a file is ENOTDIR, also where it answers with an empty
+/// > listing.
 #[test]
 fn a_listing_of_nothing_is_not_taken_for_an_empty_directory() {
     let server = Scripted::new(
@@ -263,6 +266,8 @@ fn a_listing_of_nothing_is_not_taken_for_an_empty_directory() {
     assert_eq!(server.list("/empty"), Ok(vec![]));
 }
 
+/// > With `--encoding latin1` names are ISO 8859-1 on the server and UTF-8 here; one that ISO 8859-1 does not have is
+/// > EINVAL.
 #[test]
 fn latin_1_names_are_utf_8_here() {
     let server = Scripted::new(
@@ -327,7 +332,7 @@ fn write(remote: &Arc<dyn Remote>, at: RemotePath, bytes: Vec<u8>) -> Result<Rep
     end(ask(remote, op, Class::Write, PATIENCE))
 }
 
-/// > With `--active` the server connects to us.
+/// > With `--active` the server connects to us for data, and nobody else is let in.
 #[test]
 fn a_server_that_connects_to_us_is_read_written_and_cancelled() {
     let served = Served::new(&[]);
@@ -395,8 +400,7 @@ fn a_time_is_set_where_the_server_takes_it() {
     assert_eq!(entries[0].mtime, Some(1_234_567_890));
 }
 
-/// > Where the server takes times, `cp -p`, `rsync -t` and `put` keep them, and a second `rsync` copies
-/// > nothing.
+/// > Where an FTP server takes times, `cp -p`, `rsync -t` and `put` keep them, and a second `rsync -t` copies nothing.
 #[test]
 fn a_second_rsync_copies_nothing_in_this_mount_and_the_next() {
     let served = Served::new(&[]);
@@ -426,5 +430,12 @@ fn a_second_rsync_copies_nothing_in_this_mount_and_the_next() {
     let there = second.path().join("copy");
     succeed("cp", &["-p", &format!("{from}large"), &there.display().to_string()]);
     let kept = fs::metadata(served.directory.path().join("copy")).unwrap().modified().unwrap();
-    assert_eq!(kept, fs::metadata(local.path().join("from/large")).unwrap().modified().unwrap());
+    let local_time = fs::metadata(local.path().join("from/large")).unwrap().modified().unwrap();
+    assert_eq!(kept, local_time);
+    let put =
+        ["put", "--password-file", &password, &format!("{from}large"), &format!("{source}put")];
+    let (code, printed) = our_program(&put, LIMIT);
+    assert_eq!(code, 0, "{printed}");
+    let kept = fs::metadata(served.directory.path().join("put")).unwrap().modified().unwrap();
+    assert_eq!(kept, local_time);
 }

@@ -16,7 +16,6 @@ fn the_vehicles_time_is_shown_or_the_time_of_the_mount() {
     assert_eq!(mtime(&world, "/d"), MOUNT_TIME);
 }
 
-/// > A time that a program sets is kept while mounted, and not sent.
 #[test]
 fn a_time_set_by_a_program_stays() {
     let world = World::with([("/a", &b"x"[..])]);
@@ -89,7 +88,8 @@ fn times_sent(world: &World) -> Vec<String> {
     world.remote.log().into_iter().filter(|op| op.starts_with("SetTime")).collect()
 }
 
-/// > Where the server takes times, a time that a program sets is the file's there.
+/// > A time that a program sets is kept while mounted. Where the server takes times (FTP with MFMT) it is the file's
+/// > there, and a saved file has its time before it has its name.
 #[test]
 fn a_time_set_by_a_program_is_sent_where_the_server_takes_it() {
     let world = timed(&[("/a", b"x")]);
