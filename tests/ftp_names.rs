@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, thread};
@@ -13,6 +13,7 @@ use mavftp_mount::remote::ftp::{NameEncoding, Options, connect};
 use mavftp_mount::remote::{
     Class, Entry, Error, Kind, Op, OpId, Remote, RemotePath, Reply, WriteMode,
 };
+use socket2::{Domain, Socket, Type};
 use support::mounted::Mounted;
 use support::program::{our_program, shell, succeed};
 use support::python::{Peer, START_TIME};
@@ -81,7 +82,7 @@ fn scripted_server(script: Script) -> (u16, Arc<Mutex<VecDeque<String>>>) {
 
 fn serve(mut control: TcpStream, script: Script, notes: &Mutex<VecDeque<String>>) {
     let mut lines = BufReader::new(control.try_clone().unwrap());
-    let mut passive: Option<TcpListener> = None;
+    let (mut passive, mut active): (Option<TcpListener>, Option<SocketAddr>) = (None, None);
     let _ = control.write_all(b"220 scripted\r\n");
     let mut line = Vec::new();
     while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
@@ -93,7 +94,10 @@ fn serve(mut control: TcpStream, script: Script, notes: &Mutex<VecDeque<String>>
             (Some(Answer::Says(text)), _) => text.into(),
             (Some(Answer::Sends(bytes)), _) => {
                 let _ = control.write_all(b"150 here it comes\r\n");
-                let (mut data, _) = passive.take().unwrap().accept().unwrap();
+                let mut data = match active.take() {
+                    Some(address) => after_a_stranger(address),
+                    None => passive.take().unwrap().accept().unwrap().0,
+                };
                 data.write_all(bytes).unwrap();
                 "226 done".into()
             }
@@ -111,11 +115,26 @@ fn serve(mut control: TcpStream, script: Script, notes: &Mutex<VecDeque<String>>
                     _ => format!("227 passive (10,9,8,7,{},{})", port / 256, port % 256),
                 }
             }
+            (None, "PORT") => {
+                let numbers = command.strip_prefix("PORT ").unwrap().split(',');
+                let numbers: Vec<u16> = numbers.map(|number| number.parse().unwrap()).collect();
+                active = Some(([127, 0, 0, 1], numbers[4] * 256 + numbers[5]).into());
+                "200 ok".into()
+            }
             (None, "QUIT") => "221 bye".into(),
             (None, _) => "502 what?".into(),
         };
         let _ = control.write_all(format!("{reply}\r\n").as_bytes());
     }
+}
+
+/// Connects to who waits for the server, but not before somebody else has.
+fn after_a_stranger(address: SocketAddr) -> TcpStream {
+    let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    stranger.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+    stranger.connect(&address.into()).unwrap();
+    let _ = (&stranger).write_all(b"-rw-r--r-- 1 me us 3 Nov 05 12:00 stranger\r\n");
+    TcpStream::connect(address).unwrap()
 }
 
 const ONE_FILE: &[u8] = b"-rw-r--r-- 1 me us 3 Nov 05 12:00 a\r\n";
@@ -333,6 +352,15 @@ fn write(remote: &Arc<dyn Remote>, at: RemotePath, bytes: Vec<u8>) -> Result<Rep
 }
 
 /// > With `--active` the server connects to us for data, and nobody else is let in.
+#[test]
+fn a_stranger_who_connects_in_the_place_of_the_server_is_not_heard() {
+    let server = Scripted::new(
+        |command| (command == "LIST").then_some(Answer::Sends(ONE_FILE)),
+        |options| options.active = true,
+    );
+    assert_eq!(server.names("/"), ["a"]);
+}
+
 #[test]
 fn a_server_that_connects_to_us_is_read_written_and_cancelled() {
     let served = Served::new(&[]);

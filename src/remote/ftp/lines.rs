@@ -118,8 +118,8 @@ fn named(name: &[u8], what: What, time: Option<Told>) -> Line<'_> {
 /// A size; what is too large for anybody is as large as can be.
 fn bytes(digits: &[u8]) -> u64 {
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let size = number(digits).map(|size| size as u64);
-    size.unwrap_or(if is_number { SIZE_MAX } else { 0 }).min(SIZE_MAX)
+    let size = std::str::from_utf8(digits).ok().filter(|_| is_number);
+    size.map_or(0, |size| size.parse().unwrap_or(SIZE_MAX).min(SIZE_MAX))
 }
 
 /// `-rw-r--r--  1 owner group  size Nov 05 12:00 name`, with or without a mark of access lists, links
