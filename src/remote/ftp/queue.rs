@@ -63,13 +63,16 @@ impl Job {
     /// Whether asking twice is as good as asking once, and nothing has come of it yet.
     pub fn may_be_repeated(&self) -> bool {
         let idempotent = match self.op {
-            Op::List { .. } | Op::Read { .. } | Op::Size { .. } | Op::Write { .. } => true,
+            Op::List { .. }
+            | Op::Read { .. }
+            | Op::Size { .. }
+            | Op::Write { .. }
+            | Op::SetTime { .. } => true,
             Op::Remove { .. }
             | Op::MakeDirectory { .. }
             | Op::RemoveDirectory { .. }
             | Op::Rename { .. }
             | Op::Truncate { .. }
-            | Op::SetTime { .. }
             | Op::Checksum { .. } => false,
         };
         idempotent && !self.delivered.get()
