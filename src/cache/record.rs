@@ -368,6 +368,16 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_we_set_is_no_other_content_however_the_server_rounds_it() {
+        let mut record = record(100, 1);
+        record.time_set(7);
+        assert_eq!(record.version, Version { size: 100, mtime: Some(7), generation: 0 });
+        assert_eq!(record.observe(seen(100, 6), NOW), Evidence::Same);
+        assert_eq!(record.version.mtime, Some(7));
+        assert_eq!(record.observe(seen(100, 9), NOW), Evidence::Changed);
+    }
+
+    #[test]
     fn in_doubt_only_the_same_size_and_time_are_the_same_file() {
         let without = Seen { size: 100, mtime: None };
         let others = [seen(100, 2), seen(99, 1), seen(101, 1), seen(200, 2), without];
