@@ -177,7 +177,7 @@ impl Vehicle {
     }
 
     /// Stores a local file's content at `path`, which keeps its old content until all has arrived;
-    /// returns the size.
+    /// with the file's modification time where the far side takes one. Returns the size.
     ///
     /// # Errors
     /// [`Error::Local`] when the file cannot be read, or why the far side did not take it.

@@ -1,12 +1,12 @@
 //! Storing a local file on the far side.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crossbeam_channel::Sender;
 use futures_lite::future::block_on;
@@ -14,7 +14,8 @@ use futures_lite::future::block_on;
 use super::{Error, Interrupt, Progress};
 use crate::remote::{self, Pull, Remote, RemotePath, Reply, Sink, Source, save};
 
-/// Uploads a file's content as it is now, through [`save::save`]; returns the size.
+/// Uploads a file's content as it is now, through [`save::save`], with its modification time where the
+/// far side takes one; returns the size.
 ///
 /// The upload runs on a thread of its own, so that `progress` may draw and block as it likes.
 pub(super) fn store(
@@ -25,9 +26,10 @@ pub(super) fn store(
     local: File,
     progress: Progress<'_>,
 ) -> Result<u64, Error> {
-    let length = local.metadata().map_err(Error::Input)?.len();
-    let failure = Mutex::new(None);
-    let source = Arc::new(LocalFile { file: local, length, interrupt: interrupt.clone(), failure });
+    let metadata = local.metadata().map_err(Error::Input)?;
+    let (length, mtime) = (metadata.len(), seconds(&metadata));
+    let (interrupt, failure) = (interrupt.clone(), Mutex::new(None));
+    let source = Arc::new(LocalFile { file: local, length, mtime, interrupt, failure });
     let (sender, acknowledged) = crossbeam_channel::unbounded();
     let pulled: Arc<dyn Source> = source.clone();
     let work = move || {
@@ -64,6 +66,7 @@ pub(super) fn store(
 struct LocalFile {
     file: File,
     length: u64,
+    mtime: Option<i64>,
     interrupt: Interrupt,
     failure: Mutex<Option<Error>>,
 }
@@ -88,6 +91,16 @@ impl Source for LocalFile {
             Err(error) => self.fail(Error::Input(error)),
         }
     }
+
+    fn mtime(&self) -> Option<i64> {
+        self.mtime
+    }
+}
+
+/// Seconds since 1970 UTC; `None` for what is older, which no far side could say either.
+fn seconds(metadata: &Metadata) -> Option<i64> {
+    let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
 }
 
 impl LocalFile {

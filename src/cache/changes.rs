@@ -120,6 +120,24 @@ impl Cache {
         change.settle(result, |known| known.truncated(volume, path, length))
     }
 
+    /// Sets a file's modification time on the far side, seconds since 1970 UTC; its content stays the
+    /// one that is known. [`Error::Unsupported`] where the server cannot.
+    pub async fn set_time(
+        &self,
+        volume: VolumeId,
+        path: &RemotePath,
+        mtime: i64,
+    ) -> Result<(), Error> {
+        let change = Change::begin(self, volume, &[path], Aftermath::Untouched);
+        let result = self.ask(volume, |far| Op::SetTime { path: far(path), mtime }).await;
+        if result.is_err() {
+            // Whatever became of the time, the content is the same.
+            change.forget();
+            return result;
+        }
+        change.settle(result, |known| known.time_set(volume, path, mtime))
+    }
+
     /// Whether a file stands at `path` now, asked of the far side and never answered from memory.
     pub async fn is_there(&self, volume: VolumeId, path: &RemotePath) -> Result<bool, Error> {
         match self.ask(volume, |far| Op::Size { path: far(path) }).await {
@@ -317,6 +335,20 @@ impl Known {
         self.edit_parent(volume, path, |entries| {
             if let Some(entry) = entries.find(&name).cloned() {
                 entries.put(Entry { size, ..entry });
+            }
+        });
+    }
+
+    fn time_set(&mut self, volume: VolumeId, path: &RemotePath, mtime: i64) {
+        if let Some(id) = self.files.at(volume, path)
+            && let Some(record) = self.files.get(id)
+        {
+            record.time_set(mtime);
+        }
+        let Some(name) = path.name() else { return };
+        self.edit_parent(volume, path, |entries| {
+            if let Some(entry) = entries.find(&name).cloned() {
+                entries.put(Entry { mtime: Some(mtime), ..entry });
             }
         });
     }

@@ -217,6 +217,13 @@ impl Record {
         self.must_reopen = false;
     }
 
+    /// After we set its time: that is shown until a listing differs, and the content is the same.
+    pub fn time_set(&mut self, mtime: i64) {
+        self.version.mtime = Some(mtime);
+        self.mtime_is_ours = true;
+        self.listed = None;
+    }
+
     /// After our own truncation: the next listing tells the mtime.
     pub fn truncated(&mut self, size: u64, now: Duration) {
         self.version.size = size;
@@ -358,6 +365,16 @@ mod tests {
         assert_eq!(record.version.mtime, Some(5000));
         assert_eq!(record.observe(seen(100, 43), NOW), Evidence::Changed);
         assert_eq!(record.version.mtime, Some(43));
+    }
+
+    #[test]
+    fn a_time_that_we_set_is_no_other_content_however_the_server_rounds_it() {
+        let mut record = record(100, 1);
+        record.time_set(7);
+        assert_eq!(record.version, Version { size: 100, mtime: Some(7), generation: 0 });
+        assert_eq!(record.observe(seen(100, 6), NOW), Evidence::Same);
+        assert_eq!(record.version.mtime, Some(7));
+        assert_eq!(record.observe(seen(100, 9), NOW), Evidence::Changed);
     }
 
     #[test]

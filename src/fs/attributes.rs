@@ -44,7 +44,8 @@ pub struct Attr {
 pub struct SetAttr {
     /// The new length in bytes.
     pub size: Option<u64>,
-    /// The new modification time, seconds since 1970 UTC; kept while mounted.
+    /// The new modification time, seconds since 1970 UTC; kept while mounted, and sent where the
+    /// server takes it.
     pub mtime: Option<i64>,
 }
 
@@ -270,6 +271,13 @@ impl Fs {
         }
         let place = self.place(ino)?;
         let entry = self.cache.entry(place.volume, &place.path).await?;
+        // What is to be sent takes its time along.
+        let is_clean = staged.is_none_or(|staged| !staged.is_dirty());
+        if entry.kind == Kind::File && is_clean && self.send_time(ino, &place, mtime).await? {
+            let (size, far) = (entry.size, FarTime::Told(mtime));
+            self.state.lock().inodes.set_own_time(ino, OwnTime { mtime, size, far });
+            return Ok(());
+        }
         let mut state = self.state.lock();
         // A time that still waits for its first listing goes on waiting.
         state.inodes.shown_time(ino, &entry);
@@ -280,6 +288,32 @@ impl Fs {
         state.inodes.set_own_time(ino, OwnTime { mtime, size: entry.size, far });
         Ok(())
     }
+
+    /// Sets the time of the vehicle's file. Answers whether it has it: a server that refuses is
+    /// spared the question, and what it says is no failure, for the time is shown while mounted.
+    pub(super) async fn send_time(
+        &self,
+        ino: Ino,
+        place: &Place,
+        mtime: i64,
+    ) -> Result<bool, FsError> {
+        if !self.cache.status(place.volume).sets_times {
+            return Ok(false);
+        }
+        match self.cache.set_time(place.volume, &place.path, mtime).await {
+            Ok(()) => Ok(true),
+            Err(error) if is_of_the_link(&error) => Err(error.into()),
+            Err(error) => {
+                tracing::debug!(?ino, path = %place.path, %error, "a time is shown here only");
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Whether an error says nothing of what was asked.
+fn is_of_the_link(error: &Error) -> bool {
+    matches!(error, Error::LinkDown | Error::TimedOut | Error::Cancelled | Error::Busy)
 }
 
 impl State {

@@ -61,7 +61,10 @@ impl Fs {
         let Some(sending) = staged.begin_sending(&turn) else { return Ok(()) };
         let saved = self.send(staged, &turn, &place, sending).await;
         match &saved {
-            Ok(()) => self.settle(staged, &place, sending.length).await,
+            Ok(()) => {
+                self.send_later_time(staged, &place, sending).await;
+                self.settle(staged, &place, sending.length).await;
+            }
             Err(error) => {
                 tracing::warn!(path = %place.path, %error, "could not save");
                 staged.doubt();
@@ -69,6 +72,17 @@ impl Fs {
             }
         }
         saved
+    }
+
+    /// A program set a time while the bytes were on their way.
+    async fn send_later_time(&self, staged: &Staged, place: &Place, sent: Sending) {
+        let mtime = staged.mtime();
+        if mtime != sent.mtime && !staged.is_dirty() {
+            // The file is saved; it is shown so while mounted.
+            if let Err(error) = self.send_time(staged.ino, place, mtime).await {
+                tracing::debug!(path = %place.path, %error, "a time is not sent");
+            }
+        }
     }
 
     /// Sends what the vehicle lacks in the cheapest way that there is.
@@ -311,6 +325,7 @@ impl super::State {
 fn saving(upload: &Arc<Upload>, sending: Sending) -> Saving {
     let Sending { length, mtime, .. } = sending;
     let (source, observer) = (upload.clone(), Arc::new(NobodyWatches));
+    upload.set_mtime(mtime);
     Saving { length: Some(length), mtime, source, observer }
 }
 

@@ -225,6 +225,7 @@ impl Fs {
             return None;
         }
         let stream = staged.stream()?;
+        stream.upload.set_mtime(sending.mtime);
         stream.finish();
         let ended = stream.ended().await;
         drop(staged.take_stream());

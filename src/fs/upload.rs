@@ -40,6 +40,8 @@ struct Window {
     /// Somebody was told to wait for the byte at this offset.
     starved: Option<u64>,
     operation: Option<OpId>,
+    /// The modification time that the file is to have.
+    mtime: Option<i64>,
     uses: u64,
 }
 
@@ -85,6 +87,11 @@ impl Upload {
     pub fn stop(&self) {
         self.window.lock().is_stopped = true;
         self.pulled.notify(usize::MAX);
+    }
+
+    /// The modification time that the file is to have, seconds since 1970 UTC.
+    pub fn set_mtime(&self, mtime: i64) {
+        self.window.lock().mtime = Some(mtime);
     }
 
     /// The operation that pulls, once known.
@@ -222,6 +229,10 @@ impl Source for Upload {
             self.pulled.notify(usize::MAX);
         }
         answer
+    }
+
+    fn mtime(&self) -> Option<i64> {
+        self.window.lock().mtime
     }
 }
 

@@ -1,9 +1,10 @@
 //! FTP behind the trait [`Remote`]: a few control connections, each owned by one thread. Must not know
 //! who asks (`cache`, `fs`, `fuse`).
 //!
-//! `pool` says which connection does what; `worker` is a connection's thread; `login` connects;
-//! `session` speaks FTP, with `reading` and `writing` for transfers; `listing` and `replies` turn a
-//! server's text into entries and errors.
+//! `pool` says which connection does what; `worker` is a connection's thread; `login` connects; `data`
+//! opens what bytes go through; `session` speaks FTP, with `reading` and `writing` for transfers; `lines`,
+//! `listing`, `charset`, `times` and `replies` turn a server's text into entries, names, times and
+//! errors.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,17 +15,22 @@ use std::time::Duration;
 use super::{Class, Error, Op, OpId, Remote, Sink, Status};
 use job::Job;
 use pool::Pool;
-use session::Session;
+use session::{Session, SharedHabits};
 use worker::{Reach, Worker};
 
+mod calendar;
+mod charset;
+mod data;
 mod fingerprint;
 mod job;
+mod lines;
 mod listing;
 mod login;
 mod pool;
 mod reading;
 mod replies;
 mod session;
+mod times;
 mod tls;
 mod worker;
 mod writing;
@@ -133,36 +139,42 @@ pub enum NameEncoding {
 pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
     let pool = Pool::new(options.connections, options.op_timeout);
     let first = Arc::new(pool.seat(0));
-    let session = Session::connect(options, options.op_timeout, &first).map_err(|failed| {
-        match failed.error {
-            // Worded for a link that was up; of this server nothing has been heard yet.
-            Error::LinkDown => Error::Failed(format!(
-                "cannot be reached ({}); check its name, its port and the network",
-                failed.reason
-            )),
-            error => error,
-        }
-    })?;
+    let habits = SharedHabits::default();
+    let session =
+        Session::connect(options, options.op_timeout, &first, &habits).map_err(|failed| {
+            match failed.error {
+                // Worded for a link that was up; of this server nothing has been heard yet.
+                Error::LinkDown => Error::Failed(format!(
+                    "cannot be reached ({}); check its name, its port and the network",
+                    failed.reason
+                )),
+                error => error,
+            }
+        })?;
+    let sets_times = session.features().mfmt;
     let (mut session, reach, mut threads) = (Some(session), Reach::default(), Vec::new());
     for number in 0..options.connections.max(1) {
         let (seat, reach) = (Arc::new(pool.seat(number)), reach.clone());
         let seat = if number == 0 { first.clone() } else { seat };
-        let worker = Worker { options: options.clone(), seat, session: session.take(), reach };
-        let thread = thread::Builder::new()
-            .name(format!("ftp {number}"))
-            .spawn(move || worker.run())
-            .map_err(|error| Error::Failed(format!("no thread for the connection: {error}")))?;
+        let (options, habits, session) = (options.clone(), habits.clone(), session.take());
+        let worker = Worker { options, seat, session, reach, habits };
+        let thread = thread::Builder::new().name(format!("ftp {number}"));
+        let thread = thread.spawn(move || worker.run()).map_err(|error| {
+            pool.close();
+            Error::Failed(format!("no thread for the connection: {error}"))
+        })?;
         threads.push(thread.thread().id());
     }
     let label = format!("FTP server, user {}", options.user);
     let identity = format!("ftp:{}@{}:{}", options.user, options.host, options.port);
-    Ok(Arc::new(FtpRemote { pool, label, identity, threads }))
+    Ok(Arc::new(FtpRemote { pool, label, identity, sets_times, threads }))
 }
 
 struct FtpRemote {
     pool: Arc<Pool>,
     label: String,
     identity: String,
+    sets_times: bool,
     threads: Vec<ThreadId>,
 }
 
@@ -198,7 +210,7 @@ impl Remote for FtpRemote {
             identity: Some(self.identity.clone()),
             armed: false,
             has_virtual: false,
-            sets_times: false,
+            sets_times: self.sets_times,
             has_room: self.pool.has_several(),
         }
     }

@@ -150,6 +150,14 @@ impl MemoryRemote {
         }
     }
 
+    /// A file's modification time.
+    pub fn mtime(&self, path: &str) -> Option<i64> {
+        match self.0.lock().unwrap().files.get(&parse(path)) {
+            Some(Node::File { mtime, .. }) => *mtime,
+            Some(Node::Directory) | None => None,
+        }
+    }
+
     /// The names in a directory.
     pub fn names(&self, path: &str) -> Vec<String> {
         let path = parse(path);

@@ -171,6 +171,12 @@ pub enum WriteMode {
 pub trait Source: Send + Sync {
     /// Fills `buffer` from `offset`. Never blocks.
     fn pull(&self, offset: u64, buffer: &mut [u8]) -> Pull;
+
+    /// The modification time that the file is to have, seconds since 1970 UTC; asked when its last
+    /// byte has been passed on. `None`: whatever the far side gives it.
+    fn mtime(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// A [`Source`]'s answer.

@@ -74,6 +74,9 @@ pub fn is_temporary(name: &Name) -> bool {
 ///
 /// A file of up to 2 MiB is compared by checksum where the server has one, because on a server with a
 /// single session id a late datagram of another file can be stored in this one. It is then sent anew.
+///
+/// Where the far side sets times, the file has that of its source ([`Source::mtime`]) before it gets
+/// its name.
 pub async fn save(
     remote: &Arc<dyn Remote>,
     (target, policy): (&RemotePath, Policy),
@@ -136,6 +139,7 @@ impl Saving<'_> {
             let sent = Arc::new(Tally::of(self.source.clone()));
             let length = self.write(sent.clone()).await?;
             if self.arrived_right(&sent, length).await? {
+                self.keep_time().await;
                 return Ok(length);
             }
             tracing::warn!(path = %self.place, "other bytes arrived than were sent");
@@ -187,6 +191,17 @@ impl Saving<'_> {
         }
     }
 
+    /// Gives the file its source's time, where the server lets it be set. A time is not worth an
+    /// upload: a refusal is not told, and a link that is dead fails the renaming that follows.
+    async fn keep_time(&self) {
+        let mtime = self.source.mtime().filter(|_| self.remote.status().sets_times);
+        let Some(mtime) = mtime else { return };
+        let path = self.place.clone();
+        if let Err(error) = self.ask(Op::SetTime { path, mtime }).await {
+            tracing::debug!(path = %self.place, %error, "the time of an upload is not kept");
+        }
+    }
+
     async fn ask(&self, op: Op) -> Result<Reply, Error> {
         ask(self.remote, op, Class::Metadata, self.patience).await
     }
@@ -235,6 +250,9 @@ impl Source for Tally {
             Pull::Pending | Pull::Idle => {}
         }
         answer
+    }
+    fn mtime(&self) -> Option<i64> {
+        self.source.mtime()
     }
 }
 

@@ -414,3 +414,18 @@ fn the_observer_of_a_save_sees_what_is_acknowledged() {
     let [(_, place)] = &started[..] else { panic!("{started:?}") };
     assert!(save::is_temporary(&place.name().unwrap()), "{place}");
 }
+
+#[test]
+fn a_time_that_we_set_is_shown_at_once_and_a_refused_one_never() {
+    let world = World::new(&[("/a", b"x")]);
+    let at = path("/a");
+    let mtime = || world.run(world.cache.entry(world.volume, &at)).unwrap().mtime;
+    assert_eq!(mtime(), Some(1_700_000_000));
+    world.run(world.cache.set_time(world.volume, &at, 5)).unwrap();
+    world.remote.clear_log();
+    assert_eq!((mtime(), world.remote.mtime("/a")), (Some(5), Some(5)));
+    assert!(world.remote.log().is_empty(), "nothing is listed again");
+    world.remote.fail_next("SetTime", Error::Failed("550 no".into()));
+    world.run(world.cache.set_time(world.volume, &at, 6)).unwrap_err();
+    assert_eq!(mtime(), Some(5));
+}

@@ -1,7 +1,7 @@
 //! Sending what could not be sent before: only to the vehicle that it was made for, only what is
 //! complete, and only over what it was made from.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Item, complain, say};
 use crate::api::{self, Vehicle};
@@ -81,6 +81,11 @@ impl Sending<'_> {
         self.check(&meta, &path)?;
         self.check_target(&meta, &path)?;
         let file = entry.data().try_clone().map_err(|error| error.to_string())?;
+        // It is stored with its time, which is to be the one that its program saw.
+        let mtime = UNIX_EPOCH + Duration::from_secs(u64::try_from(meta.mtime).unwrap_or(0));
+        if let Err(error) = file.set_modified(mtime) {
+            tracing::debug!(%path, %error, "sent with another time");
+        }
         if let Err(error) = self.vehicle.store(&path, file, self.saving, &mut |_, _| {}) {
             let reason = error.to_string();
             let noted = entry.note(Durability::Power, |meta| {

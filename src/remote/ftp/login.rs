@@ -2,23 +2,20 @@
 //! Blocks. Must not know which operations follow, nor certificates (`tls`).
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
 use suppaftp::types::{FileType, Response};
-use suppaftp::{FtpError, FtpResult, ImplFtpStream, Mode, TransferStream};
+use suppaftp::{FtpError, FtpResult, ImplFtpStream, TransferStream};
 
-use super::listing::{self, Style};
+use super::charset::{Charset, Octets, text};
+use super::listing::Style;
 use super::pool::Seat;
 use super::session::{is_timeout, set_timeouts};
-use super::{Options, Protection, replies, tls};
+use super::{NameEncoding, Options, Protection, data, replies, tls};
 use crate::remote::Error;
 
-/// What the socket of an upload may hold back. Bytes in it count as sent, so it bounds how far
-/// progress runs ahead of the server.
-const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// The shortest timeout a socket is given; it takes none of zero.
 const PATIENCE_MIN: Duration = Duration::from_millis(1);
 /// How the name service's errors begin.
@@ -41,6 +38,10 @@ pub struct LoggedIn {
 pub struct Features {
     /// Listings made for programs (RFC 3659).
     pub mlsd: bool,
+    /// Setting modification times.
+    pub mfmt: bool,
+    /// What its names are in.
+    pub charset: Charset,
 }
 
 impl Features {
@@ -110,16 +111,11 @@ pub fn log_in(
     seat: &Arc<Seat>,
 ) -> Result<LoggedIn, Unconnected> {
     let unreachable = Unconnected::because;
-    let mut ftp = connect(options, patience)?;
+    let ftp = connect(options, patience)?;
     set_timeouts(&ftp.get_ref(), patience).map_err(|error| Unconnected::broken(&error))?;
-    let ipv6 = ftp.get_ref().peer_addr().is_ok_and(|peer| peer.is_ipv6());
-    let own_seat = seat.clone();
-    ftp = ftp.passive_stream_builder(move |address| open_data(&own_seat, address));
-    // The server's idea of its own address is wrong behind a router, and must not lead elsewhere.
-    ftp.set_passive_nat_workaround(true);
-    ftp.set_mode(if ipv6 { Mode::ExtendedPassive } else { Mode::Passive });
-    ftp.set_encoding(listing::Octets);
-    let as_text = |given: &str| listing::text(given.as_bytes());
+    let mut ftp = data::prepare(ftp, options.active, patience, seat);
+    ftp.set_encoding(Octets);
+    let as_text = |given: &str| text(given.as_bytes());
     ftp.login(as_text(&options.user), as_text(&options.password)).map_err(|error| match error {
         FtpError::UnexpectedResponse(reply) => Unconnected::refused(&reply, options),
         error => unreachable(error),
@@ -131,11 +127,13 @@ pub fn log_in(
         Err(_) => Default::default(),
     };
     let has = |name: &str| features.keys().any(|feature| feature.eq_ignore_ascii_case(name));
-    if has("UTF8") {
+    if let Some(switch) = utf8_switch(options.encoding, has("UTF8")) {
         // Some servers speak another charset until asked; those that always do may refuse.
-        ftp.opts("UTF8", Some("ON")).or_else(ignore_refusal).map_err(unreachable)?;
+        ftp.opts("UTF8", Some(switch)).or_else(ignore_refusal).map_err(unreachable)?;
     }
-    let features = Features { mlsd: has("MLST") || has("MLSD") };
+    data::choose_mode(&mut ftp, options.active).map_err(unreachable)?;
+    let charset = Charset::of(options.encoding);
+    let features = Features { mlsd: has("MLST") || has("MLSD"), mfmt: has("MFMT"), charset };
     Ok(LoggedIn { ftp, features })
 }
 
@@ -178,16 +176,13 @@ fn dial(options: &Options, deadline: Instant) -> io::Result<TcpStream> {
     Err(last)
 }
 
-fn open_data(seat: &Seat, address: SocketAddr) -> FtpResult<TcpStream> {
-    let patience = seat.patience();
-    let open = || {
-        let data = TcpStream::connect_timeout(&address, patience)?;
-        set_timeouts(&data, patience)?;
-        SockRef::from(&data).set_send_buffer_size(SEND_BUFFER_BYTES)?;
-        seat.adopt(data.try_clone()?)?;
-        Ok(data)
-    };
-    open().map_err(FtpError::ConnectionError)
+/// What to tell a server about UTF-8, if anything.
+fn utf8_switch(asked: Option<NameEncoding>, is_offered: bool) -> Option<&'static str> {
+    match asked {
+        None => is_offered.then_some("ON"),
+        Some(NameEncoding::Utf8) => Some("ON"),
+        Some(NameEncoding::Latin1) => is_offered.then_some("OFF"),
+    }
 }
 
 fn ignore_refusal(error: FtpError) -> FtpResult<()> {

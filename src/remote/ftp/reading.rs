@@ -148,6 +148,7 @@ impl Session {
         size: u64,
     ) -> Result<Option<Reply>, Error> {
         let mut data = self.command(job, path, |ftp, path| ftp.retr_as_stream(path))?;
+        self.take_up(&data)?;
         let mut bytes = Vec::with_capacity(size as usize + 1);
         let moved = data.by_ref().take(size + 1).read_to_end(&mut bytes).map(|count| count as u64);
         match moved {
@@ -196,6 +197,7 @@ impl Session {
             }
             ftp.retr_as_stream(path)
         })?;
+        self.take_up(&data)?;
         let standing = Standing { path: path.clone(), at: from };
         self.reading.stream = Some(Stream { data, standing, size, readers: 0 });
         Ok(())

@@ -4,23 +4,29 @@
 //! Whether the connection still answers what it is asked is kept in `in_step`: after a timeout a
 //! late reply would be taken for the next command's, so such a connection is never used again.
 
-use std::io::{self, BufReader};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use suppaftp::{FtpError, FtpResult, Status};
+use parking_lot::Mutex;
+use suppaftp::{FtpError, FtpResult};
 
 use super::job::Job;
-use super::listing::{self, Style};
 use super::login::{Data, Features, Ftp, LoggedIn, Unconnected, log_in};
 use super::pool::Seat;
 use super::reading::Reading;
-use super::{Options, replies};
+use super::{Options, data, replies, times};
 use crate::remote::{Error, Op, RemotePath, Reply, WriteMode};
+use directory::Habits;
+
+mod directory;
 
 /// How a server ends a transfer that we stopped: aborted, local error, no data connection.
 const AFTER_OUR_STOP: [u32; 3] = [426, 451, 425];
+
+/// What is known of a server's listings, for all its connections: they tell the same times.
+pub type SharedHabits = Arc<Mutex<Habits>>;
 
 /// A logged-in connection.
 pub struct Session {
@@ -28,6 +34,9 @@ pub struct Session {
     pub(super) seat: Arc<Seat>,
     pub(super) reading: Reading,
     features: Features,
+    /// Whether the server connects to us for data.
+    active: bool,
+    habits: SharedHabits,
     pub(super) in_step: bool,
     used: Instant,
 }
@@ -38,10 +47,17 @@ impl Session {
         options: &Options,
         patience: Duration,
         seat: &Arc<Seat>,
+        habits: &SharedHabits,
     ) -> Result<Session, Unconnected> {
         let LoggedIn { ftp, features } = log_in(options, patience, seat)?;
         let (seat, reading, used) = (seat.clone(), Reading::default(), Instant::now());
-        Ok(Session { ftp, seat, reading, features, in_step: true, used })
+        let (active, habits) = (options.active, habits.clone());
+        Ok(Session { ftp, seat, reading, features, active, habits, in_step: true, used })
+    }
+
+    /// What the server can do.
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// Whether the connection may be used again.
@@ -100,8 +116,11 @@ impl Session {
                 self.command(job, path, |ftp, path| ftp.rmdir(path)).map(done)
             }
             Op::Rename { from, to } => {
-                let to = listing::command_text(to).ok_or(Error::Invalid)?;
+                let to = self.features.charset.command_text(to)?;
                 self.command(job, from, |ftp, from| ftp.rename(from, &to)).map(done)
+            }
+            Op::SetTime { path, mtime } if self.features.mfmt => {
+                self.command(job, path, |ftp, path| times::set(ftp, path, *mtime)).map(done)
             }
             Op::Write { mode: WriteMode::Append { .. }, .. }
             | Op::Truncate { .. }
@@ -110,22 +129,6 @@ impl Session {
         };
         self.used = Instant::now();
         result
-    }
-
-    fn list(&mut self, job: &Job, path: &RemotePath) -> Result<Reply, Error> {
-        let style = self.features.style();
-        let data = self.command(job, path, |ftp, path| {
-            let command = match style {
-                Style::Mlsd => format!("MLSD {path}"),
-                // Servers take LIST's argument for options or a pattern.
-                Style::List => ftp.cwd(path).map(|()| "LIST".into())?,
-            };
-            ftp.custom_data_command(command, &[Status::AboutToSend, Status::AlreadyOpen])
-        });
-        let mut lines = BufReader::new(data?.1);
-        let moved = listing::read_pages(&mut lines, style, &mut |entries| job.page(entries));
-        let word = self.finish(lines.into_inner(), &moved);
-        self.judge(job, moved, word).map(|_| Reply::Done)
     }
 
     /// Asks a file for its size.
@@ -140,9 +143,18 @@ impl Session {
         path: &RemotePath,
         ask: impl FnOnce(&mut Ftp, &str) -> FtpResult<T>,
     ) -> Result<T, Error> {
-        let path = listing::command_text(path).ok_or(Error::Invalid)?;
+        let path = self.features.charset.command_text(path)?;
         let answer = self.set_timeouts(job.patience).and_then(|()| ask(&mut self.ftp, &path));
         answer.map_err(|error| self.failure(job, error))
+    }
+
+    /// A data connection is open.
+    pub(super) fn take_up(&mut self, data: &Data) -> Result<(), Error> {
+        data::take_up(data, self.active, &self.seat).map_err(|error| {
+            tracing::debug!(%error, "a data connection could not be bounded");
+            self.in_step = false;
+            Error::Cancelled
+        })
     }
 
     /// Closes the data connection and hears what the server says of the transfer.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::job::Job;
 use super::login::Unconnected;
 use super::pool::{Seat, Task};
-use super::session::Session;
+use super::session::{Session, SharedHabits};
 use super::{Options, QUIT_TIME};
 use crate::remote::{Error, Reply};
 
@@ -38,6 +38,7 @@ pub struct Worker {
     pub seat: Arc<Seat>,
     pub session: Option<Session>,
     pub reach: Reach,
+    pub habits: SharedHabits,
 }
 
 /// Why a job was not done.
@@ -156,7 +157,7 @@ impl Worker {
         if left.is_zero() {
             return Err(Undone::Failed(Error::TimedOut));
         }
-        match Session::connect(&self.options, left, &self.seat) {
+        match Session::connect(&self.options, left, &self.seat, &self.habits) {
             Ok(session) => {
                 self.seat.set_up(true);
                 *self.reach.lock() = None;

@@ -20,6 +20,7 @@ impl Session {
         source: &dyn Source,
     ) -> Result<Reply, Error> {
         let mut data = self.command(job, path, |ftp, path| ftp.put_with_stream(path))?;
+        self.take_up(&data)?;
         let moved = send(&mut data, job, &self.seat, source);
         let gives_way = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
         if moved.as_ref().is_err_and(gives_way) {

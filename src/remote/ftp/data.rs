@@ -1,0 +1,87 @@
+//! Data connections: who connects to whom, and what bounds them. Blocks. Must not know what is
+//! transferred.
+//!
+//! Passive is the rule. The server is asked for a port only (EPSV; PASV where that is refused): the
+//! data connection goes to the address of the control connection, whatever address PASV names. Behind a
+//! router that address is the server's private one, or 0.0.0.0; and a server that is not honest could
+//! lead us to a third computer by it.
+//!
+//! `--active` lets the server connect to us, for servers whose passive ports nobody reaches. Only the
+//! address of the control connection is let in. The library looks every tenth of a second whether the
+//! server has come, which is what each transfer may cost then.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+use suppaftp::types::{ActivePeerCheck, FtpError};
+use suppaftp::{FtpResult, Mode, Status, TlsStream, TransferStream};
+
+use super::login::Ftp;
+use super::pool::Seat;
+use super::session::set_timeouts;
+
+/// What the socket of an upload may hold back. Bytes in it count as sent, so it bounds how far
+/// progress runs ahead of the server.
+const SEND_BUFFER_BYTES: usize = 256 << 10;
+
+/// Prepares a connection for transfers, before it is logged in. In active mode the server has
+/// `patience` to come.
+pub fn prepare(ftp: Ftp, active: bool, patience: Duration, seat: &Arc<Seat>) -> Ftp {
+    let seat = seat.clone();
+    let mut ftp = ftp.passive_stream_builder(move |address| dial(&seat, address));
+    ftp.set_passive_nat_workaround(true);
+    ftp.set_active_peer_check(ActivePeerCheck::ControlPeer);
+    if active { ftp.active_mode(patience) } else { ftp }
+}
+
+/// Finds out, after the login, which way passive connections are opened; the answer holds as long as
+/// the connection. PASV knows no IPv6.
+pub fn choose_mode(ftp: &mut Ftp, active: bool) -> FtpResult<()> {
+    if active {
+        return Ok(());
+    }
+    let is_ipv6 = ftp.get_ref().peer_addr().is_ok_and(|peer| peer.is_ipv6());
+    let extended = is_ipv6 || offers_extended(ftp)?;
+    ftp.set_mode(if extended { Mode::ExtendedPassive } else { Mode::Passive });
+    Ok(())
+}
+
+/// Takes a data connection that was opened under the bounds of the running operation. One that we have
+/// dialled is there already.
+pub fn take_up<T: TlsStream>(
+    data: &TransferStream<T>,
+    active: bool,
+    seat: &Seat,
+) -> io::Result<()> {
+    if !active {
+        return Ok(());
+    }
+    bound(data.get_ref().get_ref(), seat)
+}
+
+fn dial(seat: &Seat, address: SocketAddr) -> FtpResult<TcpStream> {
+    let open = || {
+        let data = TcpStream::connect_timeout(&address, seat.patience())?;
+        bound(&data, seat)?;
+        Ok(data)
+    };
+    open().map_err(FtpError::ConnectionError)
+}
+
+/// From now on its waits end with the operation's patience, and its cancelling ends it.
+fn bound(data: &TcpStream, seat: &Seat) -> io::Result<()> {
+    set_timeouts(data, seat.patience())?;
+    SockRef::from(data).set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    seat.adopt(data.try_clone()?)
+}
+
+fn offers_extended(ftp: &mut Ftp) -> FtpResult<bool> {
+    match ftp.custom_command("EPSV", &[Status::ExtendedPassiveMode]) {
+        Ok(_) => Ok(true),
+        Err(FtpError::UnexpectedResponse(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
