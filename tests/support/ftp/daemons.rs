@@ -2,49 +2,49 @@
 //! their sessions, also when the test is killed itself. Must not know how a server is configured.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::program::eventually;
 use crate::support::python::{Peer, START_TIME};
 
 /// Until a server that does not listen is taken for one whose port somebody else has got.
 const LISTEN_TIME: Duration = Duration::from_secs(10);
 /// How often it is looked for.
 const GLANCE: Duration = Duration::from_millis(5);
-/// Says the server's process id; ends it and its sessions, which are of one process group, with its
-/// own standard input. A signal at the end of the parent would not do: a server that changes its
-/// user loses it.
-const KEEPER: &str = r#"log=$1; shift; "$@" >"$log" 2>&1 & echo $!; cat >/dev/null; kill -KILL 0"#;
+/// Makes the server and all that it starts end with whom it is told to (see [`Daemon`]): they are a
+/// world of processes, whose first one waits for the server and for the end of its standard input.
+/// Less would not do: sessions leave the group of processes, and who changes its user loses the signal
+/// that comes at the end of a parent.
+const KEEPER: [&str; 6] = ["--pid", "--fork", "--kill-child=KILL", "sh", "-c", KEEP];
+const KEEP: &str = r#"exec 3<&0; log=$1; shift; "$@" >"$log" 2>&1 3<&- & server=$!
+(cat <&3 >/dev/null; kill -KILL $server) & wait $server"#;
 /// The state of a listening socket in /proc/net/tcp, and the fields that count.
 const LISTENING: &str = "0A";
 const ADDRESS_FIELD: usize = 1;
 const STATE_FIELD: usize = 3;
 const INODE_FIELD: usize = 9;
 
-/// A running server and its sessions.
+/// A running server and its sessions. They end when this is dropped, and when the test ends or is
+/// killed.
 pub struct Daemon {
     peer: Peer,
-    /// Whether the peer leads a group of processes that is to end with it.
-    leads: bool,
-    /// The server itself.
-    id: u32,
+    /// What its processes are called.
+    name: String,
 }
 
 impl Daemon {
     /// Starts a server's program, which must not go to the background; `None` when it does not come
     /// to listen on the port. What it says goes to `log`.
     pub fn start(name: &str, command: &[&str], port: u16, log: &Path) -> Option<Daemon> {
-        let mut keeper = Command::new("sh");
-        keeper.args(["-c", KEEPER, name]).arg(log).args(command);
-        keeper.env("TZ", "UTC").env("LC_ALL", "C.UTF-8").process_group(0);
-        let mut peer = Peer::run(name, keeper);
-        let id = peer.line(START_TIME).parse().unwrap();
-        let daemon = Daemon { peer, leads: true, id };
+        let mut keeper = Command::new("unshare");
+        keeper.args(KEEPER).arg(name).arg(log).args(command);
+        keeper.env("TZ", "UTC").env("LC_ALL", "C.UTF-8");
+        let daemon = Daemon { peer: Peer::run(name, keeper), name: name.to_owned() };
         let deadline = Instant::now() + LISTEN_TIME;
-        while Instant::now() < deadline && has_files(id) {
-            if listens(id, port) {
+        while Instant::now() < deadline && lives(daemon.peer.id()) {
+            if daemon.processes().into_iter().any(|id| listens(id, port)) {
                 return Some(daemon);
             }
             std::thread::sleep(GLANCE);
@@ -56,32 +56,34 @@ impl Daemon {
     pub fn script(name: &str, arguments: &[&str]) -> (Daemon, u16) {
         let mut peer = Peer::start(name, arguments);
         let port = peer.line(START_TIME).parse().unwrap();
-        let id = peer.id();
-        (Daemon { peer, leads: false, id }, port)
+        (Daemon { peer, name: String::new() }, port)
     }
 
-    /// Ends it and its sessions at once.
+    /// Ends it and its sessions at once, and waits for their end.
     pub fn kill(&mut self) {
-        if self.leads {
-            self.signal(libc::SIGKILL);
-        }
+        let all = descendants(self.peer.id());
         self.peer.kill();
+        eventually("a killed server is gone", LISTEN_TIME, || !all.iter().any(|id| lives(*id)));
     }
 
     /// Sends a signal to it and its sessions.
     pub fn signal(&self, signal: i32) {
-        let whom = if self.leads { -(self.peer.id() as i32) } else { self.peer.id() as i32 };
-        // SAFETY: a plain system call; the peer, who leads the group, is ended only by `kill`.
-        unsafe { libc::kill(whom, signal) };
+        for id in self.processes() {
+            // SAFETY: a plain system call; the processes are below the peer, and nobody else ends it.
+            unsafe { libc::kill(id as i32, signal) };
+        }
     }
 
-    /// How many sessions it has: processes of its group that are neither it nor its keeper.
-    pub fn sessions(&self) -> usize {
-        let others = [self.peer.id(), self.id];
-        let processes = fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-        processes.filter(|id| !others.contains(id) && group_of(*id) == Some(self.peer.id())).count()
+    /// Whether it serves somebody. Not known of a script, which has one process for all.
+    pub fn has_sessions(&self) -> bool {
+        self.processes().len() > 1
+    }
+
+    /// The server and its sessions, without those who only watch over it.
+    fn processes(&self) -> Vec<u32> {
+        let mut all = descendants(self.peer.id());
+        all.retain(|id| self.name.is_empty() || stat(*id).is_some_and(|stat| stat.0 == self.name));
+        all
     }
 }
 
@@ -92,7 +94,7 @@ impl Drop for Daemon {
 }
 
 /// Whether the process lives; what has ended has no open files, reaped or not.
-fn has_files(id: u32) -> bool {
+fn lives(id: u32) -> bool {
     fs::read_dir(format!("/proc/{id}/fd")).is_ok_and(|mut files| files.next().is_some())
 }
 
@@ -113,8 +115,24 @@ fn listens(id: u32, port: u16) -> bool {
     })
 }
 
-/// The process group: the third field behind the name, which stands in parentheses.
-fn group_of(id: u32) -> Option<u32> {
+/// A process and all below it.
+fn descendants(root: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let all: Vec<(u32, u32)> = numbers.filter_map(|id| Some((id, stat(id)?.1))).collect();
+    let mut found = vec![root];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(all.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
+        at += 1;
+    }
+    found
+}
+
+/// A process's name, which stands in parentheses, and its parent, in the second field behind it.
+fn stat(id: u32) -> Option<(String, u32)> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    stat.rsplit(')').next()?.split_whitespace().nth(2)?.parse().ok()
+    let (before, behind) = stat.rsplit_once(')')?;
+    let name = before.split_once('(')?.1.to_owned();
+    Some((name, behind.split_whitespace().nth(1)?.parse().ok()?))
 }

@@ -107,9 +107,9 @@ impl Server {
         self.daemon.as_ref().unwrap().signal(signal);
     }
 
-    /// How many sessions it has now. Not for pyftpdlib, which has one process for all.
-    pub fn sessions(&self) -> usize {
-        self.daemon.as_ref().unwrap().sessions()
+    /// Whether it serves somebody now. Not for pyftpdlib.
+    pub fn has_sessions(&self) -> bool {
+        self.daemon.as_ref().unwrap().has_sessions()
     }
 
     /// SOURCE for our program: the folder of [`Server::far`].
