@@ -2,22 +2,22 @@
 //! here is not renamed.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::Display;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::api::{self, Login};
+use crate::api;
 use crate::commands::{Place, unsent};
 use crate::fuse::Access;
 use crate::link::address::{Address, Source};
 use crate::mount;
 use crate::remote::RemotePath;
+use crate::remote::ftp::Trust;
 use crate::remote::mavftp;
 use crate::remote::save::Policy;
 use crate::serve;
 
 mod arguments;
+mod credentials;
 mod logging;
 mod mount_options;
 mod sources;
@@ -31,8 +31,6 @@ pub use logging::without_numbers;
 
 /// How long `get` and `put` wait for a vehicle that is not heard: longer than one takes to reboot.
 const LOSS_PATIENCE: Duration = Duration::from_secs(60);
-/// Holds the FTP password where no file is named.
-const PASSWORD_VARIABLE: &str = "MAVFTP_PASSWORD";
 
 /// What the user wants.
 #[derive(Debug, Clone)]
@@ -91,6 +89,31 @@ pub enum Command {
     },
     /// What could not be sent.
     Unsent(unsent::Options),
+}
+
+impl Invocation {
+    /// What must not go unseen, whatever is said of the log.
+    pub fn warning(&self) -> Option<&'static str> {
+        let (address, options) = match &self.command {
+            Command::Mount(options) => (&options.address, &options.connection),
+            Command::List { place, .. }
+            | Command::Cat { place }
+            | Command::Get { place, .. }
+            | Command::Put { place, .. } => (&place.address, &place.options),
+            Command::Unsent(options) => match &options.task {
+                unsent::Task::Send { place, .. } => (&place.address, &place.options),
+                unsent::Task::List { .. } | unsent::Task::Export { .. } | unsent::Task::Discard => {
+                    return None;
+                }
+            },
+            Command::Serve(_) => return None,
+        };
+        let insecure = matches!(address, Address::Ftp(_)) && options.ftp.trust == Trust::Anything;
+        insecure.then_some(
+            "--insecure: whoever is between here and the server can read the password and all \
+             files, and change them; --tls-fingerprint believes one certificate",
+        )
+    }
 }
 
 /// Parses the arguments, the program's name first.
@@ -244,21 +267,22 @@ fn place(source: Source, far: FarArguments, log: &Log) -> Result<Place, clap::Er
         when_armed: far.when_armed,
         loss_patience: far.on_link_loss.unwrap_or_default(),
     };
-    let password = match &source.address {
-        Address::Ftp(_) => password(far.password_file.as_deref(), far.password_stdin)?,
+    let (login, ftp) = match &source.address {
+        Address::Ftp(server) => {
+            (credentials::login(&far.ftp, server)?, credentials::options(&far.ftp, server)?)
+        }
         Address::UdpListen { .. }
         | Address::UdpOut(_)
         | Address::UdpBroadcast(_)
         | Address::TcpOut(_)
         | Address::TcpListen { .. }
-        | Address::Serial { .. } => None,
+        | Address::Serial { .. } => Default::default(),
     };
-    let login = Login { user: far.user, password };
     Ok(Place {
         directory: source.path.ends_with(b"/"),
         address: source.address,
         path,
-        options: api::Options { mavlink, login },
+        options: api::Options { mavlink, login, ftp },
         quiet: log.quiet,
     })
 }
@@ -272,22 +296,4 @@ fn of_a_file(place: Place) -> Result<Place, clap::Error> {
             place.address
         ))),
     }
-}
-
-fn password(file: Option<&Path>, from_stdin: bool) -> Result<Option<String>, clap::Error> {
-    let failed = |from: &dyn Display, error: io::Error| {
-        usage::error(without_numbers(&format!("cannot read the password from {from}: {error}")))
-    };
-    let text = match (file, from_stdin) {
-        (Some(file), _) => {
-            std::fs::read_to_string(file).map_err(|error| failed(&file.display(), error))?
-        }
-        (None, true) => {
-            let mut line = String::new();
-            io::stdin().read_line(&mut line).map_err(|error| failed(&"standard input", error))?;
-            line
-        }
-        (None, false) => return Ok(std::env::var(PASSWORD_VARIABLE).ok()),
-    };
-    Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
 }

@@ -19,6 +19,9 @@ fn main() -> ExitCode {
     if let Err(error) = invocation.log.start() {
         return failed(&error, 1);
     }
+    if let Some(warning) = invocation.warning() {
+        let _ = writeln!(io::stderr(), "warning: {warning}");
+    }
     match &invocation.command {
         Command::Mount(options) => mounted(mount::run(options)),
         Command::Serve(options) => served(options, invocation.log.quiet),

@@ -127,11 +127,6 @@ fn a_port_in_use_names_the_likely_holder() {
 }
 
 #[test]
-fn what_is_not_built_yet_says_so() {
-    assert!(one_line(&run(&["ls", "ftps://localhost"]), 1).contains("not built yet"));
-}
-
-#[test]
 fn a_device_that_is_no_serial_line_is_told() {
     assert!(one_line(&run(&["ls", "/dev/no-such-line"]), 1).contains("no serial device"));
     assert!(one_line(&run(&["ls", "/dev/null,115200"]), 1).contains("not a serial device"));

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::Error;
-use crate::link::address::{Address, FtpAddress, OpenError};
+use super::{Error, FtpOptions, Login};
+use crate::link::address::{Address, FtpAddress, Security};
 use crate::link::node::Node;
-use crate::remote::{self, Remote, ftp, mavftp};
+use crate::remote::ftp::{self, Protection};
+use crate::remote::{self, Remote, mavftp};
 
 /// What is missing is told when it has been so for this long.
 const TELL_AFTER: Duration = Duration::from_secs(1);
@@ -22,24 +23,10 @@ pub type Waiting<'a> = &'a mut (dyn FnMut(&str) + Send);
 pub struct Options {
     /// Ids, target and time limits. The operation timeout holds for FTP servers as well.
     pub mavlink: mavftp::Options,
-    /// For FTP servers.
+    /// Who logs in at an FTP server.
     pub login: Login,
-}
-
-/// Who logs in at an FTP server.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Login {
-    /// The user; else the one in the URL, else anonymous.
-    pub user: Option<String>,
-    /// The password; none is empty.
-    pub password: Option<String>,
-}
-
-// Written by hand, so that no log ever shows a password.
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
-    }
+    /// How an FTP server is spoken to.
+    pub ftp: FtpOptions,
 }
 
 /// Opens the link and waits for a vehicle with FTP, or logs in at an FTP server. `waiting` is told
@@ -55,10 +42,7 @@ pub fn connect(
 ) -> Result<Arc<dyn Remote>, Error> {
     match address {
         Address::Ftp(server) => {
-            if let Some(missing) = address.not_built() {
-                return Err(OpenError::NotBuilt(missing).into());
-            }
-            log_in(server, options).map_err(|error| refused(address, &options.login, error))
+            ftp::connect(&of_a_server(server, options)).map_err(|error| refused(address, error))
         }
         Address::UdpListen { .. }
         | Address::UdpOut(_)
@@ -107,28 +91,30 @@ fn tell(missing: &Receiver<String>, waiting: Waiting<'_>) {
     }
 }
 
-fn log_in(server: &FtpAddress, options: &Options) -> Result<Arc<dyn Remote>, remote::Error> {
-    let user = options.login.user.as_ref().or(server.user.as_ref());
-    ftp::connect(&ftp::Options {
+fn of_a_server(server: &FtpAddress, options: &Options) -> ftp::Options {
+    let Options { mavlink, login, ftp } = options;
+    let user = login.user.as_ref().or(server.user.as_ref());
+    ftp::Options {
         user: user.cloned().unwrap_or_else(|| ftp::ANONYMOUS.into()),
-        password: options.login.password.clone().unwrap_or_default(),
-        op_timeout: options.mavlink.op_timeout,
+        password: login.password.clone().unwrap_or_default(),
+        login_advice: login.advice(),
+        protection: match server.security {
+            Security::Plain => Protection::Plain,
+            Security::Implicit => Protection::Implicit,
+            Security::Explicit => Protection::Explicit,
+        },
+        trust: ftp.trust.clone(),
+        connections: ftp.connections,
+        active: ftp.active,
+        encoding: ftp.encoding,
+        op_timeout: mavlink.op_timeout,
         ..ftp::Options::new(server.host.as_str(), server.port)
-    })
+    }
 }
 
-fn refused(address: &Address, login: &Login, error: remote::Error) -> Error {
+fn refused(address: &Address, error: remote::Error) -> Error {
     match error {
-        remote::Error::Login(said) => {
-            let advice = match login.password {
-                Some(_) => "check the user and the password",
-                None => {
-                    "no password was given: use --password-file, --password-stdin or \
-                         $MAVFTP_PASSWORD"
-                }
-            };
-            Error::Login(format!("{address}: login refused ({said}); {advice}"))
-        }
+        remote::Error::Login(_) => Error::Login(format!("{address}: {error}")),
         error => Error::Server { place: address.to_string(), error },
     }
 }

@@ -22,7 +22,7 @@ pub enum Error {
     /// Somebody was heard who has no FTP.
     #[error("{0}")]
     NoFtp(String),
-    /// The FTP server did not let us in.
+    /// The FTP server did not let us in, or is not to be trusted.
     #[error("{0}")]
     Login(String),
     /// The FTP server could not be reached.

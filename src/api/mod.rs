@@ -15,13 +15,16 @@ mod connect;
 mod error;
 mod interrupt;
 mod intervals;
+mod login;
+pub mod netrc;
 mod read;
 mod result;
 mod upload;
 
-pub use connect::{Login, Options, Waiting, connect};
+pub use connect::{Options, Waiting, connect};
 pub use error::Error;
 pub use interrupt::Interrupt;
+pub use login::{FtpOptions, Login, PasswordSource};
 pub use result::FtpResult;
 
 /// Between two looks at who a vehicle says it is.

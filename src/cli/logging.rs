@@ -69,14 +69,15 @@ pub fn without_numbers(text: &str) -> String {
 }
 
 /// fuser speaks of requests that were given up by their programs, and of unmounts from outside, as
-/// of errors; it is not asked unless somebody looks for the cause of something.
+/// of errors; it is not asked unless somebody looks for the cause of something. The TLS library prints
+/// whole handshakes, which only `RUST_LOG` asks for.
 fn directives(log: &Log) -> &'static str {
     match (log.quiet, log.verbose) {
         (true, _) => "error,fuser=off",
         (false, 0) => "warn,fuser=off",
         (false, 1) => "info,fuser=off",
-        (false, 2) => "debug,fuser=error",
-        (false, _) => "trace",
+        (false, 2) => "debug,fuser=error,rustls=info",
+        (false, _) => "trace,rustls=info",
     }
 }
 

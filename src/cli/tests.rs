@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::remote::ftp::NameEncoding;
 
 fn parse(line: &str) -> Result<Invocation, clap::Error> {
     super::parse(line.split_whitespace().map(OsString::from))
@@ -198,6 +199,36 @@ fn a_password_comes_from_the_first_line_of_its_file() {
     assert!(missing.contains("/none"));
 }
 
+const SUM: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+#[test]
+fn every_option_for_ftp_servers_is_taken_as_an_option_and_in_a_list() {
+    let file = "--ca-file /etc/x.pem --connections 4 --active --encoding latin1";
+    let list = "-o ca_file=/etc/x.pem,connections=4,active,encoding=latin1";
+    for given in [file, list] {
+        let ftp = mount(&format!("mavftp-mount ftpes://me@host /mnt {given}")).connection.ftp;
+        assert_eq!(ftp.trust, Trust::CaFile("/etc/x.pem".into()));
+        assert_eq!((ftp.connections, ftp.active), (4, true));
+        assert_eq!(ftp.encoding, Some(NameEncoding::Latin1));
+    }
+    let ftp = mount(&format!("mavftp-mount ftps://host /mnt -o tls_fingerprint={SUM}"));
+    assert_eq!(ftp.connection.ftp.trust, Trust::Fingerprint(SUM.parse().unwrap()));
+    let plain = mount("mavftp-mount ftp://host /mnt").connection.ftp;
+    assert_eq!(plain, api::FtpOptions::default());
+    let relative = mount("mavftp-mount ftps://host /mnt --ca-file x.pem").connection.ftp;
+    assert!(matches!(relative.trust, Trust::CaFile(path) if path.is_absolute()));
+}
+
+#[test]
+fn believing_everything_is_warned_of_and_nothing_else_is() {
+    let warning = |line: &str| parse(&format!("mavftp-mount {line}")).unwrap().warning();
+    for line in ["ls -q ftps://host --insecure", "ftpes://host /mnt -o insecure"] {
+        assert!(warning(line).unwrap().contains("--insecure"), "{line}");
+    }
+    assert_eq!(warning("ls ftps://host"), None);
+    assert_eq!(warning("ls udp:14550 --insecure"), None);
+}
+
 #[test]
 fn help_shows_addresses_groups_and_examples() {
     let error = parse("mavftp-mount --help").unwrap_err();
@@ -242,6 +273,11 @@ fn every_usage_error_is_one_line_that_says_what_is_right() {
         ("serve", "ENDPOINT and DIRECTORY are missing"),
         ("serve ftp://host .", "MAVLink link"),
         ("ls --password-file a --password-stdin ftp://host", "--password-stdin"),
+        ("ls --insecure --ca-file a ftps://host", "--ca-file"),
+        ("ls --ca-file a --tls-fingerprint sha256:00 ftps://host", "64 hexadecimal digits"),
+        ("ls --insecure ftp://host", "write ftpes://"),
+        ("ls --connections 9 ftp://host", "from 1 to 8"),
+        ("ls --encoding ebcdic ftp://host", "utf8 or latin1"),
     ] {
         let text = refusal(&format!("mavftp-mount {line}"));
         assert_eq!(text.lines().count(), 1, "{line}: {text}");

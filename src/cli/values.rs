@@ -3,10 +3,14 @@
 
 use std::time::Duration;
 
+use crate::remote::ftp::{Fingerprint, NameEncoding};
+
 /// Longest time that any option takes; more is a slip of the unit.
 const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Least cache: two megabytes, some read-ahead for a handful of files.
 const CACHE_BYTES_MIN: u64 = 2 << 20;
+/// Most control connections to one FTP server; each is a login there, and servers count them.
+const CONNECTIONS_MAX: usize = 8;
 
 /// A size in bytes: `65536`, `64K`, `256M`, `1G`, `64KiB`; units are powers of 1024.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -90,6 +94,27 @@ pub(super) fn target(text: &str) -> Result<(u8, Option<u8>), String> {
     }
 }
 
+/// `sha256:` and 64 hexadecimal digits.
+pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    text.parse().map_err(|wrong| format!("`{text}` is {wrong}"))
+}
+
+/// How many control connections there may be.
+pub(super) fn connections(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=CONNECTIONS_MAX).contains(number));
+    number
+        .ok_or_else(|| format!("`{text}` will not do; write a number from 1 to {CONNECTIONS_MAX}"))
+}
+
+/// A charset of names.
+pub(super) fn encoding(text: &str) -> Result<NameEncoding, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "utf8" | "utf-8" => Ok(NameEncoding::Utf8),
+        "latin1" | "iso-8859-1" => Ok(NameEncoding::Latin1),
+        _ => Err(format!("`{text}` is no charset known here; write utf8 or latin1")),
+    }
+}
+
 /// Octal permission bits.
 pub(super) fn umask(text: &str) -> Result<u16, String> {
     u16::from_str_radix(text, 8)
@@ -170,6 +195,14 @@ mod tests {
         assert_eq!(target("255:100"), Ok((255, Some(100))));
         for text in ["0", "256", "x", "1:", ":1", "1:0", "1:2:3", ""] {
             assert!(target(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_gets_one_to_eight_connections() {
+        assert_eq!((connections("1"), connections("8")), (Ok(1), Ok(8)));
+        for text in ["0", "9", "-1", "", "two"] {
+            assert!(connections(text).unwrap_err().contains("1 to 8"), "{text}");
         }
     }
 

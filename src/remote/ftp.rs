@@ -16,11 +16,15 @@ use login::Unconnected;
 use queue::{Job, Queue};
 use session::Session;
 
+mod fingerprint;
 mod listing;
 mod login;
 mod queue;
 mod replies;
 mod session;
+mod tls;
+
+pub use fingerprint::{Fingerprint, NoFingerprint};
 
 /// Longest path that is sent, in bytes: Linux's `PATH_MAX`; FTP itself sets no limit.
 const PATH_BYTES_MAX: usize = 4096;
@@ -50,6 +54,8 @@ pub struct Options {
     pub user: String,
     /// Password; sent in the clear without TLS.
     pub password: String,
+    /// Said, with the server's words, when it refuses the login: where the password came from.
+    pub login_advice: String,
     /// Whether and when TLS begins.
     pub protection: Protection,
     /// Whose certificate is believed.
@@ -73,6 +79,7 @@ impl Options {
             port,
             user: ANONYMOUS.into(),
             password: String::new(),
+            login_advice: "check the user and the password".into(),
             protection: Protection::Plain,
             trust: Trust::System,
             connections: CONNECTIONS,
@@ -103,8 +110,8 @@ pub enum Trust {
     System,
     /// Those that the authorities in this file (PEM) have signed.
     CaFile(PathBuf),
-    /// The one with this SHA-256 sum.
-    Fingerprint([u8; 32]),
+    /// The one with this SHA-256 sum, whatever its name and dates.
+    Fingerprint(Fingerprint),
     /// Any: whoever is in between reads and changes everything.
     Anything,
 }

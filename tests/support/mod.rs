@@ -3,6 +3,7 @@
 // Each test program takes what it needs; the rest looks dead to it.
 #![allow(dead_code)]
 
+pub mod certificates;
 pub mod ftp;
 pub mod mounted;
 pub mod ordinary;

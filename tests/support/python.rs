@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// Names another interpreter that has mavsdk, pymavlink and pyftpdlib.
+/// Names another interpreter that has mavsdk, pymavlink, pyftpdlib and pyopenssl.
 const OVERRIDE: &str = "MAVFTP_PYTHON";
 /// Python, with mavsdk's native library, on a busy machine.
 pub const START_TIME: Duration = Duration::from_secs(30);

@@ -13,9 +13,11 @@ use crate::link::address;
 use crate::remote::mavftp::WhenArmed;
 use crate::remote::save::{UploadMode, Verify};
 
+mod ftp;
 mod mount;
 mod verbs;
 
+pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
 pub(in crate::cli) use verbs::Verb;
 
@@ -132,15 +134,8 @@ pub(in crate::cli) struct FarArguments {
     /// While the vehicle is not heard [default: fail; get and put: wait=60s]
     #[arg(long, value_name = "fail|wait=TIME", value_parser = values::link_loss)]
     pub(in crate::cli) on_link_loss: Option<Duration>,
-    /// Who logs in at an FTP server [default: the URL's, else anonymous]
-    #[arg(long, value_name = "NAME", help_heading = "FTP servers")]
-    pub(in crate::cli) user: Option<String>,
-    /// The password is this file's first line [default: $MAVFTP_PASSWORD]
-    #[arg(long, value_name = "FILE", help_heading = "FTP servers")]
-    pub(in crate::cli) password_file: Option<PathBuf>,
-    /// The password is the first line of standard input
-    #[arg(long, conflicts_with = "password_file", help_heading = "FTP servers")]
-    pub(in crate::cli) password_stdin: bool,
+    #[command(flatten)]
+    pub(in crate::cli) ftp: FtpArguments,
 }
 
 #[derive(Debug, Args)]

@@ -14,9 +14,6 @@ use super::{Address, Endpoint, Host};
 /// Why an address could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The program cannot do this yet.
-    #[error("{0}")]
-    NotBuilt(String),
     /// An FTP server has no MAVLink link.
     #[error("{0} is an FTP server; a MAVLink link is needed here")]
     NotALink(Address),
@@ -109,9 +106,6 @@ impl Address {
     /// Opens the link. Looks names up, which may take seconds, but does not wait for a far end: a
     /// TCP connection comes about while somebody receives.
     pub fn open(&self) -> Result<Box<dyn Link>, OpenError> {
-        if let Some(missing) = self.not_built() {
-            return Err(OpenError::NotBuilt(missing));
-        }
         match self {
             Address::UdpListen { host, port } => self.listen(host.as_ref(), *port),
             Address::UdpOut(endpoint) => {

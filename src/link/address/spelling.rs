@@ -12,15 +12,6 @@ struct Spelling {
     meaning: &'static str,
     /// Parses the rest; the error says what is wrong with it.
     parse: fn(&str) -> Result<Address, Fault>,
-    /// Parsed, but not to be opened yet.
-    missing: Option<Missing>,
-}
-
-/// What is not built yet (with its verb), and what to use meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Missing {
-    pub(super) what: &'static str,
-    pub(super) instead: &'static str,
 }
 
 /// What is wrong with the rest of an address.
@@ -29,9 +20,6 @@ pub(super) enum Fault {
     Reason(&'static str),
     Password,
 }
-
-const TLS: Missing =
-    Missing { what: "FTP over TLS is", instead: "use ftp:// on a network you trust" };
 
 /// The meaning of a second spelling, which stands below the first.
 const THE_SAME: &str = "the same";
@@ -42,94 +30,74 @@ const SPELLINGS: &[Spelling] = &[
         rest: "[HOST:]PORT",
         meaning: "listen, as ground stations do",
         parse: |rest| local(rest).map(|(host, port)| Address::UdpListen { host, port }),
-        missing: None,
     },
     Spelling {
         lead: "udpin:",
         rest: "[HOST:]PORT",
         meaning: THE_SAME,
         parse: |rest| local(rest).map(|(host, port)| Address::UdpListen { host, port }),
-        missing: None,
     },
     Spelling {
         lead: "udpout:",
         rest: "HOST:PORT",
         meaning: "send first, from one local port",
         parse: |rest| endpoint(rest).map(Address::UdpOut),
-        missing: None,
     },
     Spelling {
         lead: "udpbcast:",
         rest: "HOST:PORT",
         meaning: "send to everybody on a network, then to who answers",
         parse: |rest| endpoint(rest).map(Address::UdpBroadcast),
-        missing: None,
     },
     Spelling {
         lead: "tcp:",
         rest: "HOST:PORT",
         meaning: "connect, and again when that breaks",
         parse: |rest| endpoint(rest).map(Address::TcpOut),
-        missing: None,
     },
     Spelling {
         lead: "tcpout:",
         rest: "HOST:PORT",
         meaning: THE_SAME,
         parse: |rest| endpoint(rest).map(Address::TcpOut),
-        missing: None,
     },
     Spelling {
         lead: "tcpin:",
         rest: "[HOST:]PORT",
         meaning: "wait for connections, several at a time",
         parse: |rest| local(rest).map(|(host, port)| Address::TcpListen { host, port }),
-        missing: None,
     },
     Spelling {
         lead: "serial:",
         rest: "DEVICE[:BAUD]",
         meaning: "a serial line or USB, 57600 baud by default",
         parse: device,
-        missing: None,
     },
-    Spelling {
-        lead: "/dev/",
-        rest: "NAME[,BAUD]",
-        meaning: THE_SAME,
-        parse: short_device,
-        missing: None,
-    },
+    Spelling { lead: "/dev/", rest: "NAME[,BAUD]", meaning: THE_SAME, parse: short_device },
     Spelling {
         lead: "ftp://",
         rest: "[USER@]HOST[:PORT][/PATH]",
-        meaning: "an FTP server",
+        meaning: "an FTP server, unprotected",
         parse: |rest| login(rest, Security::Plain).map(Address::Ftp),
-        missing: None,
     },
     Spelling {
         lead: "ftps://",
         rest: "[USER@]HOST[:PORT][/PATH]",
         meaning: "FTP, TLS from the start",
         parse: |rest| login(rest, Security::Implicit).map(Address::Ftp),
-        missing: Some(TLS),
     },
     Spelling {
         lead: "ftpes://",
         rest: "[USER@]HOST[:PORT][/PATH]",
         meaning: "FTP, TLS after AUTH TLS",
         parse: |rest| login(rest, Security::Explicit).map(Address::Ftp),
-        missing: Some(TLS),
     },
 ];
 
 /// The spellings and their meanings, a line each, for the command line's help.
 pub fn help() -> String {
     let width = SPELLINGS.iter().map(|row| form(row).len()).max().unwrap_or(0);
-    let lines = SPELLINGS.iter().map(|row| {
-        let missing = if row.missing.is_some() { " (not built yet)" } else { "" };
-        format!("  {:width$}  {}{missing}\n", form(row), row.meaning)
-    });
+    let lines = SPELLINGS.iter().map(|row| format!("  {:width$}  {}\n", form(row), row.meaning));
     lines.chain([NOTES.to_string()]).collect()
 }
 
@@ -141,7 +109,7 @@ const NOTES: &str = "
 
 /// Those that people mostly mean, in one line, for errors.
 pub(super) fn common() -> String {
-    let rows = SPELLINGS.iter().filter(|row| row.missing.is_none() && row.meaning != THE_SAME);
+    let rows = SPELLINGS.iter().filter(|row| row.meaning != THE_SAME);
     rows.map(form).collect::<Vec<_>>().join(" or ")
 }
 
@@ -153,15 +121,6 @@ pub(super) fn parse(text: &str) -> Result<Address, AddressError> {
         Fault::Reason(reason) => AddressError::Argument { form: form(row), reason },
         Fault::Password => AddressError::Password,
     })
-}
-
-impl Address {
-    /// What is missing before this can be opened: `FTP over TLS is not built yet; …`.
-    pub fn not_built(&self) -> Option<String> {
-        let row = SPELLINGS.iter().find(|row| row.lead == self.lead())?;
-        let Missing { what, instead } = row.missing?;
-        Some(format!("{what} not built yet; {instead}"))
-    }
 }
 
 fn form(row: &Spelling) -> String {

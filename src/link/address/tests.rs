@@ -123,16 +123,11 @@ fn a_source_names_a_place_on_the_far_side() {
 }
 
 #[test]
-fn what_is_not_built_says_so_when_it_is_opened() {
-    for (text, what) in [
-        ("ftps://host", "FTP over TLS is not built yet; "),
-        ("ftpes://host", "FTP over TLS is not built yet; "),
-        ("ftp://host", "is an FTP server"),
-    ] {
+fn an_ftp_server_is_no_link() {
+    for text in ["ftp://host", "ftps://host", "ftpes://host"] {
         let error = address(text).open().err().unwrap().to_string();
-        assert!(error.contains(what), "{error}");
+        assert!(error.contains("is an FTP server"), "{error}");
     }
-    assert_eq!(address("ftp://host").not_built(), None);
 }
 
 #[test]
@@ -206,7 +201,6 @@ fn the_help_shows_every_spelling() {
     {
         assert!(help.lines().any(|line| line.trim_start().starts_with(lead)), "{lead}");
     }
-    assert!(help.contains("(not built yet)"));
 }
 
 /// Texts near the grammar.

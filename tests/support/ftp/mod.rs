@@ -6,7 +6,6 @@ use super::mounted::Mounted;
 use super::ordinary;
 use servers::{Kind, Manners, Security, Server};
 
-pub mod certificates;
 pub mod daemons;
 pub mod scripted;
 pub mod servers;

@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use super::certificates::Certificates;
 use super::daemons::Daemon;
+use crate::support::certificates::Certificates;
 use crate::support::{tools, user};
 
 /// A user whom every Debian has, and whose home exists, which vsftpd insists on.
@@ -74,7 +74,7 @@ impl Server {
         for inside in ["root", "empty"] {
             fs::create_dir(folder.path().join(inside)).unwrap();
         }
-        let certificates = (security != Security::Plain).then(|| Certificates::make(folder.path()));
+        let certificates = (security != Security::Plain).then(Certificates::new);
         write_secretly(&folder.path().join("password"), &format!("{PASSWORD}\n"));
         let passwords = format!("{PILOT}:{PASSWORD_HASH}:{USER}:{USER}::/:/bin/false\n");
         write_secretly(&folder.path().join("passwords"), &passwords);
@@ -132,7 +132,7 @@ impl Server {
         let folder = self.folder.path();
         let mut options = vec!["--password-file".into(), shown(&folder.join("password"))];
         if let Some(certificates) = &self.certificates {
-            options.extend(["--ca-file".into(), shown(&certificates.authority)]);
+            options.extend(["--ca-file".into(), shown(&certificates.authority())]);
         }
         options
     }
@@ -215,9 +215,7 @@ impl Server {
         }
         if let Some(certificates) = &self.certificates {
             let how = if self.security == Security::Implicit { "implicit" } else { "explicit" };
-            arguments.extend(["--tls".into(), how.into(), "--cert".into()]);
-            arguments.extend([shown(&certificates.certificate), "--key".into()]);
-            arguments.push(shown(&certificates.key));
+            arguments.extend(certificates.arguments(how));
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let (daemon, port) = Daemon::script("pyftpdlib_server.py", &arguments);
@@ -240,7 +238,7 @@ impl Server {
         );
         if let Some(certificates) = &self.certificates {
             let (certificate, key) =
-                (certificates.certificate.display(), certificates.key.display());
+                (shown(&certificates.certificate()), shown(&certificates.key()));
             let implicit = if self.security == Security::Implicit { "YES" } else { "NO" };
             text += &format!(
                 "ssl_enable=YES\nimplicit_ssl={implicit}\nssl_ciphers=HIGH\n\
@@ -272,7 +270,7 @@ impl Server {
         );
         if let Some(certificates) = &self.certificates {
             let (certificate, key) =
-                (certificates.certificate.display(), certificates.key.display());
+                (shown(&certificates.certificate()), shown(&certificates.key()));
             text += &format!(
                 "LoadModule mod_tls.c\nTLSEngine on\nTLSRequired on\n\
                  TLSECCertificateFile {certificate}\nTLSECCertificateKeyFile {key}\n"
