@@ -424,7 +424,7 @@ fn the_library_lists_reads_and_stores() {
     fs::write(server.far("log"), &bytes).unwrap();
     server.own();
     let Source { address, .. } = server.source().parse().unwrap();
-    let login = Login { user: None, password: Some(server.password().into()) };
+    let login = Login { password: Some(server.password().into()), ..Login::default() };
     let options = Options { login, ..Options::default() };
     let vehicle = Vehicle::connect(&address, &options, &mut |_| ()).unwrap();
     let path = |name: &str| RemotePath::parse(format!("/files/{name}").as_bytes()).unwrap();
