@@ -35,6 +35,16 @@ const WRONG_LOGIN: i32 = 5;
 /// How the C library words the errors that fit a server which is gone or silent.
 const GONE: [&str; 3] = ["Host is down", "Connection timed out", "Input/output error"];
 
+/// Runs the cases side by side: most of their time they wait.
+fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, act: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            let act = &act;
+            scope.spawn(move || act(case));
+        }
+    });
+}
+
 fn slow(kind: Kind) -> FtpScene {
     FtpScene::new((kind, Security::Plain, SLOW), &[], |folder| {
         fs::write(folder.join("long"), noise(1, LONG_BYTES)).unwrap();
@@ -79,16 +89,15 @@ fn ended_right(mut cat: Ordinary, whole: &[u8]) -> bool {
     status.success()
 }
 
-/// > A short read happens at the end of the file only; what did not arrive is an error (EIO, ETIMEDOUT, EHOSTDOWN),
-fn is_killed_in_mid_read(kind: Kind, at_once: bool) {
+fn is_killed_in_mid_read(kind: Kind, back: bool) {
     let mut scene = slow(kind);
     let cat = reading(&scene);
     scene.server.kill();
-    if at_once {
+    if back {
         scene.server.restart();
     }
     let whole = ended_right(cat, &noise(1, LONG_BYTES));
-    if !at_once {
+    if !back {
         assert!(!whole, "cat succeeded without a server");
         scene.server.restart();
     }
@@ -96,14 +105,16 @@ fn is_killed_in_mid_read(kind: Kind, at_once: bool) {
     succeed("cmp", &[scene.near("long"), scene.far("long")]);
 }
 
+/// > A short read happens at the end of the file only; what did not arrive is an error (EIO, ETIMEDOUT, EHOSTDOWN),
+/// > never zeros.
+///
+/// > After silence, a reboot, another source port, or a TCP or serial line that comes back, the mount works again by
+/// > itself, with the files that are open.
 #[test]
-fn a_vsftpd_killed_in_mid_read_is_an_error_until_it_is_back() {
-    is_killed_in_mid_read(Kind::Vsftpd, false);
-}
-
-#[test]
-fn a_proftpd_killed_in_mid_read_and_back_at_once_is_used_again() {
-    is_killed_in_mid_read(Kind::Proftpd, true);
+fn a_server_killed_in_mid_read_is_an_error_or_is_back_unseen() {
+    at_once([(Kind::Vsftpd, false), (Kind::Proftpd, true)], |(kind, back)| {
+        is_killed_in_mid_read(kind, back);
+    });
 }
 
 /// A cp over an old file that has sent something, and has more to send.
@@ -119,18 +130,18 @@ fn writing(scene: &FtpScene, from: &Path) -> Ordinary {
     cp
 }
 
-fn is_killed_in_mid_write(kind: Kind, at_once: bool) {
+fn is_killed_in_mid_write(kind: Kind, back: bool) {
     let mut scene = slow(kind);
     let local = tempfile::tempdir().unwrap();
     let from = local.path().join("from");
     let mut cp = writing(&scene, &from);
     scene.server.kill();
     assert!(fs::read(scene.far("target")).unwrap() == noise(3, 500_000), "it was done already");
-    if at_once {
+    if back {
         scene.server.restart();
     }
     let status = cp.wait(BOUND + LONG_TIME).expect("cp waits for the dead");
-    if !at_once {
+    if !back {
         assert!(!status.success(), "cp succeeded without a server");
         scene.server.restart();
     }
@@ -143,13 +154,10 @@ fn is_killed_in_mid_write(kind: Kind, at_once: bool) {
 }
 
 #[test]
-fn a_vsftpd_killed_in_mid_write_leaves_the_old_file() {
-    is_killed_in_mid_write(Kind::Vsftpd, false);
-}
-
-#[test]
-fn a_proftpd_killed_in_mid_write_and_back_at_once_leaves_the_old_file_or_the_new() {
-    is_killed_in_mid_write(Kind::Proftpd, true);
+fn a_server_killed_in_mid_write_leaves_the_old_file_or_the_new() {
+    at_once([(Kind::Vsftpd, false), (Kind::Proftpd, true)], |(kind, back)| {
+        is_killed_in_mid_write(kind, back);
+    });
 }
 
 /// Idle for longer than the server likes: nobody notices, not even who holds a file open.
@@ -170,21 +178,10 @@ fn closes_what_is_idle(kind: Kind) {
 }
 
 #[test]
-fn an_idle_connection_that_vsftpd_closes_is_opened_again_unseen() {
-    closes_what_is_idle(Kind::Vsftpd);
+fn an_idle_connection_that_a_server_closes_is_opened_again_unseen() {
+    at_once([Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib], closes_what_is_idle);
 }
 
-#[test]
-fn an_idle_connection_that_proftpd_closes_is_opened_again_unseen() {
-    closes_what_is_idle(Kind::Proftpd);
-}
-
-#[test]
-fn an_idle_connection_that_pyftpdlib_closes_is_opened_again_unseen() {
-    closes_what_is_idle(Kind::Pyftpdlib);
-}
-
-/// > What is under way when a vehicle falls silent ends with ETIMEDOUT after `--op-timeout` (10 s) without progress.
 fn stops_answering(kind: Kind) {
     let scene = slow(kind);
     shell(scene.mounted.path(), "ls && echo here > note");
@@ -205,14 +202,10 @@ fn stops_answering(kind: Kind) {
     works_again(&scene);
 }
 
+/// > What is under way when a vehicle falls silent ends with ETIMEDOUT after `--op-timeout` (10 s) without progress.
 #[test]
-fn a_vsftpd_that_stops_answering_is_an_error_in_time() {
-    stops_answering(Kind::Vsftpd);
-}
-
-#[test]
-fn a_pyftpdlib_that_stops_answering_is_an_error_in_time() {
-    stops_answering(Kind::Pyftpdlib);
+fn a_server_that_stops_answering_is_an_error_in_time() {
+    at_once([Kind::Vsftpd, Kind::Pyftpdlib], stops_answering);
 }
 
 /// Starts a mount that must not come to be: its exit code and what it printed.
@@ -233,12 +226,12 @@ fn a_wrong_password_is_an_exit_code_of_its_own_and_is_never_shown() {
     let file = local.path().join("wrong");
     fs::write(&file, "guessed-7\n").unwrap();
     let options = ["--password-file".to_owned(), file.to_str().unwrap().to_owned()];
-    for kind in [Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib] {
+    at_once([Kind::Vsftpd, Kind::Proftpd, Kind::Pyftpdlib], |kind| {
         let server = Server::start(kind, Security::Plain, Manners::default());
         let (code, printed) = refused(&server, &options);
         assert_eq!(code, WRONG_LOGIN, "{kind:?}: {printed}");
         assert!(printed.contains("530") && !printed.contains("guessed"), "{kind:?}: {printed}");
-    }
+    });
 }
 
 fn one_session() -> Server {
@@ -356,46 +349,44 @@ const DATA: [&str; 2] = ["PASV", "EPSV"];
 
 #[test]
 fn a_refused_data_connection_is_an_error_in_time() {
-    for fault in [
+    let faults = [
         (&DATA[..], Act::RefuseData, &GONE[..]),
         (&DATA, Act::Say("500 not today"), &["Operation not supported"]),
         (&["RETR"], Act::Say("425 Can't open data connection."), &GONE),
-    ] {
-        Told::new().read_fails(fault);
-    }
+    ];
+    at_once(faults, |fault| Told::new().read_fails(fault));
 }
 
 /// > A short read happens at the end of the file only; what did not arrive is an error (EIO, ETIMEDOUT, EHOSTDOWN),
+/// > never zeros.
 #[test]
 fn a_file_that_comes_short_or_breaks_off_is_an_error_and_never_a_short_file() {
     let changed = ["Stale file handle", "Input/output error"];
-    for fault in [
+    let faults = [
         (&["RETR"][..], Act::HalfAndDone, &changed[..]),
         (&["RETR"], Act::HalfAndBroken, &GONE),
         (&["RETR"], Act::HalfAndClose, &GONE),
         (&["RETR"], Act::Close, &GONE),
         (&["RETR"], Act::SayAndClose("421 Timeout."), &GONE),
         (&["RETR"], Act::Say("550 Permission denied."), &["Permission denied"]),
-    ] {
-        Told::new().read_fails(fault);
-    }
+    ];
+    at_once(faults, |fault| Told::new().read_fails(fault));
 }
 
 #[test]
 fn a_server_that_falls_silent_in_mid_command_or_in_mid_file_is_an_error_in_time() {
     let silent = ["Connection timed out", "Host is down"];
-    for fault in [
+    let faults = [
         (&["RETR"][..], Act::HalfAndSilent, &silent[..]),
         (&["RETR"], Act::FallSilent, &silent),
         (&DATA, Act::FallSilent, &silent),
-    ] {
-        Told::new().read_fails(fault);
-    }
+    ];
+    at_once(faults, |fault| Told::new().read_fails(fault));
 }
 
 #[test]
 fn what_goes_wrong_once_is_an_error_or_unseen_and_never_a_wrong_byte() {
-    for (verbs, act) in [
+    let faults = [
         (&["RETR"][..], Act::HalfAndDone),
         (&["RETR"], Act::HalfAndBroken),
         (&["RETR"], Act::HalfAndClose),
@@ -404,14 +395,13 @@ fn what_goes_wrong_once_is_an_error_or_unseen_and_never_a_wrong_byte() {
         (&DATA, Act::Close),
         (&["SIZE"], Act::Close),
         (&["SIZE"], Act::SayAndClose("421 Timeout.")),
-    ] {
-        Told::new().read_survives(verbs, act);
-    }
+    ];
+    at_once(faults, |(verbs, act)| Told::new().read_survives(verbs, act));
 }
 
 #[test]
 fn a_write_that_goes_wrong_leaves_the_old_file() {
-    for fault in [
+    let faults = [
         (&["STOR"][..], Act::HalfAndDone, &GONE[..]),
         (&["STOR"], Act::HalfAndBroken, &GONE),
         (&["STOR"], Act::HalfAndClose, &GONE),
@@ -422,20 +412,18 @@ fn a_write_that_goes_wrong_leaves_the_old_file() {
         (&DATA, Act::RefuseData, &GONE),
         (&["RNFR"], Act::Close, &GONE),
         (&["RNTO"], Act::Close, &GONE),
-    ] {
-        Told::new().write_fails(fault);
-    }
+    ];
+    at_once(faults, |fault| Told::new().write_fails(fault));
 }
 
 #[test]
 fn a_write_during_which_the_server_falls_silent_leaves_the_old_file() {
-    for fault in [
+    let faults = [
         (&["STOR"][..], Act::HalfAndSilent, &GONE[..]),
         (&["STOR"], Act::FallSilent, &GONE),
         (&["RNTO"], Act::FallSilent, &GONE),
-    ] {
-        Told::new().write_fails(fault);
-    }
+    ];
+    at_once(faults, |fault| Told::new().write_fails(fault));
 }
 
 fn length(path: &Path) -> u64 {
