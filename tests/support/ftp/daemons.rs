@@ -7,10 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::program::eventually;
-use crate::support::python::{Peer, START_TIME};
+use crate::support::python::Peer;
 
 /// Until a server that does not listen is taken for one whose port somebody else has got.
-const LISTEN_TIME: Duration = Duration::from_secs(10);
+const LISTEN_TIME: Duration = Duration::from_secs(30);
 /// How often it is looked for.
 const GLANCE: Duration = Duration::from_millis(5);
 /// Makes the server and all that it starts end with whom it is told to (see [`Daemon`]): they are a
@@ -18,7 +18,7 @@ const GLANCE: Duration = Duration::from_millis(5);
 /// Less would not do: sessions leave the group of processes, and who changes its user loses the signal
 /// that comes at the end of a parent.
 const KEEPER: [&str; 6] = ["--pid", "--fork", "--kill-child=KILL", "sh", "-c", KEEP];
-const KEEP: &str = r#"exec 3<&0; log=$1; shift; "$@" >"$log" 2>&1 3<&- & server=$!
+const KEEP: &str = r#"exec 3<&0; log=$1; shift; "$@" <&3 >"$log" 2>&1 3<&- & server=$!
 (cat <&3 >/dev/null; kill -KILL $server) & wait $server"#;
 /// The state of a listening socket in /proc/net/tcp, and the fields that count.
 const LISTENING: &str = "0A";
@@ -37,7 +37,8 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a server's program, which must not go to the background; `None` when it does not come
     /// to listen on the port. What it says goes to `log`.
-    pub fn start(name: &str, command: &[&str], port: u16, log: &Path) -> Option<Daemon> {
+    pub fn start(command: &[String], port: u16, log: &Path) -> Option<Daemon> {
+        let name = Path::new(&command[0]).file_name().unwrap().to_str().unwrap();
         let mut keeper = Command::new("unshare");
         keeper.args(KEEPER).arg(name).arg(log).args(command);
         keeper.env("TZ", "UTC").env("LC_ALL", "C.UTF-8");
@@ -50,13 +51,6 @@ impl Daemon {
             std::thread::sleep(GLANCE);
         }
         None
-    }
-
-    /// One of the tests' own scripts, which says its port when it listens.
-    pub fn script(name: &str, arguments: &[&str]) -> (Daemon, u16) {
-        let mut peer = Peer::start(name, arguments);
-        let port = peer.line(START_TIME).parse().unwrap();
-        (Daemon { peer, name: String::new() }, port)
     }
 
     /// Ends it and its sessions at once, and waits for their end.
@@ -74,7 +68,7 @@ impl Daemon {
         }
     }
 
-    /// Whether it serves somebody. Not known of a script, which has one process for all.
+    /// Whether it serves somebody. Not known of pyftpdlib, which has one process for all.
     pub fn has_sessions(&self) -> bool {
         self.processes().len() > 1
     }
@@ -82,7 +76,7 @@ impl Daemon {
     /// The server and its sessions, without those who only watch over it.
     fn processes(&self) -> Vec<u32> {
         let mut all = descendants(self.peer.id());
-        all.retain(|id| self.name.is_empty() || stat(*id).is_some_and(|stat| stat.0 == self.name));
+        all.retain(|id| stat(*id).is_some_and(|stat| stat.0 == self.name));
         all
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::daemons::Daemon;
 use crate::support::certificates::Certificates;
-use crate::support::{tools, user};
+use crate::support::{python, tools, user};
 
 /// A user whom every Debian has, and whose home exists, which vsftpd insists on.
 const USER_NAME: &str = "daemon";
@@ -187,39 +187,38 @@ impl Server {
         // The old one lets go of the port first.
         self.daemon = None;
         let log = self.folder.path().join("printed");
-        let (name, text) = match self.kind {
-            Kind::Vsftpd => ("vsftpd", self.vsftpd()),
-            Kind::Proftpd => ("proftpd", self.proftpd()),
-            Kind::Pyftpdlib => {
-                self.run_script();
-                return true;
+        let configured = |text: String| {
+            let path = self.folder.path().join("configuration");
+            fs::write(&path, text).unwrap();
+            shown(&path)
+        };
+        let program = |name| shown(&tools::tool(name));
+        let command = match self.kind {
+            Kind::Vsftpd => vec![program("vsftpd"), configured(self.vsftpd())],
+            Kind::Proftpd => {
+                let options = ["-n", "-q", "-c"].map(str::to_owned);
+                let configuration = [configured(self.proftpd())];
+                [&[program("proftpd")], &options[..], &configuration].concat()
             }
+            Kind::Pyftpdlib => self.pyftpdlib(),
         };
-        let configuration = self.folder.path().join("configuration");
-        fs::write(&configuration, text).unwrap();
-        let (program, configuration) = (shown(&tools::tool(name)), shown(&configuration));
-        let command: &[&str] = match self.kind {
-            Kind::Vsftpd => &[&program, &configuration],
-            Kind::Proftpd | Kind::Pyftpdlib => &[&program, "-n", "-q", "-c", &configuration],
-        };
-        self.daemon = Daemon::start(name, command, self.port, &log);
+        self.daemon = Daemon::start(&command, self.port, &log);
         self.daemon.is_some()
     }
 
-    fn run_script(&mut self) {
+    fn pyftpdlib(&self) -> Vec<String> {
         let root = shown(&self.folder.path().join("root"));
-        let port = self.port.to_string();
-        let mut arguments = vec![root, "--port".into(), port];
+        let mut command = vec![shown(&python::interpreter()), "-u".into()];
+        command.extend([shown(&python::script("pyftpdlib_server.py")), root]);
+        command.extend(["--port".into(), self.port.to_string()]);
         if let Some(seconds) = self.manners.idle_seconds {
-            arguments.extend(["--idle".into(), seconds.to_string()]);
+            command.extend(["--idle".into(), seconds.to_string()]);
         }
         if let Some(certificates) = &self.certificates {
             let how = if self.security == Security::Implicit { "implicit" } else { "explicit" };
-            arguments.extend(certificates.arguments(how));
+            command.extend(certificates.arguments(how));
         }
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let (daemon, port) = Daemon::script("pyftpdlib_server.py", &arguments);
-        (self.daemon, self.port) = (Some(daemon), port);
+        command
     }
 
     fn vsftpd(&self) -> String {
