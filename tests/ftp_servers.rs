@@ -1,24 +1,19 @@
 //! Kernel mounts of three FTP servers that nobody here wrote, plain and over TLS: the same behaviours
-//! over every combination, then the verbs and the library. Needs /dev/fuse, root, and the servers that
-//! scripts/test unpacks.
+//! over every combination. Needs /dev/fuse, root, and the servers that scripts/test unpacks.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use mavftp_mount::api::{Found, Login, Options, Vehicle};
-use mavftp_mount::link::address::Source;
-use mavftp_mount::remote::{RemotePath, save::Policy};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 mod support;
 
 use support::ftp::FtpScene;
-use support::ftp::servers::{Kind, Manners, Security, Server};
+use support::ftp::servers::{Kind, Manners, Security};
 use support::ordinary::{holds, noise, refuses, text};
-use support::program::{Ordinary, fail, our_binary, shell, succeed};
+use support::program::{fail, shell, succeed};
 
 /// Long enough for a server that shares two processors with eight others.
 const OPTIONS: [&str; 2] = ["--op-timeout", "10s"];
@@ -29,8 +24,8 @@ const SMALL_FILES: usize = 300;
 const FEWER_FILES: usize = 40;
 const MANY_ENTRIES: usize = 2000;
 const RANDOM_READS: u64 = 60;
-/// For a verb on a busy machine.
-const VERB_TIME: Duration = Duration::from_secs(30);
+/// Twice what is read of it before it is replaced, and no more than is read ahead.
+const HALF_READ_BYTES: usize = 2 << 20;
 /// 2023-05-06 07:08:09 UTC: so long ago that LIST shows no time of day.
 const LONG_AGO: u64 = 1_683_356_889;
 /// Names that some server or client trips over.
@@ -120,12 +115,13 @@ fn everything(kind: Kind, security: Security) {
         fill(folder, &large);
     });
     println!("{kind:?}, {security:?}: mounted: {:?}", began.elapsed());
-    let behaviours: [(&str, &dyn Fn()); 10] = [
+    let behaviours: [(&str, &dyn Fn()); 11] = [
         ("lists", &|| lists(&scene)),
         ("reads", &|| reads(&scene, &large)),
         ("lists many", &|| lists_many(&scene)),
         ("writes", &|| writes(&scene)),
         ("writes nothing", &|| writes_nothing(&scene)),
+        ("replaces what is half read", &|| replaces_what_is_half_read(&scene)),
         ("renames", &|| renames(&scene)),
         ("makes and removes", &|| makes_and_removes(&scene)),
         ("small files", &|| small_files(&scene, extent.small_files)),
@@ -260,6 +256,28 @@ fn writes_nothing(scene: &FtpScene) {
     }
 }
 
+/// By a file of the same size, through the mount: whoever reads next gets nothing of the old one, from
+/// wherever, also when a download of it still stands in its middle.
+fn replaces_what_is_half_read(scene: &FtpScene) {
+    let local = tempfile::NamedTempFile::new().unwrap();
+    for (seed, how) in (30..).zip(["cp -f", "mv"]) {
+        let bytes = noise(seed, HALF_READ_BYTES);
+        fs::write(local.path(), &bytes).unwrap();
+        succeed("cp", &[local.path(), &scene.near("half")]);
+        let half = "dd if=half bs=65536 count=16 status=none";
+        assert!(bytes.starts_with(&shell(scene.mounted.path(), half)), "{how}: the first half");
+        let bytes = noise(seed + 10, HALF_READ_BYTES);
+        fs::write(local.path(), &bytes).unwrap();
+        succeed("cp", &[local.path(), &scene.near("other half")]);
+        shell(scene.mounted.path(), &format!("{how} 'other half' half"));
+        let rest = "dd if=half bs=65536 skip=16 status=none";
+        assert!(bytes.ends_with(&shell(scene.mounted.path(), rest)), "{how}: the second half");
+        assert!(shell(scene.mounted.path(), "cat half") == bytes, "{how}: the whole");
+        scene.holds("half", &bytes);
+    }
+    shell(scene.mounted.path(), "rm -f half 'other half'");
+}
+
 /// To a free name, over another file, into another folder, and a folder with what is in it.
 fn renames(scene: &FtpScene) {
     let point = scene.mounted.path();
@@ -357,91 +375,4 @@ fn leaves_nothing_behind(scene: &FtpScene) {
     let names = fs::read_dir(scene.far("")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(names.collect::<BTreeSet<_>>(), known.into_iter().map(str::to_owned).collect());
-}
-
-/// Runs our program, which must succeed; the bytes it printed.
-fn verb(server: &Server, arguments: &[&str]) -> Vec<u8> {
-    let mut command = our_binary();
-    let (verb, rest) = arguments.split_first().unwrap();
-    command.arg(verb).args(server.options()).args(rest);
-    let mut running = Ordinary::run(command);
-    assert!(running.wait(VERB_TIME).is_some(), "{verb} takes longer than {VERB_TIME:?}");
-    let output = running.output();
-    let complaint = text(output.stderr);
-    assert!(output.status.success(), "{verb} failed, {}: {complaint}", output.status);
-    output.stdout
-}
-
-fn verbs(kind: Kind, security: Security) {
-    let server = Server::start(kind, security, Manners::default());
-    let local = tempfile::tempdir().unwrap();
-    let bytes = noise(20, 3_000_001);
-    fs::create_dir(server.far("a folder")).unwrap();
-    fs::write(server.far("a folder/with 100%"), &bytes).unwrap();
-    fs::write(server.far("empty"), b"").unwrap();
-    server.own();
-    let place = server.source_of("a folder/with 100%");
-    let here = |name: &str| local.path().join(name).to_str().unwrap().to_owned();
-
-    assert!(verb(&server, &["cat", &place]) == bytes, "cat differs");
-    verb(&server, &["get", &place, &here("got")]);
-    holds(&local.path().join("got"), &bytes);
-    verb(&server, &["get", &server.source_of("empty"), &here("empty")]);
-    holds(&local.path().join("empty"), b"");
-    verb(&server, &["put", &here("got"), &server.source_of("a folder")]);
-    holds(&server.far("a folder/got"), &bytes);
-    fs::write(local.path().join("got"), b"short").unwrap();
-    verb(&server, &["put", &here("got"), &place]);
-    holds(&server.far("a folder/with 100%"), b"short");
-    assert_eq!(verb(&server, &["ls", &server.source()]), b"a folder\nempty\n");
-    assert_eq!(verb(&server, &["ls", &server.source_of("a folder")]), b"got\nwith 100%\n");
-    let long = text(verb(&server, &["ls", "-l", &place]));
-    assert!(
-        long.starts_with('-') && long.contains(" 5 ") && long.ends_with("with 100%\n"),
-        "{long}"
-    );
-}
-
-#[test]
-fn the_verbs_move_the_right_bytes_on_vsftpd() {
-    verbs(Kind::Vsftpd, Security::Plain);
-}
-
-#[test]
-fn the_verbs_move_the_right_bytes_on_proftpd_with_explicit_tls() {
-    verbs(Kind::Proftpd, Security::Explicit);
-}
-
-#[test]
-fn the_verbs_move_the_right_bytes_on_pyftpdlib() {
-    verbs(Kind::Pyftpdlib, Security::Plain);
-}
-
-#[test]
-fn the_library_lists_reads_and_stores() {
-    let server = Server::start(Kind::Proftpd, Security::Plain, Manners::default());
-    let bytes = noise(21, 500_000);
-    fs::write(server.far("log"), &bytes).unwrap();
-    server.own();
-    let Source { address, .. } = server.source().parse().unwrap();
-    let login = Login { password: Some(server.password().into()), ..Login::default() };
-    let options = Options { login, ..Options::default() };
-    let vehicle = Vehicle::connect(&address, &options, &mut |_| ()).unwrap();
-    let path = |name: &str| RemotePath::parse(format!("/files/{name}").as_bytes()).unwrap();
-
-    let mut read = Vec::new();
-    let mut last = 0;
-    vehicle.read_to(&path("log"), &mut read, &mut |so_far, _| last = so_far).unwrap();
-    assert!(read == bytes && last == bytes.len() as u64, "{} bytes, told {last}", read.len());
-    let local = tempfile::NamedTempFile::new().unwrap();
-    fs::write(local.path(), &bytes[1..]).unwrap();
-    let file = fs::File::open(local.path()).unwrap();
-    vehicle.store(&path("new"), file, Policy::default(), &mut |_, _| ()).unwrap();
-    holds(&server.far("new"), &bytes[1..]);
-    let names = vehicle.list(&path("")).unwrap();
-    let names: Vec<String> = names.iter().map(|entry| entry.name.to_string()).collect();
-    assert_eq!(names, ["log", "new"]);
-    let Found::File(entry) = vehicle.find(&path("log")).unwrap() else { panic!("a folder") };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
-    assert!(entry.size == 500_000 && (now - entry.mtime.unwrap()).abs() < 60, "{entry:?}");
 }
