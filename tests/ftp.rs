@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mavftp_mount::remote::ask::{ask, ask_with, list};
-use mavftp_mount::remote::ftp::{Options, connect};
+use mavftp_mount::remote::ftp::{CONNECTIONS, Options, connect};
 use mavftp_mount::remote::{
     Class, Entry, Error, Kind, Op, OpId, Remote, RemotePath, Reply, Source, WriteMode,
 };
@@ -29,9 +29,17 @@ struct World {
 
 impl World {
     fn new(arguments: &[&str]) -> World {
+        World::connected(arguments, CONNECTIONS)
+    }
+
+    fn with_connections(connections: usize) -> World {
+        World::connected(&[], connections)
+    }
+
+    fn connected(arguments: &[&str], connections: usize) -> World {
         let directory = tempfile::tempdir().unwrap();
         let (server, port) = serve(directory.path(), arguments);
-        let remote = connect(&options(port)).unwrap();
+        let remote = connect(&Options { connections, ..options(port) }).unwrap();
         World { remote, server: Arc::new(Mutex::new(server)), port, directory }
     }
 
@@ -253,7 +261,7 @@ fn a_source_that_never_has_more_ends_with_its_patience() {
 
 #[test]
 fn a_cancelled_operation_ends_once_whether_it_waits_or_runs() {
-    let world = World::new(&[]);
+    let world = World::with_connections(1);
     let gate = Gate::shut(pattern(50_000));
     let (running, running_done) = Ends::new();
     let (waiting, waiting_done) = Ends::new();

@@ -80,6 +80,16 @@ impl Certificates {
         self.folder.path().join("ca")
     }
 
+    /// The server's certificate, PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.path().join("cert")
+    }
+
+    /// The server's key, PEM.
+    pub fn key(&self) -> PathBuf {
+        self.folder.path().join("key")
+    }
+
     /// `--tls <mode> --cert … --key …`, for servers of `tests/peers`.
     pub fn arguments(&self, mode: &str) -> Vec<String> {
         let file = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();

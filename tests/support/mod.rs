@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod certificates;
+pub mod ftp;
 pub mod mounted;
 pub mod ordinary;
 pub mod program;

@@ -267,7 +267,8 @@ fn no_leftovers(scene: &Scene) {
     }
 }
 
-fn holds(path: &Path, expected: &[u8]) {
+/// The file holds these bytes and no others.
+pub fn holds(path: &Path, expected: &[u8]) {
     let held = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let (path, lengths) = (path.display(), (held.len(), expected.len()));
     assert!(held == expected, "{path} differs (bytes held, expected: {lengths:?})");
@@ -277,7 +278,8 @@ fn same(one: &Path, other: &Path) {
     holds(one, &fs::read(other).unwrap());
 }
 
-fn refuses(complaint: &str, reason: &str) {
+/// A program gave this reason.
+pub fn refuses(complaint: &str, reason: &str) {
     assert!(complaint.contains(reason), "expected {reason:?}, got: {complaint}");
 }
 
@@ -285,6 +287,7 @@ fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-fn text(bytes: Vec<u8>) -> String {
+/// What a program printed.
+pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }

@@ -25,6 +25,11 @@ pub fn interpreter() -> PathBuf {
     path
 }
 
+/// Where a script of `tests/peers` lies.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name)
+}
+
 /// A running script of `tests/peers`, or another program that talks by lines. Killed, by its own process id, when this is dropped, also by
 /// a panic; should this process be killed itself, the script sees its standard input end.
 pub struct Peer {
@@ -37,9 +42,8 @@ pub struct Peer {
 impl Peer {
     /// Starts `tests/peers/<script>` with these arguments.
     pub fn start<A: AsRef<std::ffi::OsStr>>(script: &str, arguments: &[A]) -> Peer {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
         let mut command = Command::new(interpreter());
-        command.arg("-u").arg(path).args(arguments);
+        command.arg("-u").arg(self::script(script)).args(arguments);
         Peer::run(script, command)
     }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::remote::{Class, Entry, Error, Op, OpId, Reply, Sink, WriteMode};
+use crate::remote::{Class, Entry, Error, Op, OpId, RemotePath, Reply, Sink, WriteMode};
 
 /// The shortest timeout a socket is given; it takes none of zero.
 pub const PATIENCE_MIN: Duration = Duration::from_millis(1);
@@ -88,6 +88,24 @@ impl Job {
             | Op::Truncate { .. }
             | Op::Checksum { .. } => false,
         }
+    }
+
+    /// The names of which nothing stays what it was.
+    pub fn changes(&self) -> impl Iterator<Item = &RemotePath> {
+        let (one, other) = match &self.op {
+            Op::Write { path, .. }
+            | Op::Remove { path }
+            | Op::RemoveDirectory { path }
+            | Op::Truncate { path, .. } => (Some(path), None),
+            Op::Rename { from, to } => (Some(from), Some(to)),
+            Op::List { .. }
+            | Op::Read { .. }
+            | Op::Size { .. }
+            | Op::MakeDirectory { .. }
+            | Op::SetTime { .. }
+            | Op::Checksum { .. } => (None, None),
+        };
+        one.into_iter().chain(other)
     }
 
     pub fn is_upload(&self) -> bool {

@@ -60,6 +60,8 @@ struct State {
     waiting: Vec<Job>,
     seats: Vec<SeatState>,
     up: bool,
+    /// Grows with every change that we make.
+    changes: u64,
     closing: bool,
     /// Threads that have not ended.
     threads: usize,
@@ -70,6 +72,10 @@ struct SeatState {
     is_connected: bool,
     running: Option<Running>,
     stream: Option<Standing>,
+    /// The file that its stream reads was changed by us: what still comes is of the old one.
+    is_stale: bool,
+    /// How many changes there had been when its last operation ended.
+    changes: u64,
     /// Since when it has nothing to do.
     idle_since: Instant,
     /// When the server last heard of it.
@@ -83,6 +89,8 @@ struct Running {
     is_upload: bool,
     /// Where a read will stand when it is done.
     end: Option<Standing>,
+    /// What it changes.
+    changes: Vec<RemotePath>,
     cancelled: bool,
     more: bool,
     /// A second handle of the data connection; shutting it down wakes who reads or writes the first.
@@ -98,7 +106,8 @@ impl Running {
             _ => None,
         };
         let (id, patience, is_upload) = (job.id, job.patience, job.is_upload());
-        Running { id, patience, is_upload, end, cancelled: false, more: false, data: None }
+        let changes = job.changes().cloned().collect();
+        Running { id, patience, is_upload, end, changes, cancelled: false, more: false, data: None }
     }
 
     fn cancel(&mut self) {
@@ -126,7 +135,8 @@ impl Pool {
     pub fn new(connections: usize, op_timeout: Duration) -> Arc<Pool> {
         let seats = (0..connections.max(1)).map(|at| SeatState::new(at == 0)).collect::<Vec<_>>();
         let threads = seats.len();
-        let state = State { waiting: Vec::new(), seats, up: true, closing: false, threads };
+        let state =
+            State { waiting: Vec::new(), seats, up: true, changes: 0, closing: false, threads };
         let op_timeout = op_timeout.max(PATIENCE_MIN);
         Arc::new(Pool { state: Mutex::new(state), changed: Condvar::new(), op_timeout })
     }
@@ -200,6 +210,8 @@ impl SeatState {
             is_connected,
             running: None,
             stream: None,
+            is_stale: false,
+            changes: 0,
             idle_since: now,
             heard: now,
             barred_until: None,
@@ -230,6 +242,20 @@ impl State {
 
     fn usable(&self, now: Instant) -> usize {
         self.seats.iter().filter(|seat| seat.is_usable(now)).count()
+    }
+
+    /// What is at and below these paths is about to be another, or is by now: no stream from before goes
+    /// on.
+    fn forget(&mut self, paths: &[RemotePath]) {
+        self.changes += paths.len() as u64;
+        for seat in &mut self.seats {
+            let running = seat.running.as_ref().and_then(|running| running.end.as_ref());
+            let read = [seat.stream.as_ref(), running].into_iter().flatten();
+            let is_changed = |read: &Standing| paths.iter().any(|path| read.path.is_within(path));
+            if read.into_iter().any(is_changed) {
+                (seat.is_stale, seat.stream) = (true, None);
+            }
+        }
     }
 
     /// Whether a job may run beside those that do.

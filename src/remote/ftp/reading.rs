@@ -26,6 +26,8 @@ pub struct Reading {
     stream: Option<Stream>,
     /// The size of the file that was asked last.
     size: Option<(RemotePath, u64, Instant)>,
+    /// How many changes we had made then.
+    changes: u64,
     /// Where a stream was closed that had one reader only. The next one like it is not kept open.
     lone: Option<Standing>,
 }
@@ -93,6 +95,13 @@ impl Session {
 
     /// Closes a stream that a job does not go on with.
     pub fn make_ready(&mut self, job: &Job) {
+        let (is_stale, changes) = self.seat.take_staleness();
+        if self.reading.changes != changes {
+            (self.reading.changes, self.reading.size) = (changes, None);
+        }
+        if is_stale {
+            self.close_stream();
+        }
         let goes_on = match &job.op {
             Op::Read { path, offset, .. } => self.goes_on(path, job.reached().unwrap_or(*offset)),
             _ => false,

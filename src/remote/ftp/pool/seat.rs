@@ -40,7 +40,10 @@ impl Seat {
             if let Some(at) = state.next_for(self.number, now) {
                 let job = state.waiting.remove(at);
                 let seat = &mut state.seats[self.number];
-                (seat.is_busy, seat.running) = (true, Some(Running::of(&job)));
+                let running = Running::of(&job);
+                let changes = running.changes.clone();
+                (seat.is_busy, seat.running) = (true, Some(running));
+                state.forget(&changes);
                 drop(state);
                 // What waits behind it may be another seat's now.
                 self.pool.changed.notify_all();
@@ -102,8 +105,11 @@ impl Seat {
 
     /// The job is over, and its end can be told; whether it had been cancelled.
     pub fn release(&self) -> bool {
-        let running = self.pool.state.lock().seats[self.number].running.take();
-        running.is_some_and(|running| running.cancelled)
+        let mut state = self.pool.state.lock();
+        let Some(running) = state.seats[self.number].running.take() else { return false };
+        state.forget(&running.changes);
+        state.seats[self.number].changes = state.changes;
+        running.cancelled
     }
 
     /// The seat has nothing to do; where its data connection stands, and whether it has a control
@@ -111,7 +117,11 @@ impl Seat {
     pub fn rest(&self, stream: Option<Standing>, is_connected: bool) {
         let mut state = self.pool.state.lock();
         let now = Instant::now();
+        let changes = state.changes;
         let seat = &mut state.seats[self.number];
+        // Whatever was changed since the operation ended may have been this file.
+        seat.is_stale |= stream.is_some() && seat.changes != changes;
+        let stream = stream.filter(|_| !seat.is_stale);
         (seat.is_busy, seat.is_connected, seat.stream) = (false, is_connected, stream);
         (seat.idle_since, seat.heard) = (now, now);
         drop(state);
@@ -126,6 +136,14 @@ impl Seat {
         seat.heard = Instant::now();
         drop(state);
         self.pool.changed.notify_all();
+    }
+
+    /// Whether the open stream is of a file that we have changed since, asked once; and how many changes
+    /// there have been.
+    pub fn take_staleness(&self) -> (bool, u64) {
+        let mut state = self.pool.state.lock();
+        let changes = state.changes;
+        (std::mem::take(&mut state.seats[self.number].is_stale), changes)
     }
 
     /// Whether a job that waits reads on from here.

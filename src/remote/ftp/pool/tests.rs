@@ -118,6 +118,35 @@ fn another_connection_is_made_before_a_fresh_stream_is_closed() {
 }
 
 #[test]
+fn a_stream_of_a_file_that_we_change_is_not_read_on() {
+    let rename = |from: &str, to: &str| {
+        let op = Op::Rename { from: path(from), to: path(to) };
+        Job::new(OpId(9), op, Class::Metadata, SHORT, Arc::new(Ends::default()))
+    };
+    for (from, to) in [("/d/a", "/x"), ("/x", "/d/a"), ("/d", "/e")] {
+        let (pool, [first, second]) = seats();
+        second.rest(standing("/d/a", 100), true);
+        pool.push(rename(from, to));
+        assert_eq!(taken(&first), Some(9));
+        assert_eq!(second.take_staleness(), (true, 2));
+        // One that was opened while the change was made.
+        pool.push(read(1, "/d/a", 0));
+        assert_eq!(taken(&second), Some(1));
+        first.release();
+        first.rest(None, true);
+        second.release();
+        second.rest(standing("/d/a", 100), true);
+        pool.push(read(2, "/d/a", 100));
+        assert_eq!(taken(&first), Some(2), "not in the old stream");
+        assert_eq!(second.take_staleness(), (true, 4));
+    }
+    let (pool, [first, second]) = seats();
+    second.rest(standing("/d/a", 100), true);
+    pool.push(rename("/d/b", "/d/c"));
+    assert_eq!((taken(&first), second.take_staleness().0), (Some(9), false));
+}
+
+#[test]
 fn uploads_leave_one_connection_to_others() {
     let (pool, [first, second]) = seats();
     pool.push(write(1));
