@@ -16,6 +16,8 @@ use crate::remote::{Class, Op, OpId, RemotePath};
 
 /// A reader that skips no more than so many bytes goes on in the stream that it has.
 pub const SKIP_BYTES_MAX: u64 = 256 << 10;
+/// A further connection is made for a job that has waited so long: another may be free in a moment.
+const CONNECTING_AFTER: Duration = Duration::from_millis(20);
 /// An open stream that nobody has read from for so long is closed before a further connection is made.
 const FRESH_TIME: Duration = Duration::from_millis(500);
 /// The same, when somebody else has waited so long for a connection.
@@ -279,7 +281,10 @@ impl State {
             return Some(at);
         }
         let free = seats().filter(|(_, seat)| !seat.is_busy && seat.is_usable(now));
-        free.min_by_key(|(at, seat)| (seat.cost(now), *at)).map(|(at, _)| at)
+        let (at, seat) = free.min_by_key(|(at, seat)| (seat.cost(now), *at))?;
+        let may_connect = now.duration_since(job.submitted) >= CONNECTING_AFTER
+            || !self.seats.iter().any(|seat| seat.is_connected);
+        (seat.is_connected || may_connect).then_some(at)
     }
 
     /// The job that a free seat does next.

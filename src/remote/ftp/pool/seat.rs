@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{FRESH_TIME, GIVING_WAY_TIME, Pool, Running, SeatState, Standing, Task, skips};
+use super::{
+    CONNECTING_AFTER, FRESH_TIME, GIVING_WAY_TIME, Pool, Running, SeatState, Standing, Task, skips,
+};
 use crate::remote::Class;
 use crate::remote::ftp::job::Job;
 
@@ -50,13 +52,14 @@ impl Seat {
                 return Task::Run(job);
             }
             let seat = &mut state.seats[self.number];
+            let is_connected = seat.is_connected;
             let (deadline, task) = self.chore(seat);
             if deadline.is_some_and(|deadline| deadline <= now) {
                 seat.is_busy = true;
                 return task;
             }
             // A job can be left to a seat whose stream is fresh, or to one that is barred.
-            let look_again = now + FRESH_TIME;
+            let look_again = now + if is_connected { FRESH_TIME } else { CONNECTING_AFTER };
             let deadline = match state.waiting.is_empty() {
                 true => deadline,
                 false => Some(deadline.map_or(look_again, |deadline| deadline.min(look_again))),

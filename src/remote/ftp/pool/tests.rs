@@ -111,6 +111,8 @@ fn another_connection_is_made_before_a_fresh_stream_is_closed() {
     first.rest(standing("/a", 100), true);
     second.rest(None, false);
     pool.push(size(1, Class::Metadata));
+    assert_eq!((taken(&first), taken(&second)), (None, None), "it may read on in a moment");
+    std::thread::sleep(CONNECTING_AFTER);
     assert_eq!((taken(&first), taken(&second)), (None, Some(1)));
     second.give_back(size(1, Class::Metadata), true);
     assert!(second.is_spare() && !pool.has_several());
