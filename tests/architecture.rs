@@ -60,7 +60,7 @@ const RULES: &[Rule] = &[
     Rule {
         module: "journal",
         may_use: &[],
-        must_not_name: &["Instant::now", "std::net", "std::thread", "fuser::"],
+        must_not_name: &["Instant::now", "std::net", "thread::spawn", "thread::Builder", "fuser::"],
     },
     Rule {
         module: "cache",

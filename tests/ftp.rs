@@ -248,6 +248,26 @@ fn a_source_that_has_nothing_yet_is_waited_for() {
     assert!(world.content("slow") == bytes);
 }
 
+/// > An upload to an FTP server leaves a connection to others: what is listed or read beside it does
+/// > not wait for its end.
+#[test]
+fn what_is_asked_beside_uploads_does_not_wait_for_them() {
+    let world = World::new(&[]);
+    world.put("there", b"here");
+    let sent: Vec<_> = ["/x", "/y"]
+        .map(|name| {
+            let (gate, (sink, done)) = (Gate::shut(pattern(50_000)), Ends::new());
+            let op = replace(name, gate.clone());
+            world.remote.submit(OpId::fresh(), op, Class::Write, PATIENCE, sink);
+            (gate, done)
+        })
+        .into();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(world.read("/there", 0, 10).unwrap().1, b"here");
+    assert_eq!(world.run(Op::Size { path: path("/there") }), Ok(Reply::Size(4)));
+    assert!(sent.iter().all(|(_, done)| done.try_recv().is_err()));
+}
+
 #[test]
 fn a_source_that_never_has_more_ends_with_its_patience() {
     let world = World::new(&[]);

@@ -130,7 +130,9 @@ fn a_later_save_of_the_same_file_settles_what_failed() {
     stage.fail_to_write("there", b"first try");
     stage.restart_vehicle();
     eventually("the vehicle is back", MOUNT_TIME, || {
-        fs::write(stage.near("there"), b"second try").is_ok()
+        let written = File::create(stage.near("there"))
+            .and_then(|mut file| file.write_all(b"second try").and_then(|()| file.sync_all()));
+        written.is_ok()
     });
     assert_eq!(fs::read(stage.far("there")).unwrap(), b"second try");
     let (code, printed) = stage.unsent(&[]);

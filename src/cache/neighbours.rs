@@ -32,8 +32,8 @@ struct Trail {
     last: Name,
     order: Option<Order>,
     steps: u32,
-    /// Files that are kept open until they are passed: what nobody has open is not fetched on.
-    ahead: Vec<(Name, Arc<OpenFile>)>,
+    /// What is fetched ahead; of no use any more when the program has passed it.
+    ahead: Vec<(Name, Vec<Arc<Flight>>)>,
 }
 
 /// In which order a program goes through a directory.
@@ -70,14 +70,14 @@ impl Order {
 }
 
 impl Trails {
-    /// A file is read from its start; which ones to fetch now. And what is passed, to be dropped with
+    /// A file is read from its start; which ones to fetch now. And what is passed, to be cancelled with
     /// no lock held.
     fn step(
         &self,
         directory: &(VolumeId, RemotePath),
         name: &Name,
         all: &Entries,
-    ) -> (Vec<Entry>, Vec<Arc<OpenFile>>) {
+    ) -> (Vec<Entry>, Vec<(VolumeId, Arc<Flight>)>) {
         let mut trails = self.0.lock();
         let follows = |trail: &Trail, order: Order| {
             order.after(all, &trail.last, 1).first().is_some_and(|entry| entry.name == *name)
@@ -109,15 +109,21 @@ impl Trails {
         trails.insert(0, trail);
         let kept = trails.len().min(TRAILS_MAX);
         let cold = trails.split_off(kept);
-        let cold = cold.into_iter().flat_map(|trail| trail.ahead);
-        let passed: Vec<(Name, Arc<OpenFile>)> = passed;
-        (wanted, passed.into_iter().chain(cold).map(|(_, file)| file).collect())
+        let passed: Vec<(Name, Vec<Arc<Flight>>)> = passed;
+        let passed = passed.into_iter().map(|(_, flights)| (directory.0, flights));
+        let cold = cold.into_iter().flat_map(|trail| {
+            trail.ahead.into_iter().map(move |(_, flights)| (trail.directory.0, flights))
+        });
+        let flights = passed
+            .chain(cold)
+            .flat_map(|(volume, flights)| flights.into_iter().map(move |flight| (volume, flight)));
+        (wanted, flights.collect())
     }
 
-    fn keep(&self, directory: &(VolumeId, RemotePath), name: Name, file: Arc<OpenFile>) {
+    fn keep(&self, directory: &(VolumeId, RemotePath), name: Name, flights: Vec<Arc<Flight>>) {
         let mut trails = self.0.lock();
         if let Some(trail) = trails.iter_mut().find(|trail| trail.directory == *directory) {
-            trail.ahead.push((name, file));
+            trail.ahead.push((name, flights));
         }
     }
 }
@@ -140,7 +146,8 @@ impl Cache {
     /// A file is read from its start: fetches the small files that a program is likely to read next, if
     /// it goes through the directory. Never waits.
     pub(super) fn fetch_neighbours(&self, file: &OpenFile, volume: &Volume, status: &Status) {
-        if !status.has_room || !status.up || status.armed {
+        let is_wanted = self.options.read_ahead_bytes > 0;
+        if !is_wanted || !status.has_room || !status.up || status.armed {
             return;
         }
         let time = self.options.directory_time;
@@ -157,18 +164,18 @@ impl Cache {
             true => Default::default(),
             false => self.trails.step(&directory, &name, all),
         });
-        drop(passed);
+        for (volume, flight) in passed.iter().filter(|(_, flight)| flight.is_idle()) {
+            if let Ok(volume) = self.volume(*volume) {
+                volume.remote.cancel(flight.id);
+            }
+        }
         for entry in next {
             let path = directory.1.join(&entry.name);
+            // Open for no longer than this: what somebody has open is believed for longer.
             let file = self.open(file.volume, &path, &entry);
             let flights = self.with(|known| Reading::new(&file, 0..entry.size).begin_ahead(known));
-            self.submit_ahead(volume, &file, flights);
-            self.trails.keep(&directory, entry.name, file);
+            flights.iter().for_each(|flight| self.send_flight(volume, flight));
+            self.trails.keep(&directory, entry.name, flights);
         }
-    }
-
-    fn submit_ahead(&self, volume: &Volume, file: &OpenFile, flights: Vec<Arc<Flight>>) {
-        file.ahead.lock().flights.extend(flights.iter().cloned());
-        flights.iter().for_each(|flight| self.send_flight(volume, flight));
     }
 }

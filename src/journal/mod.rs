@@ -21,6 +21,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 pub use disk::{copy_with_holes, create_beside, read_at};
@@ -32,6 +33,10 @@ pub use places::Places;
 const UNFINISHED: &str = ".new-";
 /// What is under construction for longer was left by a process that died.
 const UNFINISHED_MAX: Duration = Duration::from_secs(600);
+/// Who only looks at an entry has it locked for a moment: an entry is tried so often before it counts as
+/// somebody's.
+const TAKING_TRIES: u32 = 10;
+const TAKING_PAUSE: Duration = Duration::from_millis(5);
 /// How many ids are tried before giving up; one is taken with a chance of one in four thousand
 /// million for each entry.
 const ATTEMPTS: u32 = 16;
@@ -149,10 +154,14 @@ impl Journal {
     /// # Errors
     /// Why it cannot be understood.
     pub fn take(&self, id: &str) -> io::Result<Option<Entry>> {
-        match Entry::take(&self.directory.join(id), id) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            taken => taken,
+        for tries_left in (0..TAKING_TRIES).rev() {
+            match Entry::take(&self.directory.join(id), id) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Ok(None) if tries_left > 0 => thread::sleep(TAKING_PAUSE),
+                taken => return taken,
+            }
         }
+        Ok(None)
     }
 
     /// Takes over every entry that nobody works on and that `wanted` says yes to. What cannot be

@@ -178,3 +178,17 @@ fn without_a_state_directory_a_private_folder_is_used_and_found_again() {
     assert!(places.open().is_err(), "anybody could have put things there");
     assert!(places.all().is_empty());
 }
+
+#[test]
+fn an_entry_that_somebody_looks_at_is_taken_all_the_same() {
+    let (_place, journal) = journal();
+    let id = entry(&journal, b"/a", State::Failed, b"x");
+    let looking = fs::File::open(journal.directory().join(&id).join("data")).unwrap();
+    assert!(super::disk::lock(&looking, super::disk::Lock::Shared).unwrap());
+    let looks = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        drop(looking);
+    });
+    assert!(journal.take(&id).unwrap().is_some());
+    looks.join().unwrap();
+}

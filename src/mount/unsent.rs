@@ -79,7 +79,11 @@ fn is_unsent(found: &Found, vehicle: &journal::Vehicle) -> bool {
 /// On a thread of its own: nobody waits for it, and the vehicle may be slow.
 fn tidy_up(journal: Journal, ours: journal::Vehicle, vehicle: Vehicle, remote: Arc<dyn Remote>) {
     let work = move || {
-        let has_left = |meta: &Meta| !meta.leftovers.is_empty() && meta.vehicle.is(&ours);
+        // What is promised is taken by who sends it, and tidied then.
+        let has_left = |meta: &Meta| {
+            let is_promised = meta.state == State::Pending;
+            !meta.leftovers.is_empty() && !is_promised && meta.vehicle.is(&ours)
+        };
         for entry in journal.take_all(has_left).unwrap_or_default() {
             if let Err(error) = remove_leftovers(&entry, &ours, &vehicle, &remote) {
                 tracing::warn!(%error, "the journal could not be written");

@@ -16,7 +16,7 @@ use super::{Class, Error, Op, OpId, Remote, Sink, Status};
 use job::Job;
 use pool::Pool;
 use session::{Session, SharedHabits};
-use worker::{Reach, Worker};
+use worker::{Reach, Worker, may_be_reached};
 
 mod calendar;
 mod charset;
@@ -167,7 +167,7 @@ pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
     }
     let label = format!("FTP server, user {}", options.user);
     let identity = format!("ftp:{}@{}:{}", options.user, options.host, options.port);
-    Ok(Arc::new(FtpRemote { pool, label, identity, sets_times, threads }))
+    Ok(Arc::new(FtpRemote { pool, label, identity, sets_times, reach, threads }))
 }
 
 struct FtpRemote {
@@ -175,6 +175,7 @@ struct FtpRemote {
     label: String,
     identity: String,
     sets_times: bool,
+    reach: Reach,
     threads: Vec<ThreadId>,
 }
 
@@ -199,7 +200,7 @@ impl Remote for FtpRemote {
 
     fn status(&self) -> Status {
         Status {
-            up: self.pool.is_up(),
+            up: self.pool.is_up() || may_be_reached(&self.reach),
             // A server behind a host, port and user is taken to stay the same one.
             epoch: 0,
             last_other: 0,

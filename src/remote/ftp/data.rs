@@ -11,7 +11,7 @@
 //! server has come, which is what each transfer may cost then.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,10 +65,21 @@ pub fn take_up<T: TlsStream>(
 fn dial(seat: &Seat, address: SocketAddr) -> FtpResult<TcpStream> {
     let open = || {
         let data = TcpStream::connect_timeout(&address, seat.patience())?;
-        bound(&data, seat)?;
+        match bound(&data, seat) {
+            // Nobody wants it any more. Given up here, the connection would be out of step; a transfer
+            // that ends before it begins is ended in order. But STOR would empty the file.
+            Err(error) if is_given_up(&error) && !seat.is_uploading() => {
+                data.shutdown(Shutdown::Both)?
+            }
+            bounded => bounded?,
+        }
         Ok(data)
     };
     open().map_err(FtpError::ConnectionError)
+}
+
+fn is_given_up(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionAborted
 }
 
 /// From now on its waits end with the operation's patience, and its cancelling ends it.

@@ -90,17 +90,18 @@ impl Job {
         }
     }
 
-    /// The names of which nothing stays what it was.
+    /// The names of which nothing stays what it was, or may not: who asks for a size doubts what is
+    /// open.
     pub fn changes(&self) -> impl Iterator<Item = &RemotePath> {
         let (one, other) = match &self.op {
             Op::Write { path, .. }
             | Op::Remove { path }
             | Op::RemoveDirectory { path }
+            | Op::Size { path }
             | Op::Truncate { path, .. } => (Some(path), None),
             Op::Rename { from, to } => (Some(from), Some(to)),
             Op::List { .. }
             | Op::Read { .. }
-            | Op::Size { .. }
             | Op::MakeDirectory { .. }
             | Op::SetTime { .. }
             | Op::Checksum { .. } => (None, None),

@@ -12,6 +12,8 @@ use crate::remote::{Entry, Kind, Name};
 
 /// Lines handed out at once.
 const PAGE_LINES: usize = 128;
+/// More names than this are no directory, but a server that never ends.
+const NAMES_MAX: usize = 1_000_000;
 /// Longest line of a listing: a name of 255 bytes and generous facts.
 const LINE_BYTES_MAX: u64 = 4096;
 
@@ -100,6 +102,9 @@ impl Reading {
                 return Ok(self.seen.len() as u64);
             }
             self.take(&line);
+            if self.seen.len() > NAMES_MAX {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             if self.page.len() == PAGE_LINES {
                 pass(std::mem::take(&mut self.page));
             }

@@ -18,6 +18,8 @@ use crate::remote::Error;
 
 /// The shortest timeout a socket is given; it takes none of zero.
 const PATIENCE_MIN: Duration = Duration::from_millis(1);
+/// The reply to FEAT.
+const FEATURES_FOLLOW: u32 = 211;
 /// How the name service's errors begin.
 const RESOLVER: &str = "failed to lookup address information: ";
 /// The library's connection, which is protected or plain as [`Options::protection`] says.
@@ -40,6 +42,8 @@ pub struct Features {
     pub mlsd: bool,
     /// Setting modification times.
     pub mfmt: bool,
+    /// Downloads from an offset.
+    pub restarts: bool,
     /// What its names are in.
     pub charset: Charset,
 }
@@ -121,19 +125,20 @@ pub fn log_in(
         error => unreachable(error),
     })?;
     ftp.transfer_type(FileType::Binary).map_err(unreachable)?;
-    let features = match ftp.feat() {
-        Ok(features) => features,
-        Err(error @ FtpError::ConnectionError(_)) => return Err(unreachable(error)),
-        Err(_) => Default::default(),
-    };
-    let has = |name: &str| features.keys().any(|feature| feature.eq_ignore_ascii_case(name));
+    let offered = features(&mut ftp).map_err(unreachable)?;
+    let has = |name: &str| offered.iter().any(|feature| feature == name);
     if let Some(switch) = utf8_switch(options.encoding, has("UTF8")) {
         // Some servers speak another charset until asked; those that always do may refuse.
         ftp.opts("UTF8", Some(switch)).or_else(ignore_refusal).map_err(unreachable)?;
     }
     data::choose_mode(&mut ftp, options.active).map_err(unreachable)?;
     let charset = Charset::of(options.encoding);
-    let features = Features { mlsd: has("MLST") || has("MLSD"), mfmt: has("MFMT"), charset };
+    let features = Features {
+        mlsd: has("MLST") || has("MLSD"),
+        mfmt: has("MFMT"),
+        restarts: has("REST"),
+        charset,
+    };
     Ok(LoggedIn { ftp, features })
 }
 
@@ -174,6 +179,21 @@ fn dial(options: &Options, deadline: Instant) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// The first words of what FEAT lists, in capitals; nothing where it is refused. The library's own reading
+/// waits for a second line of a reply that has one, and leaves lines of a refusal unread.
+fn features(ftp: &mut Ftp) -> FtpResult<Vec<String>> {
+    let reply = match ftp.custom_command("FEAT", &[]) {
+        Ok(reply) | Err(FtpError::UnexpectedResponse(reply)) => reply,
+        Err(error) => return Err(error),
+    };
+    if replies::code(&reply) != FEATURES_FOLLOW {
+        return Ok(Vec::new());
+    }
+    let lines = reply.body.split(|byte| *byte == b'\n').skip(1);
+    let words = lines.filter_map(|line| line.trim_ascii().split(|byte| *byte == b' ').next());
+    Ok(words.map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect())
 }
 
 /// What to tell a server about UTF-8, if anything.

@@ -220,10 +220,6 @@ impl SeatState {
         }
     }
 
-    fn is_usable(&self, now: Instant) -> bool {
-        self.is_connected || self.barred_until.is_none_or(|until| until <= now)
-    }
-
     /// How little is lost when a free seat takes a job that does not go on in its stream.
     fn cost(&self, now: Instant) -> u8 {
         let is_fresh = now.duration_since(self.idle_since) < FRESH_TIME;
@@ -243,7 +239,13 @@ impl State {
     }
 
     fn usable(&self, now: Instant) -> usize {
-        self.seats.iter().filter(|seat| seat.is_usable(now)).count()
+        self.seats.iter().filter(|seat| self.is_usable(seat, now)).count()
+    }
+
+    /// Whether a seat has a connection, or may make one: where there is none at all, in any case.
+    fn is_usable(&self, seat: &SeatState, now: Instant) -> bool {
+        let is_barred = seat.barred_until.is_some_and(|until| until > now);
+        seat.is_connected || !is_barred || !self.seats.iter().any(|seat| seat.is_connected)
     }
 
     /// What is at and below these paths is about to be another, or is by now: no stream from before goes
@@ -280,7 +282,15 @@ impl State {
         if let Some((_, at)) = goes_on {
             return Some(at);
         }
-        let free = seats().filter(|(_, seat)| !seat.is_busy && seat.is_usable(now));
+        // Some servers change no file that they still have open.
+        let is_in_the_way = |seat: &SeatState| {
+            let stream = seat.stream.as_ref().filter(|_| !seat.is_busy);
+            stream.is_some_and(|stream| job.changes().any(|path| stream.path.is_within(path)))
+        };
+        if let Some((at, _)) = seats().find(|(_, seat)| is_in_the_way(seat)) {
+            return Some(at);
+        }
+        let free = seats().filter(|(_, seat)| !seat.is_busy && self.is_usable(seat, now));
         let (at, seat) = free.min_by_key(|(at, seat)| (seat.cost(now), *at))?;
         let may_connect = now.duration_since(job.submitted) >= CONNECTING_AFTER
             || !self.seats.iter().any(|seat| seat.is_connected);
@@ -311,7 +321,7 @@ impl State {
 
     /// Whether somebody has waited for long for what only an upload holds.
     fn is_starved(&self, now: Instant) -> bool {
-        let has_free = self.seats.iter().any(|seat| !seat.is_busy && seat.is_usable(now));
+        let has_free = self.seats.iter().any(|seat| !seat.is_busy && self.is_usable(seat, now));
         self.waiting.iter().any(|job| {
             let waits = now.duration_since(job.submitted) >= GIVING_WAY_TIME;
             waits && (!has_free || !self.may_run(job, now))

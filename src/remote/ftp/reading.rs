@@ -83,7 +83,7 @@ impl Session {
         {
             return Ok(reply);
         }
-        let size = self.current_size(job, path)?;
+        let size = self.current_size(job, path, expected)?;
         job.opened(size)?;
         let range = from..range.end.min(size);
         if !range.is_empty() {
@@ -180,9 +180,15 @@ impl Session {
     }
 
     /// The size of a file, asked at most once in a while.
-    fn current_size(&mut self, job: &Job, path: &RemotePath) -> Result<u64, Error> {
+    fn current_size(
+        &mut self,
+        job: &Job,
+        path: &RemotePath,
+        expected: Option<u64>,
+    ) -> Result<u64, Error> {
         if let Some((known, size, when)) = &self.reading.size
             && known == path
+            && expected.is_none_or(|expected| expected == *size)
             && when.elapsed() < SIZE_TIME
         {
             return Ok(*size);
@@ -199,6 +205,8 @@ impl Session {
         from: u64,
         size: u64,
     ) -> Result<(), Error> {
+        // A server that does not say so might send the beginning all the same.
+        let from = if self.features().restarts { from } else { 0 };
         let start = usize::try_from(from).map_err(|_| Error::TooLarge)?;
         let data = self.command(job, path, |ftp, path| {
             if start > 0 {

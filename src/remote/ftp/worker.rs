@@ -32,6 +32,11 @@ pub struct Down {
     error: Error,
 }
 
+/// Whether the server may be there: what is asked now is tried.
+pub fn may_be_reached(reach: &Reach) -> bool {
+    reach.lock().as_ref().is_none_or(|down| Instant::now() >= down.until)
+}
+
 /// One connection's thread.
 pub struct Worker {
     pub options: Options,
@@ -90,7 +95,11 @@ impl Worker {
         let result = catch_unwind(AssertUnwindSafe(|| self.perform(&job)));
         let result = match result {
             Ok(Err(Undone::Refused(error))) => {
-                return self.seat.give_back(job, error == Error::Busy);
+                // Nobody else is left to do it, or nobody wants it any more.
+                if let Some((job, cancelled)) = self.seat.give_back(job, error == Error::Busy) {
+                    job.done(Err(if cancelled { Error::Cancelled } else { error }));
+                }
+                return;
             }
             Ok(Err(Undone::Failed(error))) => Err(error),
             Ok(Ok(reply)) => Ok(reply),
@@ -125,10 +134,14 @@ impl Worker {
             let before = job.reached();
             let result = session.perform(job);
             let in_step = session.is_in_step();
-            // A timeout may be the source's; whether the server lives, the next connect will tell.
-            self.seat.set_up(result != Err(Error::LinkDown));
+            // Whether the server lives when it is not, the next connect will tell.
             if in_step {
+                self.seat.set_up(true);
                 self.session = Some(session);
+            }
+            // Who asks next does not wait as long again. An upload's silence may be its program's.
+            if result == Err(Error::TimedOut) && !job.is_upload() && !self.seat.is_cancelled() {
+                self.note_down(&Error::TimedOut);
             }
             let has_moved = job.reached() > before;
             let again = (reused || has_moved) && !in_step && result == Err(Error::LinkDown);
@@ -153,11 +166,7 @@ impl Worker {
         if let Some(down) = self.reach.lock().as_ref().filter(|down| now < down.until) {
             return Err(Undone::Failed(down.error.clone()));
         }
-        let left = job.patience.saturating_sub(now.duration_since(job.submitted));
-        if left.is_zero() {
-            return Err(Undone::Failed(Error::TimedOut));
-        }
-        match Session::connect(&self.options, left, &self.seat, &self.habits) {
+        match Session::connect(&self.options, job.patience, &self.seat, &self.habits) {
             Ok(session) => {
                 self.seat.set_up(true);
                 *self.reach.lock() = None;
@@ -168,14 +177,18 @@ impl Worker {
                 Err(Undone::Refused(error))
             }
             Err(Unconnected { error, reason }) => {
-                self.seat.set_up(false);
                 let Options { host, port, .. } = &self.options;
                 tracing::warn!("FTP server {host}:{port}: {reason}");
-                let mut reach = self.reach.lock();
-                *reach = Some(Down::after(reach.take(), &error));
+                self.note_down(&error);
                 Err(Undone::Failed(error))
             }
         }
+    }
+
+    fn note_down(&self, error: &Error) {
+        self.seat.set_up(false);
+        let mut reach = self.reach.lock();
+        *reach = Some(Down::after(reach.take(), error));
     }
 }
 

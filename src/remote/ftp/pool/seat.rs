@@ -73,6 +73,9 @@ impl Seat {
 
     /// What an idle seat does by itself, and when.
     fn chore(&self, seat: &SeatState) -> (Option<Instant>, Task) {
+        if seat.is_stale {
+            return (Some(seat.heard), Task::CloseStream);
+        }
         if seat.stream.is_some() {
             return (Some(seat.idle_since + KEEPING_TIME), Task::CloseStream);
         }
@@ -94,16 +97,24 @@ impl Seat {
     }
 
     /// A further connection was refused, or not to be had: the job waits for another one, and none is
-    /// tried for a while.
-    pub fn give_back(&self, job: Job, refused: bool) {
+    /// tried for a while. Handed back where it is cancelled, which is said, or no other is connected.
+    pub fn give_back(&self, job: Job, refused: bool) -> Option<(Job, bool)> {
         let mut state = self.pool.state.lock();
         let seat = &mut state.seats[self.number];
         let time = if refused { BARRED_TIME } else { FAILED_TIME };
         seat.barred_until = Some(Instant::now() + time);
-        (seat.is_busy, seat.is_connected, seat.running) = (false, false, None);
-        state.waiting.insert(0, job);
+        let cancelled = seat.running.take().is_some_and(|running| running.cancelled);
+        (seat.is_busy, seat.is_connected) = (false, false);
+        let handed_back = match cancelled || !state.seats.iter().any(|seat| seat.is_connected) {
+            true => Some((job, cancelled)),
+            false => {
+                state.waiting.insert(0, job);
+                None
+            }
+        };
         drop(state);
         self.pool.changed.notify_all();
+        handed_back
     }
 
     /// The job is over, and its end can be told; whether it had been cancelled.
@@ -136,6 +147,7 @@ impl Seat {
         let mut state = self.pool.state.lock();
         let seat = &mut state.seats[self.number];
         (seat.is_busy, seat.is_connected, seat.stream) = (false, is_connected, None);
+        seat.is_stale = false;
         seat.heard = Instant::now();
         drop(state);
         self.pool.changed.notify_all();
@@ -158,10 +170,15 @@ impl Seat {
     /// learn that.
     pub fn overdue(&self) -> Vec<Job> {
         let now = Instant::now();
-        let is_overdue = |job: &mut Job| {
-            job.class <= Class::Demand && now.duration_since(job.submitted) >= job.patience
+        let mut state = self.pool.state.lock();
+        let waiting = std::mem::take(&mut state.waiting);
+        let is_overdue = |job: &Job| {
+            let is_late = now.duration_since(job.submitted) >= job.patience;
+            job.class <= Class::Demand && is_late && state.best_seat(job, now).is_none()
         };
-        self.pool.state.lock().waiting.extract_if(.., is_overdue).collect()
+        let (overdue, waiting) = waiting.into_iter().partition(is_overdue);
+        state.waiting = waiting;
+        overdue
     }
 
     /// The thread ends; the last one takes what nobody does any more.
@@ -181,6 +198,12 @@ impl Seat {
     pub fn is_cancelled(&self) -> bool {
         let state = self.pool.state.lock();
         state.seats[self.number].running.as_ref().is_some_and(|running| running.cancelled)
+    }
+
+    /// Whether what runs is an upload.
+    pub fn is_uploading(&self) -> bool {
+        let state = self.pool.state.lock();
+        state.seats[self.number].running.as_ref().is_some_and(|running| running.is_upload)
     }
 
     /// Longest wait for an answer now.

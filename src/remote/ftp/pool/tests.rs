@@ -129,18 +129,17 @@ fn a_stream_of_a_file_that_we_change_is_not_read_on() {
         let (pool, [first, second]) = seats();
         second.rest(standing("/d/a", 100), true);
         pool.push(rename(from, to));
-        assert_eq!(taken(&first), Some(9));
+        assert_eq!((taken(&first), taken(&second)), (None, Some(9)), "it is closed first");
         assert_eq!(second.take_staleness(), (true, 2));
         // One that was opened while the change was made.
         pool.push(read(1, "/d/a", 0));
-        assert_eq!(taken(&second), Some(1));
-        first.release();
-        first.rest(None, true);
+        assert_eq!(taken(&first), Some(1));
         second.release();
-        second.rest(standing("/d/a", 100), true);
-        pool.push(read(2, "/d/a", 100));
-        assert_eq!(taken(&first), Some(2), "not in the old stream");
-        assert_eq!(second.take_staleness(), (true, 4));
+        second.rest(None, true);
+        first.release();
+        first.rest(standing("/d/a", 100), true);
+        assert!(matches!(first.next(), Task::CloseStream));
+        assert_eq!(first.take_staleness(), (true, 4));
     }
     let (pool, [first, second]) = seats();
     second.rest(standing("/d/a", 100), true);
@@ -200,4 +199,42 @@ fn who_has_waited_for_too_long_is_told() {
     std::thread::sleep(SHORT);
     let overdue: Vec<_> = seat.overdue().iter().map(|job| job.id.0).collect();
     assert_eq!(overdue, [2]);
+}
+
+#[test]
+fn a_job_that_no_connection_is_left_for_is_handed_back() {
+    let (pool, [first, second]) = seats();
+    second.rest(None, false);
+    first.rest(None, false);
+    pool.push(size(1, Class::Metadata));
+    pool.push(size(2, Class::Metadata));
+    assert_eq!((taken(&first), taken(&second)), (Some(1), Some(2)));
+    assert!(first.give_back(size(1, Class::Metadata), true).is_some());
+    assert!(second.give_back(size(2, Class::Metadata), true).is_some());
+    // Barred or not, somebody has to try.
+    pool.push(size(3, Class::Metadata));
+    assert_eq!(taken(&first), Some(3));
+}
+
+#[test]
+fn a_job_that_was_cancelled_while_a_connection_was_made_is_not_begun_on_another() {
+    let (pool, [first, second]) = seats();
+    second.rest(None, false);
+    pool.push(size(1, Class::Metadata));
+    pool.push(size(2, Class::Metadata));
+    assert_eq!(taken(&first), Some(1));
+    std::thread::sleep(CONNECTING_AFTER);
+    assert_eq!(taken(&second), Some(2));
+    assert!(pool.cancel(OpId(2)).is_none());
+    let handed_back = second.give_back(size(2, Class::Metadata), true);
+    assert!(handed_back.is_some_and(|(_, cancelled)| cancelled));
+}
+
+#[test]
+fn who_asks_for_a_size_doubts_what_is_open() {
+    let (pool, [first, second]) = seats();
+    first.rest(standing("/s", 100), true);
+    pool.push(size(1, Class::Metadata));
+    assert_eq!((taken(&second), taken(&first)), (None, Some(1)));
+    assert!(first.take_staleness().0);
 }

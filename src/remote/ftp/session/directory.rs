@@ -78,7 +78,9 @@ impl Session {
                 self.complete(job, path, reading, early)?;
                 return Ok(true);
             }
-            Err(error) if !self.in_step => return Err(error),
+            Err(error) if !self.in_step || self.seat.is_cancelled() => return Err(error),
+            // It will be tried again another time.
+            Err(Error::Busy | Error::Failed(_) | Error::Cancelled) => {}
             Ok(_) | Err(_) => self.habits.lock().hidden = Hidden::NoSuchOption,
         }
         Ok(false)
@@ -109,6 +111,10 @@ impl Session {
             false => early.extend(page),
         });
         let word = self.finish(lines.into_inner(), &moved);
+        // What was cut off looks like an end.
+        if self.seat.is_cancelled() {
+            return self.judge(job, moved, word).and(Err(Error::Cancelled));
+        }
         self.judge(job, moved, word)?;
         early.extend(reading.rest());
         Ok((reading, early))
