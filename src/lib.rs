@@ -12,6 +12,7 @@
 //!
 //! use mavftp_mount::api::{Options, Vehicle};
 //! use mavftp_mount::remote::RemotePath;
+//! use mavftp_mount::remote::save::Policy;
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     // Listens where ground stations do; says what is missing while nobody is heard.
@@ -26,7 +27,8 @@
 //!     vehicle.fetch(&log, &File::create("flight.ulg")?, &mut |done, size| {
 //!         eprintln!("{done} of {size:?} bytes");
 //!     })?;
-//!     vehicle.store(&RemotePath::parse(b"/etc/note")?, File::open("note")?, &mut |_, _| {})?;
+//!     let note = RemotePath::parse(b"/etc/note")?;
+//!     vehicle.store(&note, File::open("note")?, Policy::default(), &mut |_, _| {})?;
 //!     Ok(())
 //! }
 //! ```
