@@ -16,8 +16,8 @@ import time
 from .processes import DISTANCE, START_WAIT_S, Failed, die_with_parent, end, free_port, start
 
 VSFTPD = "vsftpd"
-# Who an anonymous user is to the server; Debian's package makes it.
-SERVED_AS = "ftp"
+# Who an anonymous user is to the server: one that every system has.
+SERVED_AS = "nobody"
 KIB, MIB = 1 << 10, 1 << 20
 LARGE, MANY, SMALL, UPLOADS = "large", "many", "small", "uploads"
 # As a user would set up a server that can be written to. Nobody logs in, so that no password is needed.
@@ -37,6 +37,7 @@ SETTINGS = {
     "anon_umask": "022",
     "secure_chroot_dir": "/var/run/vsftpd/empty",
     "use_localtime": "NO",
+    "ftp_username": SERVED_AS,
 }
 
 
@@ -107,8 +108,10 @@ def missing():
 
 
 def vsftpd():
-    """Where it is: not in every user's PATH."""
-    return shutil.which(VSFTPD, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    """Where it is: what scripts/test has unpacked, else the system's, which is not in every PATH."""
+    ours = pathlib.Path(__file__).parents[2] / ".tools/bin"
+    places = [os.environ.get("MAVFTP_TOOLS", str(ours)), os.environ.get("PATH", ""), "/usr/sbin"]
+    return shutil.which(VSFTPD, path=":".join(places))
 
 
 def serve(ended, directory, log=None):
