@@ -16,8 +16,8 @@ import time
 from .processes import DISTANCE, START_WAIT_S, Failed, die_with_parent, end, free_port, start
 
 VSFTPD = "vsftpd"
-# Who an anonymous user is to the server: one that every system has.
-SERVED_AS = "nobody"
+# Who an anonymous user is to the server: one that every system has, with a home that is there.
+SERVED_AS = "daemon"
 KIB, MIB = 1 << 10, 1 << 20
 LARGE, MANY, SMALL, UPLOADS = "large", "many", "small", "uploads"
 # As a user would set up a server that can be written to. Nobody logs in, so that no password is needed.
