@@ -53,6 +53,9 @@ pub struct Standing {
 /// The operations that wait, and what each connection does.
 pub struct Pool {
     state: Mutex<State>,
+    /// One for each seat: what waits is for one of them, and the others sleep on.
+    bells: Vec<Condvar>,
+    /// For who waits for a source, and for the end.
     changed: Condvar,
     /// For waits that no running operation has a limit for.
     op_timeout: Duration,
@@ -137,15 +140,37 @@ impl Pool {
     pub fn new(connections: usize, op_timeout: Duration) -> Arc<Pool> {
         let seats = (0..connections.max(1)).map(|at| SeatState::new(at == 0)).collect::<Vec<_>>();
         let threads = seats.len();
+        let bells = seats.iter().map(|_| Condvar::new()).collect();
         let state =
             State { waiting: Vec::new(), seats, up: true, changes: 0, closing: false, threads };
         let op_timeout = op_timeout.max(PATIENCE_MIN);
-        Arc::new(Pool { state: Mutex::new(state), changed: Condvar::new(), op_timeout })
+        Arc::new(Pool { state: Mutex::new(state), bells, changed: Condvar::new(), op_timeout })
     }
 
     pub fn push(&self, job: Job) {
-        self.state.lock().waiting.push(job);
-        self.changed.notify_all();
+        let mut state = self.state.lock();
+        state.waiting.push(job);
+        self.ring(&state);
+    }
+
+    /// Wakes the free seats that have something to do.
+    fn ring(&self, state: &State) {
+        let now = Instant::now();
+        let is_free = |at: usize| state.seats.get(at).is_some_and(|seat| !seat.is_busy);
+        for job in &state.waiting {
+            match state.best_seat(job, now) {
+                Some(at) if is_free(at) => {
+                    self.bells[at].notify_one();
+                }
+                Some(_) => {}
+                // One of them may connect for it in a while.
+                None => {
+                    for at in (0..self.bells.len()).filter(|at| is_free(*at)) {
+                        self.bells[at].notify_one();
+                    }
+                }
+            }
+        }
     }
 
     pub fn raise(&self, id: OpId, class: Class) {
@@ -189,6 +214,9 @@ impl Pool {
         state.closing = true;
         state.seats.iter_mut().filter_map(|seat| seat.running.as_mut()).for_each(Running::cancel);
         drop(state);
+        for bell in &self.bells {
+            bell.notify_all();
+        }
         self.changed.notify_all();
     }
 

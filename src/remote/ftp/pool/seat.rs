@@ -46,9 +46,8 @@ impl Seat {
                 let changes = running.changes.clone();
                 (seat.is_busy, seat.running) = (true, Some(running));
                 state.forget(&changes);
-                drop(state);
                 // What waits behind it may be another seat's now.
-                self.pool.changed.notify_all();
+                self.pool.ring(&state);
                 return Task::Run(job);
             }
             let seat = &mut state.seats[self.number];
@@ -65,8 +64,10 @@ impl Seat {
                 false => Some(deadline.map_or(look_again, |deadline| deadline.min(look_again))),
             };
             match deadline {
-                Some(deadline) => drop(self.pool.changed.wait_until(&mut state, deadline)),
-                None => self.pool.changed.wait(&mut state),
+                Some(deadline) => {
+                    self.pool.bells[self.number].wait_until(&mut state, deadline);
+                }
+                None => self.pool.bells[self.number].wait(&mut state),
             }
         }
     }
@@ -112,8 +113,7 @@ impl Seat {
                 None
             }
         };
-        drop(state);
-        self.pool.changed.notify_all();
+        self.pool.ring(&state);
         handed_back
     }
 
@@ -138,8 +138,7 @@ impl Seat {
         let stream = stream.filter(|_| !seat.is_stale);
         (seat.is_busy, seat.is_connected, seat.stream) = (false, is_connected, stream);
         (seat.idle_since, seat.heard) = (now, now);
-        drop(state);
-        self.pool.changed.notify_all();
+        self.pool.ring(&state);
     }
 
     /// The same after a chore, which is no use of it.
@@ -149,8 +148,7 @@ impl Seat {
         (seat.is_busy, seat.is_connected, seat.stream) = (false, is_connected, None);
         seat.is_stale = false;
         seat.heard = Instant::now();
-        drop(state);
-        self.pool.changed.notify_all();
+        self.pool.ring(&state);
     }
 
     /// Whether the open stream is of a file that we have changed since, asked once; and how many changes
