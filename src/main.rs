@@ -11,7 +11,26 @@ use mavftp_mount::{mount, serve};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+/// By how much the heap grows at a time.
+#[cfg(target_env = "gnu")]
+const HEAP_STEP_BYTES: libc::c_int = 4 << 20;
+
+/// One heap for all threads, in large steps. glibc gives each thread a heap that grows by a page at a
+/// time, a system call each: blocks of a file that are cached cost a third of a fast download so.
+#[cfg(target_env = "gnu")]
+fn prepare_heap() {
+    // SAFETY: plain calls with constants, before there is another thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_TOP_PAD, HEAP_STEP_BYTES);
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn prepare_heap() {}
+
 fn main() -> ExitCode {
+    prepare_heap();
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
         Err(error) => error.exit(),

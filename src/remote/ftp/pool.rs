@@ -134,6 +134,19 @@ fn skips(standing: &Standing, op: &Op) -> Option<u64> {
     }
 }
 
+/// Whether what is fetched ahead will be reached by a stream in time, and how many bytes before it come
+/// first: a second stream in the same file would carry what the first does.
+fn leads(standing: &Standing, job: &Job) -> Option<u64> {
+    match &job.op {
+        Op::Read { path, offset, .. }
+            if job.class == Class::ReadAhead && *path == standing.path =>
+        {
+            offset.checked_sub(standing.at)
+        }
+        _ => None,
+    }
+}
+
 /// The side of the callers.
 impl Pool {
     /// One seat for each connection, the first of which is connected.
@@ -174,8 +187,10 @@ impl Pool {
     }
 
     pub fn raise(&self, id: OpId, class: Class) {
-        if let Some(job) = self.state.lock().waiting.iter_mut().find(|job| job.id == id) {
+        let mut state = self.state.lock();
+        if let Some(job) = state.waiting.iter_mut().find(|job| job.id == id) {
             job.class = class;
+            self.ring(&state);
         }
     }
 
@@ -303,7 +318,7 @@ impl State {
         let goes_on = |seat: &SeatState| {
             let end = seat.running.as_ref().and_then(|running| running.end.as_ref());
             let standing = if seat.is_busy { end } else { seat.stream.as_ref() };
-            standing.and_then(|standing| skips(standing, &job.op))
+            standing.and_then(|standing| skips(standing, &job.op).or_else(|| leads(standing, job)))
         };
         let seats = || self.seats.iter().enumerate();
         let goes_on = seats().filter_map(|(at, seat)| Some((goes_on(seat)?, at))).min();

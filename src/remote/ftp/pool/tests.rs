@@ -96,6 +96,21 @@ fn who_reads_on_gets_the_stream_that_stands_there() {
 }
 
 #[test]
+fn what_is_fetched_far_ahead_waits_for_the_stream_that_comes_there() {
+    let (pool, [first, second]) = seats();
+    pool.push(read(1, "/a", 0));
+    assert_eq!(taken(&first), Some(1));
+    let far = 100 + SKIP_BYTES_MAX + 1;
+    let ahead = Op::Read { path: path("/a"), offset: far, length: 100, expected: None };
+    let sink = Arc::new(Ends::default());
+    pool.push(Job::new(OpId(2), ahead, Class::ReadAhead, SHORT, sink));
+    assert_eq!(taken(&second), None);
+    // Who waits for it does not.
+    pool.raise(OpId(2), Class::Demand);
+    assert_eq!(taken(&second), Some(2));
+}
+
+#[test]
 fn a_stream_does_not_pass_over_what_somebody_wants() {
     let (pool, [seat]) = seats();
     seat.rest(standing("/a", 100), true);
