@@ -20,7 +20,7 @@ pub const SKIP_BYTES_MAX: u64 = 256 << 10;
 const CONNECTING_AFTER: Duration = Duration::from_millis(20);
 /// An open stream that nobody has read from for so long is closed before a further connection is made.
 const FRESH_TIME: Duration = Duration::from_millis(500);
-/// The same, when somebody else has waited so long for a connection.
+/// An upload whose program is idle gives its connection up when somebody has waited so long for one.
 const GIVING_WAY_TIME: Duration = Duration::from_millis(200);
 
 mod seat;
