@@ -135,7 +135,8 @@ impl Mounted {
         let is_dead = |point: &Path| {
             point.read_dir().is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
         };
-        self.program.wait_until(MOUNT_TIME, |_| is_mounted(&point) && !is_dead(&point));
+        // In this order: between the end of a dead mount and the new one, its place answers for itself.
+        self.program.wait_until(MOUNT_TIME, |_| !is_dead(&point) && is_mounted(&point));
     }
 
     /// What the program keeps over its own end: its XDG_STATE_HOME and TMPDIR.
