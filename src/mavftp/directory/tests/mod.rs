@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::beneath::Way;
 use super::*;
-use crate::mavftp::server::{Server, ServerOutput};
+use crate::mavftp::server::{ServedFile, Server, ServerOutput};
 use crate::mavftp::wire::{Checksum, Opcode, Payload};
 
 /// A temporary folder with `served` in it, and a secret beside that.
