@@ -292,3 +292,27 @@ fn a_server_on_the_disk_gives_a_whole_file_and_its_checksum() {
     assert!(got == bytes, "the file arrives as it is");
     assert_eq!(checksum, Some(Checksum::of(&bytes)));
 }
+
+#[test]
+fn a_file_cut_short_during_a_burst_ends_where_it_ends_now() {
+    let place = Place::new();
+    for directory in place.directories(true) {
+        place.write("log", &[7; 20_000]);
+        let mut server = Server::new(directory, 7);
+        let now = Instant::now();
+        server.receive(now, 1, &Payload::request(Opcode::OpenFileRo).with_data(b"/log"));
+        let ServerOutput::Send(1, opened) = server.poll(now) else { panic!("no answer") };
+        let burst = Payload { session: opened.session, ..Payload::request(Opcode::BurstReadFile) };
+        server.receive(now, 1, &burst);
+        for _ in 0..3 {
+            let ServerOutput::Send(1, packet) = server.poll(now) else { panic!("no packet") };
+            assert_eq!(packet.data(), [7; 239]);
+        }
+        let file = fs::File::options().write(true).open(place.served().join("log")).unwrap();
+        file.set_len(800).unwrap();
+        let ServerOutput::Send(1, last) = server.poll(now) else { panic!("no packet") };
+        assert_eq!(last.data(), [7; 800 - 3 * 239]);
+        let ServerOutput::Send(1, end) = server.poll(now) else { panic!("no end") };
+        assert_eq!((end.answer(), end.offset), (Some(Err(Nak::Eof)), 800));
+    }
+}
