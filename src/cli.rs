@@ -186,7 +186,7 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
     let (log, command) = match verb {
         Verb::Serve { endpoint, directory, served, system_id, component_id, log } => {
             let endpoint = sources::endpoint(&endpoint).map_err(usage::error)?;
-            let ServedArguments { writable, hide, max_bytes } = served;
+            let ServedArguments { writable, hide, max_bytes } = served.checked()?;
             let options = serve::Options {
                 writable,
                 hide,

@@ -195,7 +195,7 @@ impl Directory {
         let folder = system::open_at(&old.folder, old.name, flags, 0).map_err(nak)?;
         let (from, to) = (walk::joined(&old.at, old.name), walk::joined(&new.at, new.name));
         let mut alike = true;
-        let seen = tree::visit(&folder, &from, &mut |at, name, _| {
+        let seen = tree::visit(&folder, &from, |at, name, _| {
             let moved = [&to[..], &at[from.len()..]].concat();
             alike &= self.hidden().hides(at, name) == self.hidden().hides(&moved, name);
         });

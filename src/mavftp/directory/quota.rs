@@ -174,7 +174,7 @@ impl Drop for Held {
 fn count(root: &OwnedFd) -> io::Result<u64> {
     let mut bytes = 0u64;
     let mut seen = BTreeSet::new();
-    tree::visit(root, b"", &mut |_, _, stat| {
+    tree::visit(root, b"", |_, _, stat| {
         // Only what has several names can come twice.
         if stat.kind == Kind::File && (stat.names < 2 || seen.insert(stat.id)) {
             bytes = bytes.saturating_add(stat.size);

@@ -14,7 +14,7 @@ const DEPTH_MAX: usize = 200;
 pub(super) fn visit(
     folder: &OwnedFd,
     at: &[u8],
-    see: &mut dyn FnMut(&[u8], &[u8], &Stat),
+    mut see: impl FnMut(&[u8], &[u8], &Stat),
 ) -> io::Result<()> {
     let Some(top) = Level::open(folder, b".", at.to_vec())? else { return Ok(()) };
     let mut levels = vec![top];

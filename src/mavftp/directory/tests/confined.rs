@@ -187,7 +187,7 @@ fn what_the_disk_does_not_allow_is_refused() {
     }
     let place = Place::new();
     place.write("a", b"a");
-    let closed = fs::Permissions::from_mode(0);
+    let closed = fs::Permissions::from_mode(0o000);
     fs::set_permissions(place.served().join("a"), closed).unwrap();
     for directory in place.directories(true) {
         assert_eq!(refusal(directory.open_to_read(&path("a"))), Nak::FileProtected);
