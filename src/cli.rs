@@ -26,7 +26,9 @@ mod tests;
 mod usage;
 mod values;
 
-use arguments::{FarArguments, LogArguments, MountArguments, UploadArguments, Verb};
+use arguments::{
+    FarArguments, LogArguments, MountArguments, ServedArguments, UploadArguments, Verb,
+};
 pub use logging::without_numbers;
 
 /// How long `get` and `put` wait for a vehicle that is not heard: longer than one takes to reboot.
@@ -182,10 +184,13 @@ fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error
 fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
     let anywhere = |text: OsString, far, log: &Log| place(source(&text)?, far, log);
     let (log, command) = match verb {
-        Verb::Serve { endpoint, directory, writable, system_id, component_id, log } => {
+        Verb::Serve { endpoint, directory, served, system_id, component_id, log } => {
             let endpoint = sources::endpoint(&endpoint).map_err(usage::error)?;
+            let ServedArguments { writable, hide, max_bytes } = served.checked()?;
             let options = serve::Options {
                 writable,
+                hide,
+                max_bytes,
                 system_id,
                 component_id,
                 ..serve::Options::new(endpoint, directory)

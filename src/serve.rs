@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::link::address::{Address, OpenError};
 use crate::link::node::{Message, Node, Received};
 use crate::link::{Peer, Waker};
-use crate::mavftp::directory::{Directory, RootError};
+use crate::mavftp::directory::{self, Directory, RootError};
 use crate::mavftp::server::{self, Server, ServerOutput};
 use crate::mavftp::wire::Payload;
 
@@ -55,6 +55,10 @@ pub struct Options {
     pub directory: PathBuf,
     /// Whether clients may change it.
     pub writable: bool,
+    /// What clients do not see of it.
+    pub hide: Vec<directory::Pattern>,
+    /// Most bytes of all files in it together.
+    pub max_bytes: Option<u64>,
     /// Our system id.
     pub system_id: u8,
     /// Our component id; 1 is what clients ask that know only autopilots.
@@ -72,11 +76,18 @@ impl Options {
             endpoint,
             directory,
             writable: false,
+            hide: Vec::new(),
+            max_bytes: None,
             system_id: SYSTEM_ID,
             component_id: COMPONENT_ID,
             vehicle_type: TYPE_ONBOARD_CONTROLLER,
             server: server::Options::default(),
         }
+    }
+
+    fn access(&self) -> directory::Options {
+        let (writable, max_bytes) = (self.writable, self.max_bytes);
+        directory::Options { writable, hide: self.hide.clone(), max_bytes }
     }
 }
 
@@ -140,7 +151,7 @@ impl Serving {
     /// Opens folder and link; from now on requests are kept for [`Serving::run`].
     pub fn open(options: &Options) -> Result<Serving, ServeError> {
         let path = &options.directory;
-        let directory = Directory::open(path, options.writable)
+        let directory = Directory::open(path, &options.access())
             .map_err(|error| ServeError::Directory { path: path.clone(), error: error.into() })?;
         let link = options.endpoint.open()?;
         Ok(Serving {
@@ -156,8 +167,8 @@ impl Serving {
 
     /// One line for people: what is served, and where, with the port that port 0 became.
     pub fn description(&self) -> String {
-        let Options { directory, writable, system_id, component_id, .. } = &self.options;
-        let access = if *writable { "writable" } else { "read-only" };
+        let Options { directory, system_id, component_id, .. } = &self.options;
+        let access = self.options.access();
         format!(
             "serving {} ({access}) as system {system_id}, component {component_id} on {}",
             directory.display(),

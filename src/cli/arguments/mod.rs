@@ -15,10 +15,12 @@ use crate::remote::save::{UploadMode, Verify};
 
 mod ftp;
 mod mount;
+mod served;
 mod verbs;
 
 pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
+pub(in crate::cli) use served::ServedArguments;
 pub(in crate::cli) use verbs::Verb;
 
 const STYLES: Styles = Styles::styled()

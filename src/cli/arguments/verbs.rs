@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FarArguments, LogArguments, UploadArguments};
+use super::{FarArguments, LogArguments, ServedArguments, UploadArguments};
 use crate::cli::values;
 use crate::serve;
 
@@ -41,7 +41,8 @@ ENDPOINT is an address such as udp:14550; mavftp-mount --help shows all kinds.
 
 Examples:
   mavftp-mount serve udpout:localhost:14550 card   towards a ground station
-  mavftp-mount serve udp:14560 card --writable     wait for clients";
+  mavftp-mount serve udp:14560 card --writable     wait for clients
+  mavftp-mount serve udp:14560 card --hide '*.key' --hide /private";
 
 const UNSENT_HELP: &str = "\
 Nothing here is sent by itself, except what --write-back async promised to
@@ -70,9 +71,8 @@ pub(in crate::cli) enum Verb {
         /// What is served; nothing outside of it can be reached
         #[arg(value_name = "DIRECTORY")]
         directory: PathBuf,
-        /// Let clients change files
-        #[arg(long)]
-        writable: bool,
+        #[command(flatten)]
+        served: ServedArguments,
         /// Our MAVLink system id
         #[arg(
             long, value_name = "ID", default_value_t = serve::SYSTEM_ID,

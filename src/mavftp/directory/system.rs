@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 /// What a name stands for.
@@ -25,20 +25,21 @@ pub(super) struct Stat {
     pub(super) size: u64,
     /// Seconds since 1970 UTC.
     pub(super) mtime: i64,
+    /// Which file this is, whatever its names are.
+    pub(super) id: FileId,
+    /// How many names it has; none, when it is removed and still open.
+    pub(super) names: u64,
 }
 
+/// A file's device and its number there.
+pub(super) type FileId = (u64, u64);
+
 /// `openat2(2)`, beneath `folder` and not through the links of `/proc`.
-pub(super) fn open_beneath(
-    folder: &OwnedFd,
-    path: &[u8],
-    flags: i32,
-    mode: u32,
-) -> io::Result<OwnedFd> {
+pub(super) fn open_beneath(folder: &OwnedFd, path: &[u8], flags: i32) -> io::Result<OwnedFd> {
     let path = c_string(path)?;
     // SAFETY: open_how is three plain integers; all zeros is a value of it.
     let mut how: libc::open_how = unsafe { MaybeUninit::zeroed().assume_init() };
     how.flags = (flags | libc::O_CLOEXEC) as u64;
-    how.mode = if flags & libc::O_CREAT != 0 { u64::from(mode) } else { 0 };
     how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
     // SAFETY: the path ends in NUL and `how` has the size that is given; both outlive the call.
     let fd = unsafe {
@@ -60,17 +61,38 @@ pub(super) fn open_at(folder: &OwnedFd, name: &[u8], flags: i32, mode: u32) -> i
     owned(unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC, mode) })
 }
 
+/// Opens what is open already, whatever its names have become meanwhile.
+pub(super) fn open_again(file: &OwnedFd, flags: i32) -> io::Result<OwnedFd> {
+    let name = c_string(format!("/proc/self/fd/{}", file.as_raw_fd()).as_bytes())?;
+    // SAFETY: the name ends in NUL and outlives the call.
+    owned(unsafe { libc::open(name.as_ptr(), flags | libc::O_CLOEXEC) })
+}
+
+/// Where an opened link leads, as it is written in it.
+pub(super) fn read_link(link: &OwnedFd) -> io::Result<Vec<u8>> {
+    let mut target = vec![0; libc::PATH_MAX as usize];
+    // SAFETY: the name ends in NUL, and the kernel writes no more than the length it is given.
+    let count = unsafe {
+        libc::readlinkat(link.as_raw_fd(), c"".as_ptr(), target.as_mut_ptr().cast(), target.len())
+    };
+    match usize::try_from(count) {
+        Ok(count) => target.truncate(count),
+        Err(_) => return Err(io::Error::last_os_error()),
+    }
+    Ok(target)
+}
+
 /// What an open file is.
-pub(super) fn stat(file: &OwnedFd) -> io::Result<Stat> {
-    stat_with(file, c"", libc::AT_EMPTY_PATH)
+pub(super) fn stat(file: &impl AsFd) -> io::Result<Stat> {
+    stat_with(file.as_fd(), c"", libc::AT_EMPTY_PATH)
 }
 
 /// What a name in a folder is; a link is not followed.
 pub(super) fn stat_at(folder: &OwnedFd, name: &[u8]) -> io::Result<Stat> {
-    stat_with(folder, &c_string(name)?, libc::AT_SYMLINK_NOFOLLOW)
+    stat_with(folder.as_fd(), &c_string(name)?, libc::AT_SYMLINK_NOFOLLOW)
 }
 
-fn stat_with(folder: &OwnedFd, name: &CStr, flags: i32) -> io::Result<Stat> {
+fn stat_with(folder: BorrowedFd<'_>, name: &CStr, flags: i32) -> io::Result<Stat> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the name ends in NUL, and the kernel writes no more than a stat to where it is told.
     check(unsafe { libc::fstatat(folder.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), flags) })?;
@@ -82,7 +104,15 @@ fn stat_with(folder: &OwnedFd, name: &CStr, flags: i32) -> io::Result<Stat> {
         libc::S_IFLNK => Kind::Link,
         _ => Kind::Other,
     };
-    Ok(Stat { kind, size: u64::try_from(stat.st_size).unwrap_or(0), mtime: stat.st_mtime })
+    Ok(Stat {
+        kind,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime: stat.st_mtime,
+        id: (stat.st_dev, stat.st_ino),
+        // The type of the count is the machine's.
+        #[allow(clippy::useless_conversion)]
+        names: stat.st_nlink.into(),
+    })
 }
 
 /// `unlinkat(2)` of anything but a folder.
@@ -128,6 +158,19 @@ pub(super) fn names(folder: &OwnedFd, max: usize) -> io::Result<Vec<Vec<u8>>> {
         }
     }
     Ok(names)
+}
+
+/// Whether a folder names a thing in exactly these bytes. Opening by name can succeed for other
+/// spellings as well: without regard to case, or by the short names of a FAT.
+pub(super) fn is_listed(folder: &OwnedFd, name: &[u8]) -> io::Result<bool> {
+    let readable = open_at(folder, b".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    let mut stream = Stream::open(&readable)?;
+    while let Some(listed) = stream.next()? {
+        if listed == name {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A folder being read.

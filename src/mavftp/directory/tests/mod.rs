@@ -1,5 +1,11 @@
 //! A served folder in a temporary one, with things around it that must not be reached. Each test
-//! runs both ways of staying beneath the root.
+//! runs both ways of staying beneath the root. Here: what a folder gives and takes; what it must not,
+//! beside this.
+
+mod confined;
+mod hidden;
+mod quota;
+mod swaps;
 
 use std::ffi::CString;
 use std::fs;
@@ -9,7 +15,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::beneath::Way;
 use super::*;
-use crate::mavftp::server::{Server, ServerOutput};
+use crate::mavftp::server::{ServedFile, Server, ServerOutput};
 use crate::mavftp::wire::{Checksum, Opcode, Payload};
 
 /// A temporary folder with `served` in it, and a secret beside that.
@@ -46,13 +52,19 @@ impl Place {
         assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
     }
 
-    /// The folder served in both ways.
+    /// The folder served in both ways, the second one without the help of `/proc`.
     fn directories(&self, writable: bool) -> [Directory; 2] {
+        self.served_as(&Options { writable, ..Options::default() })
+    }
+
+    fn served_as(&self, options: &Options) -> [Directory; 2] {
         [Way::Kernel, Way::NameByName].map(|way| {
-            let mut directory = Directory::open(&self.served(), writable).unwrap();
-            assert_eq!(directory.root.way, Way::Kernel, "this system is older than openat2");
-            directory.root.way = way;
-            directory
+            let mut root = Root::open(&self.served(), Hidden::new(&options.hide)).unwrap();
+            assert_eq!(root.way, Way::Kernel, "this system is older than openat2");
+            assert!(root.again, "there is no /proc here");
+            root.way = way;
+            root.again = way == Way::Kernel;
+            Directory::over(root, options).unwrap()
         })
     }
 }
@@ -122,115 +134,6 @@ fn files_are_read_and_listed_with_size_and_time() {
         assert_eq!(refusal(directory.open_to_read(&path("/a/b"))), Nak::FailErrno(ENOTDIR));
         assert_eq!(refusal(directory.list(&path("/a"))), Nak::FailErrno(ENOTDIR));
         assert_eq!(refusal(directory.list(&path("/no"))), Nak::FileNotFound);
-    }
-}
-
-#[test]
-fn links_that_lead_out_are_neither_shown_nor_followed() {
-    let place = Place::new();
-    let secret = place.secret();
-    symlink(&secret, place.served().join("absolute")).unwrap();
-    symlink("../secret", place.served().join("relative")).unwrap();
-    symlink("../served-sibling", place.served().join("sibling")).unwrap();
-    symlink(place.around.path(), place.served().join("around")).unwrap();
-    symlink("/proc/self/root", place.served().join("magic")).unwrap();
-    for directory in place.directories(true) {
-        assert!(names(&directory, "/").is_empty());
-        for at in ["absolute", "relative", "sibling", "around", "magic"] {
-            for used in all_uses(&directory, &path(at)) {
-                assert!(used.is_err(), "{at}");
-            }
-            let below = path(at).join(b"secret");
-            for used in all_uses(&directory, &below) {
-                assert!(used.is_err(), "{at}/secret");
-            }
-            assert!(directory.remove_file(&below).is_err());
-            assert!(directory.make_directory(&path(at).join(b"new")).is_err());
-            assert!(directory.rename(&below, &path("stolen")).is_err());
-        }
-    }
-    assert_eq!(fs::read(secret).unwrap(), b"secret");
-    assert_eq!(fs::read_dir(place.around.path()).unwrap().count(), 3);
-}
-
-#[test]
-fn links_that_stay_inside_are_followed_where_the_kernel_can() {
-    let place = Place::new();
-    fs::create_dir(place.served().join("d")).unwrap();
-    place.write("d/f", b"inside");
-    symlink("d/f", place.served().join("file")).unwrap();
-    symlink("d", place.served().join("folder")).unwrap();
-    symlink("nowhere", place.served().join("dangling")).unwrap();
-    symlink("loop", place.served().join("loop")).unwrap();
-    let [kernel, by_name] = place.directories(false);
-    assert_eq!(names(&kernel, "/"), ["d", "file", "folder"]);
-    assert_eq!(content(&kernel, "file").unwrap(), b"inside");
-    assert_eq!(content(&kernel, "folder/f").unwrap(), b"inside");
-    let entries = kernel.list(&path("/")).unwrap();
-    assert_eq!(entries.iter().find(|entry| entry.name == b"file").unwrap().size, 6);
-    assert_eq!(names(&by_name, "/"), ["d"]);
-    assert_eq!(refusal(by_name.open_to_read(&path("file"))), Nak::FileProtected);
-}
-
-#[test]
-fn removing_and_renaming_a_link_leaves_what_it_leads_to() {
-    let place = Place::new();
-    let secret = place.secret();
-    for directory in place.directories(true) {
-        symlink(&secret, place.served().join("link")).unwrap();
-        place.write("a", b"a");
-        directory.rename(&path("a"), &path("link")).unwrap();
-        assert_eq!(content(&directory, "link").unwrap(), b"a");
-        symlink(&secret, place.served().join("other")).unwrap();
-        directory.remove_file(&path("other")).unwrap();
-        directory.remove_file(&path("link")).unwrap();
-    }
-    assert_eq!(fs::read(secret).unwrap(), b"secret");
-}
-
-#[test]
-fn pipes_sockets_and_devices_are_as_good_as_absent() {
-    let place = Place::new();
-    place.fifo("pipe");
-    let _socket = std::os::unix::net::UnixListener::bind(place.served().join("socket")).unwrap();
-    symlink("pipe", place.served().join("link-to-pipe")).unwrap();
-    place.write("a", b"a");
-    let began = Instant::now();
-    for directory in place.directories(true) {
-        assert_eq!(names(&directory, "/"), ["a"]);
-        for at in ["pipe", "socket", "link-to-pipe"] {
-            for used in all_uses(&directory, &path(at)) {
-                assert!(used.is_err(), "{at}");
-            }
-        }
-        for at in ["pipe", "socket"] {
-            assert_eq!(refusal(directory.remove_file(&path(at))), Nak::FileProtected);
-            assert_eq!(refusal(directory.rename(&path("a"), &path(at))), Nak::FileProtected);
-            assert_eq!(refusal(directory.rename(&path(at), &path("b"))), Nak::FileProtected);
-        }
-    }
-    assert!(began.elapsed() < Duration::from_secs(1), "nothing waits for a pipe's other end");
-}
-
-#[test]
-fn a_folder_that_is_not_writable_refuses_every_change() {
-    let place = Place::new();
-    place.write("a", b"a");
-    fs::create_dir(place.served().join("d")).unwrap();
-    for directory in place.directories(false) {
-        let (a, d, b) = (path("a"), path("d"), path("b"));
-        let refusals = [
-            directory.open_to_write(&a, Content::Keep).map(drop),
-            directory.open_to_write(&b, Content::Empty).map(drop),
-            directory.remove_file(&a),
-            directory.remove_directory(&d),
-            directory.make_directory(&b),
-            directory.rename(&a, &b),
-            directory.truncate(&a, 0),
-        ];
-        assert_eq!(refusals, [Err(Nak::FileProtected); 7]);
-        assert_eq!(names(&directory, "/"), ["a", "d"]);
-        assert_eq!(content(&directory, "a").unwrap(), b"a");
     }
 }
 
@@ -312,7 +215,7 @@ fn a_folder_that_cannot_be_served_says_why() {
     let place = Place::new();
     place.write("a", b"a");
     let open = |name: &str| {
-        let result = Directory::open(&place.served().join(name), false);
+        let result = Directory::open(&place.served().join(name), &Options::default());
         RootError::from(result.err().unwrap())
     };
     assert!(matches!(open("none"), RootError::DoesNotExist));
@@ -388,4 +291,28 @@ fn a_server_on_the_disk_gives_a_whole_file_and_its_checksum() {
     }
     assert!(got == bytes, "the file arrives as it is");
     assert_eq!(checksum, Some(Checksum::of(&bytes)));
+}
+
+#[test]
+fn a_file_cut_short_during_a_burst_ends_where_it_ends_now() {
+    let place = Place::new();
+    for directory in place.directories(true) {
+        place.write("log", &[7; 20_000]);
+        let mut server = Server::new(directory, 7);
+        let now = Instant::now();
+        server.receive(now, 1, &Payload::request(Opcode::OpenFileRo).with_data(b"/log"));
+        let ServerOutput::Send(1, opened) = server.poll(now) else { panic!("no answer") };
+        let burst = Payload { session: opened.session, ..Payload::request(Opcode::BurstReadFile) };
+        server.receive(now, 1, &burst);
+        for _ in 0..3 {
+            let ServerOutput::Send(1, packet) = server.poll(now) else { panic!("no packet") };
+            assert_eq!(packet.data(), [7; 239]);
+        }
+        let file = fs::File::options().write(true).open(place.served().join("log")).unwrap();
+        file.set_len(800).unwrap();
+        let ServerOutput::Send(1, last) = server.poll(now) else { panic!("no packet") };
+        assert_eq!(last.data(), [7; 800 - 3 * 239]);
+        let ServerOutput::Send(1, end) = server.poll(now) else { panic!("no end") };
+        assert_eq!((end.answer(), end.offset), (Some(Err(Nak::Eof)), 800));
+    }
 }

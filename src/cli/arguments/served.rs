@@ -1,0 +1,43 @@
+//! What clients of a served directory may do and see.
+
+use clap::Args;
+
+use crate::cli::{usage, values};
+use crate::mavftp::directory::Pattern;
+
+/// Where these stand in the help; what follows them does not.
+const HEADING: &str = "Access";
+
+/// The access that clients have.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ServedArguments {
+    /// Let clients change files
+    #[arg(long, help_heading = HEADING)]
+    pub(in crate::cli) writable: bool,
+    /// Treat as absent what has such a name (repeatable)
+    ///
+    /// A pattern without a slash, as '*.key', is of names at any depth; one with a slash, as /private
+    /// or 'logs/**/*.tmp', of the path from DIRECTORY. What is below a hidden directory is hidden as
+    /// well. * and ? stand for characters of a name, ** for directories, [ab] for one of these;
+    /// upper and lower case are the same. Nothing can be given a hidden name. Quote patterns, or the
+    /// shell replaces them.
+    #[arg(long, value_name = "GLOB", help_heading = HEADING)]
+    pub(in crate::cli) hide: Vec<Pattern>,
+    /// Most bytes of all files together, as 500M; needs --writable
+    ///
+    /// What is there already counts, hidden files too. A write beyond is refused as on a full disk;
+    /// a file that is replaced needs room for the old and the new one.
+    #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = HEADING)]
+    pub(in crate::cli) max_bytes: Option<u64>,
+}
+
+impl ServedArguments {
+    /// Refuses a limit that would limit nothing.
+    pub(in crate::cli) fn checked(self) -> Result<ServedArguments, clap::Error> {
+        if self.max_bytes.is_some() && !self.writable {
+            let why = "--max-bytes limits what clients store, which they cannot without --writable";
+            return Err(usage::error(why.to_owned()));
+        }
+        Ok(self)
+    }
+}
