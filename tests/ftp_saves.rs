@@ -94,6 +94,8 @@ fn a_save_in_a_series_asks_for_nothing_twice() {
     assert_eq!(series.server.all_heard(), [one, one].concat());
 }
 
+/// > A save over FTP renames its temporary file only after the server's own SIZE of it, asked when the transfer was over,
+/// > was that of what was sent; a data connection that proves dead before that is replaced without an error.
 #[test]
 fn a_data_connection_that_is_gone_before_it_is_used_is_replaced_unseen() {
     for act in [Act::DropData, Act::RefuseData, Act::Say("425 no more"), Act::Say("500 what?")] {
@@ -175,11 +177,13 @@ fn bytes_that_were_sent_before_a_refusal_are_an_error_and_no_file() {
     }
 }
 
+/// > A save over FTP renames its temporary file only after the server's own SIZE of it, asked when the transfer was over,
+/// > was that of what was sent; a data connection that proves dead before that is replaced without an error.
 #[test]
 fn a_size_that_differs_renames_nothing() {
     let mut series = Series::begun();
     series.server.at("SIZE", Act::Say("213 19999"), FOREVER);
-    drop(series.server.heard("RNTO"));
+    series.server.heard("RNTO");
     let complaint = series.save().unwrap_err();
     assert!(complaint.contains("Input/output error"), "{complaint}");
     assert_eq!(series.server.heard("RNTO"), 0);
@@ -192,7 +196,7 @@ fn a_size_that_differs_renames_nothing() {
 fn half_a_file_is_never_renamed() {
     for act in [Act::HalfAndDone, Act::HalfAndBroken, Act::HalfAndClose, Act::HalfAndSilent] {
         let mut series = Series::begun();
-        drop(series.server.heard("RNTO"));
+        series.server.heard("RNTO");
         series.server.at("STOR", act, FOREVER);
         assert!(series.save().is_err(), "{act:?}");
         assert_eq!(series.server.heard("RNTO"), 0, "{act:?}");
@@ -262,8 +266,8 @@ fn reading_listing_and_large_files_go_well_between_the_saves_of_a_series() {
     }
 }
 
-/// > A save in a series takes three round trips, four where the server takes up a data connection before
-/// > it is told what for.
+/// > A save in a series takes three round trips, four where the server takes up a data connection before it is told what
+/// > for.
 #[test]
 fn a_save_in_a_series_takes_three_round_trips() {
     for (kind, trips) in [(Kind::Vsftpd, 3), (Kind::Proftpd, 3), (Kind::Pyftpdlib, 4)] {
@@ -287,6 +291,52 @@ fn a_save_in_a_series_takes_three_round_trips() {
         let limit = 2 * ONE_WAY * trips;
         assert!(quickest >= limit && quickest < limit + ONE_WAY, "{kind:?}: {quickest:?}");
     }
+}
+
+const LATER: [&str; 4] = ["--write-back", "async", "--connections", "4"];
+
+fn options_of<'a>(own: &'a [String], further: &[&'a str]) -> Vec<&'a str> {
+    own.iter().map(String::as_str).chain(further.iter().copied()).collect()
+}
+
+/// What one name after another was given, renamed and removed while others were sent.
+#[test]
+fn files_that_are_sent_beside_one_another_end_as_they_were_left() {
+    const SCRIPT: &str = "for n in 1 2 3 4 5 6 7 8; do
+        for f in a b c d e; do echo $f $n > $f; done
+        mv a g; mv b a; echo again $n > b; mv c d; rm e; echo $n >> g; cp g h; mv h i
+    done; for n in $(seq 30); do head -c 20000 /dev/zero > z$n; echo $n >> z$n; done";
+    for (kind, security) in ALL {
+        let scene = FtpScene::new((kind, security, Manners::default()), &LATER, |_| {});
+        let local = tempfile::tempdir().unwrap();
+        shell(local.path(), SCRIPT);
+        shell(scene.mounted.path(), SCRIPT);
+        let same = || {
+            let arguments = [Path::new("-r"), local.path(), &scene.far("")];
+            run_within(BOUND, "diff", &arguments).status.success()
+        };
+        eventually(&format!("{kind:?}, {security:?}: all is sent"), BOUND, same);
+    }
+}
+
+#[test]
+fn promised_files_are_sent_beside_one_another() {
+    const FILES: u32 = 30;
+    let server = Server::start(Kind::Vsftpd, Security::Plain, Manners::default());
+    let (_distance, port) = away(server.port());
+    let source = server.source().replace(&format!(":{}", server.port()), &format!(":{port}"));
+    let own = server.options();
+    let mounted = Mounted::new(&source, &options_of(&own, &LATER));
+    shell(mounted.path(), "ls");
+    let began = Instant::now();
+    shell(mounted.path(), &format!("for n in $(seq {FILES}); do echo $n > file$n; done"));
+    let sent = |number| fs::read_to_string(server.far(&format!("file{number}")));
+    let all =
+        || (1..=FILES).all(|number| sent(number).is_ok_and(|text| text == format!("{number}\n")));
+    eventually("all is sent", BOUND + RETURN_TIME, all);
+    // Three at a time; one after the other would take three round trips each.
+    let took = began.elapsed();
+    assert!(took < 2 * ONE_WAY * 3 * FILES * 3 / 4, "{took:?}");
 }
 
 fn away(port: u16) -> (Peer, u16) {

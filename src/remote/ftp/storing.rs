@@ -137,7 +137,7 @@ impl Session {
             self.seat.let_go();
             outgoing.give_up();
             return match was_ahead && is_no_data(&error) {
-                true => Ok(None),
+                true => Ok(self.distrust(early)),
                 false => Err(self.failure(job, error)),
             };
         }
@@ -153,11 +153,11 @@ impl Session {
             return Err(Error::Busy);
         }
         let is_late = moved.as_ref().is_err_and(is_timeout) || word.as_ref().is_err_and(is_late);
-        if early && is_late {
-            self.set_early(Early::Lost);
+        if is_late {
+            self.distrust(early);
         }
         if was_ahead && word.as_ref().is_err_and(is_no_data) && !self.seat.is_cancelled() {
-            return Ok(None);
+            return Ok(self.distrust(early));
         }
         self.judge(job, moved, word).map(|count| Some(Stored { count, early }))
     }
@@ -318,6 +318,15 @@ impl Session {
             }
             Err(error) => Err(self.failure(job, error)),
         }
+    }
+
+    /// A data connection that was opened ahead was no good; if bytes were sent before their time, that
+    /// may be why.
+    fn distrust(&self, early: bool) -> Option<Stored> {
+        if early {
+            self.set_early(Early::Lost);
+        }
+        None
     }
 
     fn manners(&self) -> Manners {
