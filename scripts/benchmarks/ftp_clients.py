@@ -11,6 +11,7 @@ import time
 from .processes import PROGRAM, START_WAIT_S, Failed, run, start
 
 OURS, OURS_LATER = "mavftp-mount", "mavftp-mount, --write-back async"
+OURS_MANY = "mavftp-mount, --write-back async --connections 4"
 RCLONE, RCLONE_AT_ONCE = "rclone mount", "rclone mount, --vfs-write-back 0s"
 CURL = "curl"
 
@@ -82,6 +83,8 @@ READERS = [Client(OURS, ours(), ours=True), Client(RCLONE, rclone())]
 WRITERS = [
     READERS[0],
     Client(OURS_LATER, ours("--write-back", "async"), ours=True),
+    # rclone sends four files at a time; one of these connections is left to who reads.
+    Client(OURS_MANY, ours("--write-back", "async", "--connections", "4"), ours=True),
     READERS[1],
     Client(RCLONE_AT_ONCE, rclone("--vfs-write-back", "0s")),
 ]

@@ -147,7 +147,9 @@ impl Reading<'_> {
                 }
                 Event::Done(Ok(Reply::Size(size))) => return Ok(size),
                 Event::Done(Err(error)) => return Err(self.failed(error)),
-                Event::Done(Ok(Reply::Done | Reply::Checksum(_))) => return Err(self.unanswered()),
+                Event::Done(Ok(Reply::Done | Reply::Saved(_) | Reply::Checksum(_))) => {
+                    return Err(self.unanswered());
+                }
             }
         }
     }

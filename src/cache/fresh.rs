@@ -154,7 +154,7 @@ impl Cache {
             .await?
         {
             Reply::Checksum(checksum) => Ok(checksum),
-            Reply::Done | Reply::Size(_) => Err(Error::Unsupported),
+            Reply::Done | Reply::Size(_) | Reply::Saved(_) => Err(Error::Unsupported),
         }
     }
 }

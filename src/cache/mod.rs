@@ -137,6 +137,8 @@ impl Cache {
                 has_virtual: false,
                 sets_times: false,
                 has_room: false,
+                saves: false,
+                uploads: 1,
             },
         }
     }

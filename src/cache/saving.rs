@@ -87,7 +87,9 @@ impl Cache {
         let size = || ask(&far.remote, Op::Size { path: there.clone() }, Class::Metadata, patience);
         match size().await? {
             Reply::Size(size) if found.contains(&size) => {}
-            Reply::Size(_) | Reply::Done | Reply::Checksum(_) => return Err(Error::Unsupported),
+            Reply::Size(_) | Reply::Saved(_) | Reply::Done | Reply::Checksum(_) => {
+                return Err(Error::Unsupported);
+            }
         }
         let change = Change::begin(self, volume, &[path], Aftermath::Doubtful).appending(offset);
         let change = change.gated();
@@ -197,17 +199,25 @@ impl Uploading {
     fn is_through(&self) -> bool {
         self.is_through.load(Ordering::Acquire)
     }
+
+    fn go_through(&self) {
+        if !self.is_through.swap(true, Ordering::AcqRel) {
+            let Gate { shared, id, volume, path } = &self.gate;
+            shared.with(|known| known.begin_change(*id, *volume, path));
+        }
+    }
 }
 
 impl Sink for Uploading {
     fn acknowledged(&self, offset: u64) {
         self.observer.acknowledged(offset);
     }
+    fn replaces(&self) {
+        self.go_through();
+    }
     fn done(&self, result: Result<Reply, Error>) {
         if result.is_ok() {
-            self.is_through.store(true, Ordering::Release);
-            let Gate { shared, id, volume, path } = &self.gate;
-            shared.with(|known| known.begin_change(*id, *volume, path));
+            self.go_through();
         }
         self.observer.done(result);
     }

@@ -2,10 +2,16 @@
 //! shown, until the vehicle has them; then, when it is there, disarmed, the same, and holds what they
 //! were made from, they are sent. What cannot be kept of a promise becomes a failure, and is said.
 
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use event_listener::Event;
+use parking_lot::Mutex;
 
 use super::inodes::Place;
 use super::keeping::Extent;
@@ -123,14 +129,28 @@ impl Fs {
                 made.await;
                 continue;
             }
-            let mut is_stuck = true;
-            for staged in &due {
-                is_stuck &= self.attempt(staged).await == Attempt::Later;
-            }
-            if is_stuck {
+            if self.send_all(due).await == Attempt::Later {
                 self.background.pause(RETRY_PAUSE).await;
             }
         }
+    }
+
+    /// Sends these, as many beside one another as the vehicle takes. Files whose names are about to
+    /// change, or that have another version, are safe in their own turns. Later: for all of them.
+    async fn send_all(&self, due: Vec<Arc<Staged>>) -> Attempt {
+        let lanes = due.iter().filter_map(|staged| self.place(staged.ino).ok());
+        let lanes = lanes.map(|place| self.cache.status(place.volume).uploads).max().unwrap_or(1);
+        let (due, is_stuck) = (Mutex::new(VecDeque::from(due)), AtomicBool::new(true));
+        let next = || due.lock().pop_front();
+        let lane = || async {
+            while let Some(staged) = next() {
+                if self.attempt(&staged).await == Attempt::Over {
+                    is_stuck.store(false, Ordering::Relaxed);
+                }
+            }
+        };
+        all((0..lanes.max(1)).map(|_| Box::pin(lane())).collect()).await;
+        if is_stuck.into_inner() { Attempt::Later } else { Attempt::Over }
     }
 
     fn promised(&self) -> Vec<Arc<Staged>> {
@@ -216,6 +236,15 @@ impl Fs {
         let path = self.cache.far_path(root.volume, &root.path);
         root.at(path)
     }
+}
+
+/// Waits for the end of all of these, which go on beside one another.
+async fn all<F: Future<Output = ()>>(mut running: Vec<Pin<Box<F>>>) {
+    poll_fn(|context| {
+        running.retain_mut(|one| one.as_mut().poll(context).is_pending());
+        if running.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Whether the vehicle may take later what it does not take now.

@@ -44,8 +44,14 @@ pub(super) fn lock(file: &File, lock: Lock) -> io::Result<bool> {
     }
 }
 
-/// Replaces a file's content so that there is always the old or the new one.
-pub(super) fn replace(path: &Path, content: &[u8], durability: Durability) -> io::Result<()> {
+/// Replaces a file's content so that there is always the old or the new one. `before` survives what the
+/// new one survives: written to the disk together, they cost about as much as one.
+pub(super) fn replace(
+    path: &Path,
+    content: &[u8],
+    durability: Durability,
+    before: &File,
+) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let fresh = PathBuf::from(name);
@@ -53,6 +59,7 @@ pub(super) fn replace(path: &Path, content: &[u8], durability: Durability) -> io
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(content)?;
     if durability == Durability::Power {
+        before.sync_all()?;
         file.sync_all()?;
     }
     fs::rename(&fresh, path)

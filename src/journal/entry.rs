@@ -39,7 +39,7 @@ impl Entry {
                 .mode(0o600)
                 .open(building.join(DATA))?;
             disk::lock(&data, Lock::Exclusive)?;
-            write_meta(&building, &meta, Durability::Process)?;
+            write_meta(&building, &meta, Durability::Process, &data)?;
             fs::rename(&building, &directory)?;
             Ok(Arc::new(data))
         };
@@ -95,10 +95,7 @@ impl Entry {
         if durability == Durability::Process && changed == *meta {
             return Ok(());
         }
-        if durability == Durability::Power {
-            self.data.sync_all()?;
-        }
-        write_meta(&self.directory, &changed, durability)?;
+        write_meta(&self.directory, &changed, durability, &self.data)?;
         *meta = changed;
         if durability == Durability::Power {
             disk::sync_directory(&self.directory)?;
@@ -157,9 +154,15 @@ pub(super) fn look(directory: &Path, id: &str) -> io::Result<Found> {
     Ok(Found { meta, data: place, in_use })
 }
 
-fn write_meta(directory: &Path, meta: &Meta, durability: Durability) -> io::Result<()> {
+/// Describes the bytes in `data`, which are safe before they are described.
+fn write_meta(
+    directory: &Path,
+    meta: &Meta,
+    durability: Durability,
+    data: &File,
+) -> io::Result<()> {
     let json = meta.to_json().map_err(io::Error::other)?;
-    disk::replace(&directory.join(META), &json, durability)
+    disk::replace(&directory.join(META), &json, durability, data)
 }
 
 /// The description, with the length that whole bytes have: it is not noted at every write.

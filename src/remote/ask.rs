@@ -144,6 +144,9 @@ impl Sink for End {
     fn acknowledged(&self, offset: u64) {
         self.observer.acknowledged(offset);
     }
+    fn replaces(&self) {
+        self.observer.replaces();
+    }
     fn done(&self, result: Result<Reply, Error>) {
         self.observer.done(result.clone());
         let waker = {

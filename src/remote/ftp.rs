@@ -2,7 +2,8 @@
 //! who asks (`cache`, `fs`, `fuse`).
 //!
 //! `pool` says which connection does what; `worker` is a connection's thread; `login` connects; `data`
-//! opens what bytes go through; `session` speaks FTP, with `reading` and `writing` for transfers; `lines`,
+//! opens what bytes go through; `session` speaks FTP, with `reading`, `writing` and `storing` for transfers, `control` and
+//! `ahead` for what goes past the library; `lines`,
 //! `listing`, `charset`, `times` and `replies` turn a server's text into entries, names, times and
 //! errors.
 
@@ -18,8 +19,10 @@ use pool::Pool;
 use session::{Session, SharedHabits};
 use worker::{Reach, Worker, may_be_reached};
 
+mod ahead;
 mod calendar;
 mod charset;
+mod control;
 mod data;
 mod fingerprint;
 mod job;
@@ -30,6 +33,7 @@ mod pool;
 mod reading;
 mod replies;
 mod session;
+mod storing;
 mod times;
 mod tls;
 mod worker;
@@ -206,6 +210,8 @@ impl Remote for FtpRemote {
             last_other: 0,
             path_bytes_max: PATH_BYTES_MAX,
             appends: false,
+            saves: true,
+            uploads: self.pool.uploads(),
             streams: self.pool.has_several(),
             label: self.label.clone(),
             identity: Some(self.identity.clone()),

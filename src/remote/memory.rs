@@ -103,6 +103,8 @@ impl MemoryRemote {
                 has_virtual: false,
                 sets_times: false,
                 has_room: false,
+                saves: false,
+                uploads: 1,
             },
             garbled: 0,
             folds: false,
@@ -249,17 +251,17 @@ impl MemoryRemote {
     fn write(
         &self,
         path: &RemotePath,
-        mode: WriteMode,
+        mode: &WriteMode,
         from: &dyn Source,
         sink: &dyn Sink,
     ) -> Outcome {
         let state = self.0.lock().unwrap();
         state.check_parent(path)?;
         let mut bytes = match mode {
-            WriteMode::Replace => Vec::new(),
+            WriteMode::Replace | WriteMode::Save { .. } => Vec::new(),
             WriteMode::Append { offset } => {
                 let mut kept = state.file(path)?.clone();
-                kept.truncate(offset as usize);
+                kept.truncate(*offset as usize);
                 kept
             }
         };
@@ -306,7 +308,7 @@ impl MemoryRemote {
             Op::Size { path } => Ok(Reply::Size(state.file(path)?.len() as u64)),
             Op::Write { path, mode, source } => {
                 drop(state);
-                self.write(path, *mode, &**source, sink)
+                self.write(path, mode, &**source, sink)
             }
             Op::Remove { path } => {
                 state.file(path)?;

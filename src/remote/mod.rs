@@ -154,10 +154,19 @@ pub enum Op {
 }
 
 /// What a write does with bytes already there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteMode {
     /// The file is created, or emptied, and holds what the source yields from offset 0.
     Replace,
+    /// The same, and then renamed over `target`, if the far side can do that in the same breath: never
+    /// before its own size of the file was seen to be what was sent. Ends with [`Reply::Saved`] then,
+    /// else with [`Reply::Size`] and nothing renamed. For [`Status::saves`].
+    Save {
+        /// The name that the file gets.
+        target: RemotePath,
+        /// How many bytes it must have, where that is known before.
+        length: Option<u64>,
+    },
     /// The first `offset` bytes stay; the source yields from there.
     /// [`Error::Unsupported`] where the server empties what it opens for writing.
     Append {
@@ -214,6 +223,8 @@ pub trait Sink: Send + Sync {
     fn acknowledged(&self, offset: u64) {
         let _ = offset;
     }
+    /// A write ([`WriteMode::Save`]) is about to replace its target.
+    fn replaces(&self) {}
     /// The end; called once.
     fn done(&self, result: Result<Reply, Error>);
 }
@@ -225,6 +236,8 @@ pub enum Reply {
     Done,
     /// A file's size in bytes.
     Size(u64),
+    /// So many bytes stand under a write's target ([`WriteMode::Save`]).
+    Saved(u64),
     /// MAVLink's CRC32 of a file.
     Checksum(u32),
 }
@@ -281,8 +294,12 @@ pub struct Status {
     pub path_bytes_max: usize,
     /// Whether a write may keep the first bytes ([`WriteMode::Append`]).
     pub appends: bool,
+    /// Whether a write may rename what it has stored ([`WriteMode::Save`]).
+    pub saves: bool,
     /// Whether an upload whose [`Source`] is idle leaves room for what else is asked.
     pub streams: bool,
+    /// How many uploads may run beside one another, at least one, so that others are still answered.
+    pub uploads: usize,
     /// What it is, for people: `system 1, PX4, FTP ok`.
     pub label: String,
     /// Who it is, the same after a reboot and different for another, to decide what belongs to it:

@@ -94,16 +94,26 @@ pub async fn save(
     });
     let place = temporary.as_ref().unwrap_or(target);
     let verify = policy.verify;
-    let saving = Saving { remote, place, length, verify, source, patience, observer, started };
+    // What is not to be compared is not worth a special way.
+    let at_once = temporary.is_some() && verify != Verify::None && remote.status().saves;
+    let mode = match at_once {
+        true => WriteMode::Save { target: target.clone(), length },
+        false => WriteMode::Replace,
+    };
+    let saving =
+        Saving { remote, place, length, mode, verify, source, patience, observer, started };
     let written = match saving.write_right().await {
         // What one vehicle's file is to be must not become another's.
         Ok(_) if remote.status().epoch != epoch => Err(Error::Changed),
         written => written,
     };
-    let Some(temporary) = temporary.as_ref() else { return written };
+    let Some(temporary) = temporary.as_ref() else { return written.map(Written::length) };
     let mut replacing = Replacing::default();
     let saved = match written {
-        Ok(length) => replacing.replace(remote, temporary, target, patience).await.map(|()| length),
+        Ok(Written::Renamed(length)) => Ok(length),
+        Ok(Written::There(length)) => {
+            replacing.replace(remote, temporary, target, patience).await.map(|()| length)
+        }
         Err(error) => Err(error),
     };
     if replacing.target_is_gone && saved.is_err() {
@@ -120,11 +130,28 @@ pub async fn save(
     saved
 }
 
+/// How many bytes were written, and where they are.
+enum Written {
+    /// Where they were sent to; compared.
+    There(u64),
+    /// Under the target's name already, compared before.
+    Renamed(u64),
+}
+
+impl Written {
+    fn length(self) -> u64 {
+        match self {
+            Written::There(length) | Written::Renamed(length) => length,
+        }
+    }
+}
+
 /// One upload and what proves it.
 struct Saving<'a> {
     remote: &'a Arc<dyn Remote>,
     place: &'a RemotePath,
     length: Option<u64>,
+    mode: WriteMode,
     verify: Verify,
     source: Arc<dyn Source>,
     patience: Duration,
@@ -134,38 +161,44 @@ struct Saving<'a> {
 
 impl Saving<'_> {
     /// Writes, and writes anew when other bytes have arrived.
-    async fn write_right(&self) -> Result<u64, Error> {
+    async fn write_right(&self) -> Result<Written, Error> {
         for _ in 0..ATTEMPTS {
             let sent = Arc::new(Tally::of(self.source.clone()));
-            let length = self.write(sent.clone()).await?;
+            let length = match self.write(sent.clone()).await? {
+                renamed @ Written::Renamed(_) => return Ok(renamed),
+                Written::There(length) => length,
+            };
             if self.arrived_right(&sent, length).await? {
                 self.keep_time().await;
-                return Ok(length);
+                return Ok(Written::There(length));
             }
             tracing::warn!(path = %self.place, "other bytes arrived than were sent");
         }
         Err(Error::Failed("other bytes arrived than were sent; the link mixes up frames".into()))
     }
 
-    async fn write(&self, sent: Arc<Tally>) -> Result<u64, Error> {
+    async fn write(&self, sent: Arc<Tally>) -> Result<Written, Error> {
         let source = sent.clone();
-        let op = Op::Write { path: self.place.clone(), mode: WriteMode::Replace, source };
+        let op = Op::Write { path: self.place.clone(), mode: self.mode.clone(), source };
         let observer = self.observer.clone();
         let id = OpId::fresh();
         (self.started)(id, self.place);
         let writing = ask_as(self.remote, id, op, Class::Write, self.patience, observer);
         let reply = writing.await?;
         let length = self.length.unwrap_or_else(|| sent.source_length());
+        if reply == Reply::Saved(length) {
+            return Ok(Written::Renamed(length));
+        }
         expect_size(reply, length)?;
         if self.verify == Verify::None {
-            return Ok(length);
+            return Ok(Written::There(length));
         }
         match self.ask(Op::Size { path: self.place.clone() }).await {
             Ok(reply) => expect_size(reply, length)?,
             Err(Error::Unsupported) => {}
             Err(error) => return Err(error),
         }
-        Ok(length)
+        Ok(Written::There(length))
     }
 
     async fn arrived_right(&self, sent: &Tally, length: u64) -> Result<bool, Error> {
@@ -180,7 +213,9 @@ impl Saving<'_> {
         let Some(expected) = sent.checksum(length) else { return Ok(true) };
         match self.ask(Op::Checksum { path: self.place.clone() }).await {
             Ok(Reply::Checksum(checksum)) => Ok(checksum == expected),
-            Ok(Reply::Done | Reply::Size(_)) | Err(Error::Unsupported) => Ok(true),
+            Ok(Reply::Done | Reply::Size(_) | Reply::Saved(_)) | Err(Error::Unsupported) => {
+                Ok(true)
+            }
             // A server that has no checksum may say so in any way, or in none. The size is right, and
             // a link that is dead fails the renaming that follows.
             Err(error @ (Error::Failed(_) | Error::Invalid | Error::Denied | Error::TimedOut)) => {
@@ -280,7 +315,7 @@ fn expect_size(reply: Reply, length: u64) -> Result<(), Error> {
         Reply::Size(size) => Err(Error::Failed(format!(
             "{size} bytes of {length} were stored; the disk there may be full"
         ))),
-        Reply::Done | Reply::Checksum(_) => {
+        Reply::Done | Reply::Saved(_) | Reply::Checksum(_) => {
             Err(Error::Failed("the remote answered a write without a size".into()))
         }
     }

@@ -364,7 +364,7 @@ impl Remote for Wire {
         };
         // Only the place counts of what is there already.
         let from = match mode {
-            WriteMode::Replace => 0,
+            WriteMode::Replace | WriteMode::Save { .. } => 0,
             WriteMode::Append { offset } => *offset as usize,
         };
         let source = source.clone();

@@ -98,7 +98,7 @@ fn high(byte: u8) -> char {
     char::from_u32(HIGH_BYTES + u32::from(byte)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-fn bytes(text: &str) -> Vec<u8> {
+pub fn bytes(text: &str) -> Vec<u8> {
     let mut buffer = [0; 4];
     text.chars()
         .flat_map(|char| match u32::from(char).checked_sub(HIGH_BYTES) {

@@ -21,6 +21,8 @@ pub struct Job {
     paged: Cell<bool>,
     /// The size that a read was told, and how far its bytes go.
     read: Cell<Option<(u64, u64)>>,
+    /// A save has gone so far that its target may be replaced.
+    replaced: Cell<bool>,
     done: bool,
 }
 
@@ -29,7 +31,8 @@ impl Job {
         let patience = patience.max(PATIENCE_MIN);
         let submitted = Instant::now();
         let (paged, read) = (Cell::new(false), Cell::new(None));
-        Job { id, op, class, patience, submitted, sink, paged, read, done: false }
+        let replaced = Cell::new(false);
+        Job { id, op, class, patience, submitted, sink, paged, read, replaced, done: false }
     }
 
     /// The file of a read has so many bytes. Fails when it had another size before the connection was
@@ -69,18 +72,25 @@ impl Job {
         self.sink.acknowledged(offset);
     }
 
+    /// The target of a save is about to be replaced, or may be from now on.
+    pub fn replaces(&self) {
+        self.replaced.set(true);
+        self.sink.replaces();
+    }
+
     pub fn done(mut self, result: Result<Reply, Error>) {
         self.done = true;
         self.sink.done(result);
     }
 
     /// Whether asking twice is as good as asking once. A read goes on where it was; an upload begins
-    /// again.
+    /// again, unless it may have replaced its target.
     pub fn may_be_repeated(&self) -> bool {
         match &self.op {
             Op::List { .. } => !self.paged.get(),
             Op::Read { .. } | Op::Size { .. } | Op::SetTime { .. } => true,
-            Op::Write { mode, .. } => *mode == WriteMode::Replace,
+            Op::Write { mode: WriteMode::Append { .. }, .. } => false,
+            Op::Write { .. } => !self.replaced.get(),
             Op::Remove { .. }
             | Op::MakeDirectory { .. }
             | Op::RemoveDirectory { .. }
@@ -94,6 +104,9 @@ impl Job {
     /// open.
     pub fn changes(&self) -> impl Iterator<Item = &RemotePath> {
         let (one, other) = match &self.op {
+            Op::Write { path, mode: WriteMode::Save { target, .. }, .. } => {
+                (Some(path), Some(target))
+            }
             Op::Write { path, .. }
             | Op::Remove { path }
             | Op::RemoveDirectory { path }

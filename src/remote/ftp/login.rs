@@ -10,6 +10,8 @@ use suppaftp::types::{FileType, Response};
 use suppaftp::{FtpError, FtpResult, ImplFtpStream, TransferStream};
 
 use super::charset::{Charset, Octets, text};
+use super::control::{Control, Line};
+use super::data::Passive;
 use super::listing::Style;
 use super::pool::Seat;
 use super::session::{is_timeout, set_timeouts};
@@ -33,6 +35,12 @@ pub struct LoggedIn {
     pub ftp: Ftp,
     /// What its server can do.
     pub features: Features,
+    /// How it is asked for data connections, where it is.
+    pub passive: Option<Passive>,
+    /// The same connection, past the library.
+    pub control: Control,
+    /// What protects its data connections.
+    pub connector: Option<tls::Connector>,
 }
 
 /// What a server says that it can do (FEAT, RFC 2389).
@@ -115,7 +123,7 @@ pub fn log_in(
     seat: &Arc<Seat>,
 ) -> Result<LoggedIn, Unconnected> {
     let unreachable = Unconnected::because;
-    let ftp = connect(options, patience)?;
+    let (ftp, control, connector) = connect(options, patience)?;
     set_timeouts(&ftp.get_ref(), patience).map_err(|error| Unconnected::broken(&error))?;
     let mut ftp = data::prepare(ftp, options.active, patience, seat);
     ftp.set_encoding(Octets);
@@ -131,7 +139,7 @@ pub fn log_in(
         // Some servers speak another charset until asked; those that always do may refuse.
         ftp.opts("UTF8", Some(switch)).or_else(ignore_refusal).map_err(unreachable)?;
     }
-    data::choose_mode(&mut ftp, options.active).map_err(unreachable)?;
+    let passive = data::choose_mode(&mut ftp, options.active).map_err(unreachable)?;
     let charset = Charset::of(options.encoding);
     let features = Features {
         mlsd: has("MLST") || has("MLSD"),
@@ -139,20 +147,30 @@ pub fn log_in(
         restarts: has("REST"),
         charset,
     };
-    Ok(LoggedIn { ftp, features })
+    Ok(LoggedIn { ftp, features, passive, control, connector })
 }
 
+/// A connection, past the library, and what protects its data connections.
+type Connected = (Ftp, Control, Option<tls::Connector>);
+
 /// A connection that is greeted, and protected where it shall be.
-fn connect(options: &Options, patience: Duration) -> Result<Ftp, Unconnected> {
+fn connect(options: &Options, patience: Duration) -> Result<Connected, Unconnected> {
     let deadline = Instant::now() + patience;
     let dial = |deadline| dial(options, deadline);
     match options.protection {
         Protection::Plain => dial(deadline)
             .map_err(FtpError::ConnectionError)
-            .and_then(Ftp::connect_with_stream)
+            .and_then(|socket| {
+                let twin = socket.try_clone().map_err(FtpError::ConnectionError)?;
+                let control = Control::new(Line::Plain(twin));
+                Ftp::connect_with_stream(socket).map(|ftp| (ftp, control, None))
+            })
             .map_err(Unconnected::because),
         Protection::Implicit | Protection::Explicit => {
-            tls::connect(options, deadline, dial).map_err(Unconnected::unprotected)
+            let connected = tls::connect(options, deadline, dial);
+            let (ftp, sides) = connected.map_err(Unconnected::unprotected)?;
+            let control = Control::new(Line::Protected(sides.control));
+            Ok((ftp, control, Some(sides.connector)))
         }
     }
 }

@@ -218,6 +218,11 @@ impl Pool {
         self.state.lock().up
     }
 
+    /// How many uploads run beside one another.
+    pub fn uploads(&self) -> usize {
+        self.state.lock().uploads(Instant::now())
+    }
+
     /// Whether an upload leaves a connection to others.
     pub fn has_several(&self) -> bool {
         self.state.lock().usable(Instant::now()) > 1
@@ -285,6 +290,11 @@ impl State {
         self.seats.iter().filter(|seat| self.is_usable(seat, now)).count()
     }
 
+    /// One connection is left to others, where there are several.
+    fn uploads(&self, now: Instant) -> usize {
+        self.usable(now).saturating_sub(1).max(1)
+    }
+
     /// Whether a seat has a connection, or may make one: where there is none at all, in any case.
     fn is_usable(&self, seat: &SeatState, now: Instant) -> bool {
         let is_barred = seat.barred_until.is_some_and(|until| until > now);
@@ -309,7 +319,7 @@ impl State {
     fn may_run(&self, job: &Job, now: Instant) -> bool {
         let uploads = self.seats.iter().filter_map(|seat| seat.running.as_ref());
         let uploads = uploads.filter(|running| running.is_upload).count();
-        !job.is_upload() || uploads < self.usable(now).saturating_sub(1).max(1)
+        !job.is_upload() || uploads < self.uploads(now)
     }
 
     /// Which seat should do a job: the one whose stream it goes on with, also if that is still busy;

@@ -53,6 +53,12 @@ pub fn code(reply: &Response) -> u32 {
     digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
+/// Whether a command was refused, by a server that goes on listening.
+pub fn is_refusal(reply: &Response) -> bool {
+    let code = code(reply);
+    code >= 400 && code != 421
+}
+
 /// What the server said, for people: one line, control characters escaped.
 pub fn said(reply: &Response) -> String {
     let line = reply.body.trim_ascii_end();

@@ -12,10 +12,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use suppaftp::{FtpError, FtpResult};
 
+use super::ahead::Ahead;
+use super::control::Control;
+use super::data::Passive;
 use super::job::Job;
 use super::login::{Data, Features, Ftp, LoggedIn, Unconnected, log_in};
 use super::pool::Seat;
 use super::reading::Reading;
+use super::tls::Connector;
 use super::{Options, data, replies, times};
 use crate::remote::{Error, Op, RemotePath, Reply, WriteMode};
 use directory::Habits;
@@ -36,7 +40,17 @@ pub struct Session {
     features: Features,
     /// Whether the server connects to us for data.
     active: bool,
-    habits: SharedHabits,
+    /// How saves ask for data connections; nothing where the server connects to us.
+    pub(super) passive: Option<Passive>,
+    /// Past the library.
+    pub(super) control: Control,
+    /// What protects data connections.
+    pub(super) connector: Option<Connector>,
+    /// The data connection of the next save.
+    pub(super) ahead: Option<Ahead>,
+    /// When the last save was done.
+    pub(super) saved: Option<Instant>,
+    pub(super) habits: SharedHabits,
     pub(super) in_step: bool,
     used: Instant,
 }
@@ -49,10 +63,25 @@ impl Session {
         seat: &Arc<Seat>,
         habits: &SharedHabits,
     ) -> Result<Session, Unconnected> {
-        let LoggedIn { ftp, features } = log_in(options, patience, seat)?;
+        let LoggedIn { ftp, features, passive, control, connector } =
+            log_in(options, patience, seat)?;
         let (seat, reading, used) = (seat.clone(), Reading::default(), Instant::now());
         let (active, habits) = (options.active, habits.clone());
-        Ok(Session { ftp, seat, reading, features, active, habits, in_step: true, used })
+        Ok(Session {
+            ftp,
+            seat,
+            reading,
+            features,
+            active,
+            passive,
+            control,
+            connector,
+            ahead: None,
+            saved: None,
+            habits,
+            in_step: true,
+            used,
+        })
     }
 
     /// What the server can do.
@@ -77,6 +106,8 @@ impl Session {
 
     /// The same while nobody waits; a server that refuses NOOP has answered.
     pub fn stay_alive(&mut self) {
+        // No save has needed it for long.
+        self.ahead = None;
         let answer = self.set_timeouts(self.seat.patience()).and_then(|()| self.ftp.noop());
         self.in_step &= match answer {
             Ok(()) => true,
@@ -98,6 +129,10 @@ impl Session {
 
     /// Runs one operation to its end.
     pub fn perform(&mut self, job: &Job) -> Result<Reply, Error> {
+        if wants_data(&job.op) {
+            // The server closes its side of the one from before.
+            self.ahead = None;
+        }
         let done = |()| Reply::Done;
         let result = match &job.op {
             Op::List { path } => self.list(job, path),
@@ -107,6 +142,9 @@ impl Session {
             Op::Size { path } => self.size(job, path).map(Reply::Size),
             Op::Write { path, mode: WriteMode::Replace, source } => {
                 self.write(job, path, &**source)
+            }
+            Op::Write { path, mode: WriteMode::Save { target, length }, source } => {
+                self.save(job, path, (target, *length), &**source)
             }
             Op::Remove { path } => self.command(job, path, |ftp, path| ftp.rm(path)).map(done),
             Op::MakeDirectory { path } => {
@@ -195,9 +233,9 @@ impl Session {
         }
     }
 
-    fn failure(&mut self, job: &Job, error: FtpError) -> Error {
+    pub(super) fn failure(&mut self, job: &Job, error: FtpError) -> Error {
         let refused = matches!(&error, FtpError::UnexpectedResponse(reply)
-            if replies::code(reply) >= 400 && replies::code(reply) != 421);
+            if replies::is_refusal(reply));
         self.in_step &= refused;
         match error {
             FtpError::UnexpectedResponse(reply) if refused => replies::refusal(&job.op, &reply),
@@ -211,6 +249,25 @@ impl Session {
 
     pub(super) fn set_timeouts(&mut self, patience: Duration) -> FtpResult<()> {
         set_timeouts(&self.ftp.get_ref(), patience).map_err(FtpError::ConnectionError)
+    }
+}
+
+/// Whether the library opens a data connection for it.
+fn wants_data(op: &Op) -> bool {
+    match op {
+        Op::List { .. } | Op::Read { .. } => true,
+        Op::Write { mode, .. } => match mode {
+            WriteMode::Replace | WriteMode::Append { .. } => true,
+            WriteMode::Save { .. } => false,
+        },
+        Op::Size { .. }
+        | Op::Remove { .. }
+        | Op::MakeDirectory { .. }
+        | Op::RemoveDirectory { .. }
+        | Op::Rename { .. }
+        | Op::Truncate { .. }
+        | Op::SetTime { .. }
+        | Op::Checksum { .. } => false,
     }
 }
 

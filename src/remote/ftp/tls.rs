@@ -73,7 +73,7 @@ pub fn connect(
     options: &Options,
     deadline: Instant,
     dial: impl Fn(Instant) -> io::Result<TcpStream>,
-) -> Result<ImplFtpStream<Stream>, Failure> {
+) -> Result<(ImplFtpStream<Stream>, Sides), Failure> {
     let first = open(options, deadline, &dial, &TLS12);
     let (connector, control) = match first {
         Err(Opening::OtherVersion) => open(options, deadline, &dial, &TLS13),
@@ -85,7 +85,16 @@ pub fn connect(
             "the server speaks neither TLS 1.2 nor TLS 1.3, or shares no cipher with us".into(),
         ),
     })?;
-    hand_over(connector, control)
+    let sides = Sides { control: control.tls.clone(), connector: connector.clone() };
+    hand_over(connector, control).map(|ftp| (ftp, sides))
+}
+
+/// What may be done beside the library, while it does nothing.
+pub struct Sides {
+    /// The control connection's bytes.
+    pub control: Tls,
+    /// Protects data connections.
+    pub connector: Connector,
 }
 
 /// Why a first attempt ended.
@@ -118,17 +127,18 @@ fn open(
         until.write_all(b"AUTH TLS\r\n")?;
         expect(&mut until, AUTH_ACCEPTED).map_err(no_tls)?;
     }
-    let mut control = connector.stream(socket, Role::Control)?;
-    let socket = control.tls.socket.try_clone()?;
-    let mut until = Until { socket: &socket, deadline };
-    while control.tls.connection.is_handshaking() {
-        if let Err(error) = control.tls.connection.complete_io(&mut until) {
+    let control = connector.stream(socket, Role::Control)?;
+    let mut until = Until { socket: &control.tls.0.socket, deadline };
+    let mut inner = control.tls.0.inner.lock();
+    while inner.connection.is_handshaking() {
+        if let Err(error) = inner.connection.complete_io(&mut until) {
             return Err(judged(options, &judge, error));
         }
     }
     if !explicit {
-        expect(&mut rustls::Stream::new(&mut control.tls.connection, &mut until), READY)?;
+        expect(&mut rustls::Stream::new(&mut inner.connection, &mut until), READY)?;
     }
+    drop(inner);
     Ok((connector, control))
 }
 
@@ -251,11 +261,12 @@ impl Write for Until<'_> {
 }
 
 /// Makes the streams of one control connection and of its data connections.
+#[derive(Clone)]
 pub struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     /// The control connection, until the library asks for it.
-    prepared: Mutex<Option<Stream>>,
+    prepared: Arc<Mutex<Option<Stream>>>,
     /// Whether a data connection of this server has ended the way TLS ends.
     closes_properly: Arc<AtomicBool>,
 }
@@ -272,15 +283,23 @@ impl Connector {
             .map_err(|_| format!("{host} is no name that a certificate could have"))?;
         let config = judge.clone().config(version)?;
         let closes_properly = Arc::default();
-        Ok(Connector { config, name, prepared: Mutex::new(None), closes_properly })
+        Ok(Connector { config, name, prepared: Arc::default(), closes_properly })
     }
 
     fn stream(&self, socket: TcpStream, role: Role) -> Result<Stream, Failure> {
         let connection = ClientConnection::new(self.config.clone(), self.name.clone())
             .map_err(|error| Failure::Distrusted(error.to_string()))?;
         let closes_properly = self.closes_properly.clone();
-        Ok(Stream {
-            tls: Tls { connection, socket, role, closes_properly, state: State::default() },
+        let inner = Mutex::new(Inner { connection, state: State::default() });
+        Ok(Stream { tls: Tls(Arc::new(Channel { socket, role, closes_properly, inner })) })
+    }
+
+    /// Protects a data connection.
+    pub fn data(&self, socket: TcpStream) -> FtpResult<Stream> {
+        self.stream(socket, Role::Data).map_err(|failed| match failed {
+            Failure::Io(error) => FtpError::ConnectionError(error),
+            Failure::Refused(reply) => FtpError::UnexpectedResponse(reply),
+            Failure::Distrusted(why) => FtpError::SecureError(why),
         })
     }
 }
@@ -292,11 +311,7 @@ impl TlsConnector for Connector {
     fn connect(&self, _domain: &str, socket: TcpStream) -> FtpResult<Stream> {
         match self.prepared.lock().take() {
             Some(control) => Ok(control),
-            None => self.stream(socket, Role::Data).map_err(|failed| match failed {
-                Failure::Io(error) => FtpError::ConnectionError(error),
-                Failure::Refused(reply) => FtpError::UnexpectedResponse(reply),
-                Failure::Distrusted(why) => FtpError::SecureError(why),
-            }),
+            None => self.data(socket),
         }
     }
 }
@@ -321,13 +336,37 @@ pub struct Stream {
 }
 
 /// The bytes of a protected connection.
+#[derive(Debug, Clone)]
+pub struct Tls(Arc<Channel>);
+
 #[derive(Debug)]
-pub struct Tls {
-    connection: ClientConnection,
+struct Channel {
     socket: TcpStream,
     role: Role,
     closes_properly: Arc<AtomicBool>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: ClientConnection,
     state: State,
+}
+
+impl Stream {
+    /// Begins the handshake without waiting for the server's part of it.
+    pub fn greet(&self) -> io::Result<()> {
+        let mut inner = self.tls.0.inner.lock();
+        while inner.connection.wants_write() {
+            inner.connection.write_tls(&mut &self.tls.0.socket)?;
+        }
+        Ok(())
+    }
+
+    /// It will be closed without a word: the other side does not listen.
+    pub fn give_up(&self) {
+        self.tls.0.inner.lock().state.failed = true;
+    }
 }
 
 /// What has happened to a stream.
@@ -343,11 +382,11 @@ impl TlsStream for Stream {
     type InnerStream = Tls;
 
     fn tcp_stream(self) -> FtpResult<TcpStream> {
-        self.tls.socket.try_clone().map_err(FtpError::ConnectionError)
+        self.tls.0.socket.try_clone().map_err(FtpError::ConnectionError)
     }
 
     fn get_ref(&self) -> &TcpStream {
-        &self.tls.socket
+        &self.tls.0.socket
     }
 
     fn mut_ref(&mut self) -> &mut Tls {
@@ -364,63 +403,67 @@ impl Read for Tls {
     /// server that has once said close_notify on this control connection has to go on saying it. On the
     /// control connection itself nothing may be missing.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = rustls::Stream::new(&mut self.connection, &mut self.socket).read(buffer);
-        let read = match (read, self.role) {
+        let Channel { socket, role, closes_properly, inner } = &*self.0;
+        let Inner { connection, state } = &mut *inner.lock();
+        let read = rustls::Stream::new(connection, &mut &*socket).read(buffer);
+        let read = match (read, role) {
             (Ok(0), Role::Data) if !buffer.is_empty() => {
-                self.closes_properly.store(true, Ordering::Relaxed);
+                closes_properly.store(true, Ordering::Relaxed);
                 Ok(0)
             }
             (Err(error), Role::Data)
                 if error.kind() == io::ErrorKind::UnexpectedEof
-                    && !self.connection.is_handshaking()
-                    && !self.closes_properly.load(Ordering::Relaxed) =>
+                    && !connection.is_handshaking()
+                    && !closes_properly.load(Ordering::Relaxed) =>
             {
                 Ok(0)
             }
             (read, Role::Control | Role::Data) => read,
         };
-        self.state.failed |= is_failure(&read);
+        state.failed |= is_failure(&read);
         read
     }
 }
 
 impl Write for Tls {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.state.sent = true;
-        let written = rustls::Stream::new(&mut self.connection, &mut self.socket).write(bytes);
-        self.state.failed |= is_failure(&written);
+        let Inner { connection, state } = &mut *self.0.inner.lock();
+        state.sent = true;
+        let written = rustls::Stream::new(connection, &mut &self.0.socket).write(bytes);
+        state.failed |= is_failure(&written);
         written
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let flushed = rustls::Stream::new(&mut self.connection, &mut self.socket).flush();
-        self.state.failed |= is_failure(&flushed);
+        let Inner { connection, state } = &mut *self.0.inner.lock();
+        let flushed = rustls::Stream::new(connection, &mut &self.0.socket).flush();
+        state.failed |= is_failure(&flushed);
         flushed
     }
 }
 
-impl Tls {
+impl Channel {
     /// Ends the sending side as TLS wants it. Every wait in it is one of the socket, with its timeout.
-    fn say_goodbye(&mut self) -> io::Result<()> {
-        if self.connection.is_handshaking() && self.role == Role::Data {
+    fn say_goodbye(&self, inner: &mut Inner) -> io::Result<()> {
+        if inner.connection.is_handshaking() && self.role == Role::Data {
             // An empty file: its transfer is one only when the connection was protected.
-            self.state.sent = true;
-            self.connection.complete_io(&mut self.socket)?;
+            inner.state.sent = true;
+            inner.connection.complete_io(&mut &self.socket)?;
         }
-        self.connection.send_close_notify();
-        while self.connection.wants_write() {
-            self.connection.write_tls(&mut self.socket)?;
+        inner.connection.send_close_notify();
+        while inner.connection.wants_write() {
+            inner.connection.write_tls(&mut &self.socket)?;
         }
         Ok(())
     }
 
     /// After an upload: what comes until the server closes, which with TLS 1.3 are tickets for the next
     /// data connections.
-    fn take_tickets(&mut self) -> io::Result<()> {
+    fn take_tickets(&self, inner: &mut Inner) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Write)?;
         self.socket.set_read_timeout(Some(TICKET_TIME))?;
-        while self.connection.read_tls(&mut self.socket)? > 0 {
-            self.connection.process_new_packets().map_err(io::Error::other)?;
+        while inner.connection.read_tls(&mut &self.socket)? > 0 {
+            inner.connection.process_new_packets().map_err(io::Error::other)?;
         }
         Ok(())
     }
@@ -428,20 +471,21 @@ impl Tls {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let Stream { tls } = self;
-        if tls.state.failed {
+        let channel = &self.tls.0;
+        let inner = &mut *channel.inner.lock();
+        if inner.state.failed {
             return;
         }
-        let done = tls.say_goodbye().and_then(|()| {
-            let one_use = tls.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-            match tls.role {
-                Role::Data if one_use && tls.state.sent => tls.take_tickets(),
+        let done = channel.say_goodbye(inner).and_then(|()| {
+            let one_use = inner.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+            match channel.role {
+                Role::Data if one_use && inner.state.sent => channel.take_tickets(inner),
                 Role::Data | Role::Control => Ok(()),
             }
         });
         if let Err(error) = done {
             // The transfer's last reply, or the next command's, tells what came of it.
-            tracing::debug!(%error, role = ?tls.role, "a protected connection ended badly");
+            tracing::debug!(%error, role = ?channel.role, "a protected connection ended badly");
         }
     }
 }

@@ -21,7 +21,9 @@ impl Session {
     ) -> Result<Reply, Error> {
         let mut data = self.command(job, path, |ftp, path| ftp.put_with_stream(path))?;
         self.take_up(&data)?;
-        let moved = send(&mut data, job, &self.seat, source);
+        let mut at = 0;
+        let sent = send(&mut data, (job, &self.seat), source, (&mut at, Until::End));
+        let moved = sent.map(|_| at);
         let gives_way = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
         if moved.as_ref().is_err_and(gives_way) {
             // The server takes what it has for the whole file; its name is a temporary one, or was never
@@ -34,19 +36,36 @@ impl Session {
     }
 }
 
-/// Bytes from the source to the data connection; returns how many there were.
-fn send(data: &mut impl Write, job: &Job, seat: &Seat, source: &dyn Source) -> io::Result<u64> {
+/// How far is sent at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// To the end of the source.
+    End,
+    /// Until there is something to wait for: no more than a socket's buffer takes.
+    Waiting,
+}
+
+/// Bytes from the source to the data connection, from `at`, which they move; whether that is all.
+pub fn send(
+    data: &mut impl Write,
+    (job, seat): (&Job, &Seat),
+    source: &dyn Source,
+    (at, until): (&mut u64, Until),
+) -> io::Result<bool> {
     let mut buffer = vec![0; PIECE_BYTES];
-    let mut at = 0;
     loop {
+        if until == Until::Waiting && *at >= PIECE_BYTES as u64 {
+            return Ok(false);
+        }
         seat.expect_more();
-        match source.pull(at, &mut buffer) {
+        match source.pull(*at, &mut buffer) {
             Pull::Bytes(count) => {
                 data.write_all(buffer.get(..count).unwrap_or_default())?;
-                at += count as u64;
-                job.acknowledged(at);
+                *at += count as u64;
+                job.acknowledged(*at);
                 seat.overdue().into_iter().for_each(|late| late.done(Err(Error::Busy)));
             }
+            Pull::Pending | Pull::Idle if until == Until::Waiting => return Ok(false),
             Pull::Pending => seat.wait_for_more(false)?,
             Pull::Idle => seat.wait_for_more(true)?,
             // What was cancelled is not whole, whatever its source says.
@@ -55,7 +74,7 @@ fn send(data: &mut impl Write, job: &Job, seat: &Seat, source: &dyn Source) -> i
             }
             Pull::End => {
                 data.flush()?;
-                return Ok(at);
+                return Ok(true);
             }
         }
     }

@@ -83,6 +83,8 @@ impl Desk {
             has_virtual: known.family.has_virtual_places(),
             sets_times: false,
             has_room: false,
+            saves: false,
+            uploads: 1,
         };
         let status = Arc::new(Mutex::new(status));
         Desk { target: known.target, status, running: HashMap::new(), places: Places::default() }

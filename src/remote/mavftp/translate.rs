@@ -34,7 +34,7 @@ pub fn op(op: &Op) -> Result<client::Op, Error> {
         Op::Size { path } => client::Op::Size { path: wire_path(path) },
         Op::Write { path, mode, .. } => {
             let append = match mode {
-                WriteMode::Replace => None,
+                WriteMode::Replace | WriteMode::Save { .. } => None,
                 WriteMode::Append { offset } => Some(fit(*offset)?),
             };
             client::Op::Write { path: wire_path(path), append }

@@ -27,6 +27,8 @@ pub enum Act {
     FallSilent,
     /// Names a port at which nobody listens. For PASV and EPSV.
     RefuseData,
+    /// Names a port, and closes what comes there before it is used. For PASV and EPSV.
+    DropData,
     /// Moves half the bytes, and says that this was the file.
     HalfAndDone,
     /// Moves half the bytes, closes the data connection and says that it broke off.
@@ -102,6 +104,11 @@ impl Scripted {
         self.shared.files.lock().unwrap().get(name).cloned()
     }
 
+    /// The commands that were heard since the last time this was asked, in order.
+    pub fn all_heard(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.heard.lock().unwrap())
+    }
+
     /// How often a command was heard since the last time this was asked for it.
     pub fn heard(&self, verb: &str) -> usize {
         let mut heard = self.shared.heard.lock().unwrap();
@@ -171,6 +178,7 @@ impl Session {
             Some(Act::Close) => Next::End,
             Some(Act::FallSilent) => self.fall_silent(),
             Some(Act::RefuseData) => self.refuse_data(verb),
+            Some(Act::DropData) => self.drop_data(verb),
             Some(
                 act @ (Act::HalfAndDone
                 | Act::HalfAndBroken
@@ -245,6 +253,14 @@ impl Session {
     fn refuse_data(&mut self, verb: &str) -> Next {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         self.data = None;
+        self.say_port(verb, port)
+    }
+
+    fn drop_data(&mut self, verb: &str) -> Next {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        self.data = None;
+        std::thread::spawn(move || drop(listener.accept()));
         self.say_port(verb, port)
     }
 

@@ -11,6 +11,7 @@ use crate::remote::ftp::lines::What;
 use crate::remote::ftp::listing::{Reading, Seen, Style};
 use crate::remote::ftp::login::{Data, Ftp};
 use crate::remote::ftp::replies;
+use crate::remote::ftp::storing::Manners;
 use crate::remote::ftp::times::{self, Zone};
 use crate::remote::{Entry, Error, RemotePath, Reply};
 
@@ -26,6 +27,8 @@ pub struct Habits {
     zone: Zone,
     /// Whether `LIST -a` shows names with a dot in front, which some servers hide otherwise.
     hidden: Hidden,
+    /// How it takes saves.
+    pub(in crate::remote::ftp) manners: Manners,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
