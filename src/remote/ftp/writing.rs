@@ -1,6 +1,7 @@
 //! Uploads on one connection: STOR, fed by a source that may be a program that is still writing.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use super::job::Job;
 use super::pool::Seat;
@@ -9,6 +10,8 @@ use crate::remote::{Error, Pull, RemotePath, Reply, Source};
 
 /// Bytes moved between a source and a socket at once.
 const PIECE_BYTES: usize = 64 << 10;
+/// Before the server's word is heard, a source without bytes is given so long.
+const PAUSE_TIME: Duration = Duration::from_millis(10);
 
 impl Session {
     /// Stores what a source yields. [`Error::Busy`] when its program is idle and others need the
@@ -41,7 +44,7 @@ impl Session {
 pub enum Until {
     /// To the end of the source.
     End,
-    /// Until there is something to wait for: no more than a socket's buffer takes.
+    /// Until there is something to wait for, but for a moment: no more than a socket's buffer takes.
     Waiting,
 }
 
@@ -65,7 +68,12 @@ pub fn send(
                 job.acknowledged(*at);
                 seat.overdue().into_iter().for_each(|late| late.done(Err(Error::Busy)));
             }
-            Pull::Pending | Pull::Idle if until == Until::Waiting => return Ok(false),
+            // A program that has written a small file closes it in a moment, and then it goes whole.
+            Pull::Pending | Pull::Idle if until == Until::Waiting => {
+                if !seat.has_more_within(PAUSE_TIME)? {
+                    return Ok(false);
+                }
+            }
             Pull::Pending => seat.wait_for_more(false)?,
             Pull::Idle => seat.wait_for_more(true)?,
             // What was cancelled is not whole, whatever its source says.

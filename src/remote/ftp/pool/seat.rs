@@ -240,6 +240,28 @@ impl Seat {
         }
     }
 
+    /// Waits for a source that will soon have more, or has been idle for a moment only; whether it has.
+    ///
+    /// # Errors
+    /// `ConnectionAborted` when the job is cancelled.
+    pub fn has_more_within(&self, limit: Duration) -> io::Result<bool> {
+        let mut state = self.pool.state.lock();
+        let until = Instant::now() + limit;
+        loop {
+            match state.seats[self.number].running.as_ref() {
+                Some(running) if running.cancelled => {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                Some(running) if !running.more => {}
+                Some(_) | None => return Ok(true),
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            self.pool.changed.wait_until(&mut state, until);
+        }
+    }
+
     /// Waits for [`Pool::more`] of the running job since [`Seat::expect_more`]; `idle`: for a program,
     /// which may take any time, so that others come first.
     ///
