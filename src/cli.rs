@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api;
-use crate::commands::{Place, unsent};
+use crate::commands::{Place, serve, unsent};
 use crate::fuse::Access;
 use crate::link::address::{Address, Source};
 use crate::mount;
@@ -14,12 +14,12 @@ use crate::remote::RemotePath;
 use crate::remote::ftp::Trust;
 use crate::remote::mavftp;
 use crate::remote::save::Policy;
-use crate::serve;
 
 mod arguments;
 mod credentials;
 mod logging;
 mod mount_options;
+mod serving;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -182,15 +182,10 @@ fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error
 fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
     let anywhere = |text: OsString, far, log: &Log| place(source(&text)?, far, log);
     let (log, command) = match verb {
-        Verb::Serve { endpoint, directory, writable, system_id, component_id, log } => {
-            let endpoint = sources::endpoint(&endpoint).map_err(usage::error)?;
-            let options = serve::Options {
-                writable,
-                system_id,
-                component_id,
-                ..serve::Options::new(endpoint, directory)
-            };
-            (log_of(log), Command::Serve(options))
+        Verb::Serve(arguments) => {
+            let log = log_of(arguments.log.clone());
+            let options = serving::options(arguments, log.quiet).map_err(usage::error)?;
+            (log, Command::Serve(options))
         }
         Verb::Ls { place, long, far, log } => {
             let log = log_of(log);

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use beneath::Root;
 use system::{Kind, Stat};
@@ -28,9 +29,10 @@ const OPEN_FLAGS: i32 = libc::O_NONBLOCK | libc::O_NOCTTY;
 const NEW_FILE_MODE: u32 = 0o666;
 const NEW_DIRECTORY_MODE: u32 = 0o777;
 
-/// A folder that is served.
+/// A folder that is served. Clones serve the same one.
+#[derive(Clone)]
 pub struct Directory {
-    root: Root,
+    root: Arc<Root>,
     writable: bool,
 }
 
@@ -62,7 +64,7 @@ impl Directory {
     /// Opens a folder to serve it; links in `path` itself are followed. Unless `writable`, whatever
     /// would change something is refused. What the error means to a user: [`RootError::from`].
     pub fn open(path: &Path, writable: bool) -> io::Result<Directory> {
-        let root = Root::open(path)?;
+        let root = Arc::new(Root::open(path)?);
         Ok(Directory { root, writable })
     }
 

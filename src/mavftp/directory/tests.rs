@@ -51,7 +51,7 @@ impl Place {
         [Way::Kernel, Way::NameByName].map(|way| {
             let mut directory = Directory::open(&self.served(), writable).unwrap();
             assert_eq!(directory.root.way, Way::Kernel, "this system is older than openat2");
-            directory.root.way = way;
+            std::sync::Arc::get_mut(&mut directory.root).unwrap().way = way;
             directory
         })
     }
