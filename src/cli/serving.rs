@@ -70,7 +70,12 @@ fn places_of(
     let mut parsed: Vec<Address> = Vec::new();
     for endpoint in endpoints {
         let address = sources::endpoint(endpoint)?;
-        if parsed.contains(&address) {
+        // Each port 0 becomes another one.
+        let any_port = matches!(
+            address,
+            Address::UdpListen { port: 0, .. } | Address::TcpListen { port: 0, .. }
+        );
+        if !any_port && parsed.contains(&address) {
             return Err(format!("the endpoint {address} is named twice"));
         }
         parsed.push(address);

@@ -15,8 +15,8 @@ fn on(endpoints: &[&str], directory: &Path) -> Options {
     Options { endpoints, ..Options::new(any, directory.to_path_buf()) }
 }
 
-/// > - Several endpoints serve one directory, each in its own pace; a client is answered on the
-/// >   endpoint that it asked on, at the address that it asked from.
+/// > Several endpoints serve one directory, each in its own pace; a client is answered on the
+/// > endpoint that it asked on, at the address that it asked from.
 #[test]
 fn each_endpoint_serves_the_same_folder_and_answers_there() {
     let folder = folder();
@@ -49,7 +49,7 @@ fn telling() -> Message {
     Message::Heartbeat { vehicle_type: 6, autopilot: 8, base_mode: 0, system_status: 4 }
 }
 
-/// > - An endpoint that cannot be opened is named at the start, and nothing is served.
+/// > An endpoint that cannot be opened is named at the start, and nothing is served.
 #[test]
 fn an_endpoint_that_cannot_be_opened_is_named_and_the_others_are_let_go() {
     let folder = folder();
@@ -103,8 +103,8 @@ impl Link for Failing {
     }
 }
 
-/// > - When an endpoint's link fails for good, an error is logged and the other endpoints go on;
-/// >   when the last one has failed, serving ends with its error.
+/// > When an endpoint's link fails for good, an error is logged and the other endpoints go on;
+/// > when the last one has failed, serving ends with its error.
 #[test]
 fn a_failed_endpoint_leaves_the_others_and_the_last_ends_it() {
     let folder = folder();
@@ -140,8 +140,8 @@ fn a_stop_ends_all_endpoints() {
     }
 }
 
-/// > - Frames under our own ids, another component's or ours sent back by a router, are ignored,
-/// >   with one warning.
+/// > Frames under our own ids, another component's or ours sent back by a router, are ignored,
+/// > with one warning.
 #[test]
 fn frames_under_our_own_ids_are_ignored() {
     let folder = folder();
@@ -160,8 +160,8 @@ fn frames_under_our_own_ids_are_ignored() {
     assert_eq!(twin.receive(deadline).unwrap(), None, "it got an answer, or a heartbeat");
 }
 
-/// > - What is addressed to all systems or components (0) is answered while nobody else is heard
-/// >   who may answer it: an autopilot, or another component of our system.
+/// > What is addressed to all systems or components (0) is answered while nobody else is heard
+/// > who may answer it: an autopilot, or another component of our system.
 #[test]
 fn what_is_for_all_is_left_to_an_autopilot_that_is_heard() {
     let folder = folder();

@@ -31,8 +31,8 @@ fn close(session: u8) -> Payload {
     Payload { session, ..Payload::request(Opcode::TerminateSession) }
 }
 
-/// > - `set_root_dir` is `Busy` while a client of any endpoint has a file open, and the old
-/// >   directory is served on; once the file is closed it succeeds at once, on all endpoints.
+/// > `set_root_dir` is `Busy` while a client of any endpoint has a file open, and the old
+/// > directory is served on; once the file is closed it succeeds at once, on all endpoints.
 #[test]
 fn the_root_changes_between_transfers_and_on_all_endpoints_at_once() {
     let (small, large) = (folder_of(5), folder_of(50));
@@ -56,8 +56,8 @@ fn the_root_changes_between_transfers_and_on_all_endpoints_at_once() {
     }
 }
 
-/// > - `set_root_dir` is `DoesNotExist` for what is missing or no directory, also while a transfer is
-/// >   open, and the old directory is served on.
+/// > `set_root_dir` is `DoesNotExist` for what is missing or no directory, also while a transfer is
+/// > open, and the old directory is served on.
 #[test]
 fn what_is_no_directory_is_never_served() {
     let folder = folder_of(5);
@@ -74,8 +74,8 @@ fn what_is_no_directory_is_never_served() {
     assert_eq!(running.root.path(), folder.path());
 }
 
-/// > - A directory that is removed while it is served leaves the server running: requests fail, and
-/// >   one that is made anew under its name is served once it is set again.
+/// > A directory that is removed while it is served leaves the server running: requests fail, and
+/// > one that is made anew under its name is served once it is set again.
 #[test]
 fn a_root_that_is_removed_fails_requests_until_another_is_set() {
     let base = tempfile::tempdir().unwrap();
