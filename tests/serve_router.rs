@@ -239,6 +239,8 @@ fn clients_behind_one_router_have_sessions_of_their_own() {
     assert_eq!(stations[1].ask(there, read).data(), b"second");
 }
 
+/// > Heartbeats and answers under our own ids, a router's echo of ours or another component's, are
+/// > ignored, with one warning; requests under them are answered.
 #[test]
 fn a_router_that_sends_everything_back_confuses_nobody() {
     let (hub, folder) = (Hub::start(true), folder("first"));

@@ -95,6 +95,12 @@ impl FtpServer {
         self.root.description()
     }
 
+    /// Whether it serves still: not when the links of all its endpoints have failed, which
+    /// [`FtpServer::stop`] tells the reason of.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Ends with the server, which may have failed by itself.
     pub(crate) fn ended(&self) -> &Receiver<()> {
         &self.ended

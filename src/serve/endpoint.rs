@@ -19,7 +19,7 @@ use super::visitors::Visitors;
 use crate::link::Waker;
 use crate::link::node::{Message, Node, Received};
 use crate::mavftp::server::ServerOutput;
-use crate::mavftp::wire::Payload;
+use crate::mavftp::wire::{Opcode, Payload};
 
 /// `MAV_AUTOPILOT_INVALID`: no autopilot.
 pub(super) const AUTOPILOT_INVALID: u8 = 8;
@@ -112,14 +112,15 @@ impl Endpoint {
 
     fn take(&mut self, now: Instant, received: &Received) -> io::Result<()> {
         let client = (received.peer, received.system, received.component);
-        // The sender of what has no check may be damaged; our own frames only come back.
+        // The sender of what has no check may be damaged.
         let foreign = matches!(received.message, Message::Other(_));
-        if foreign || self.neighbours.is_echo(client) {
+        if foreign || (self.neighbours.has_our_ids(client) && may_be_ours(&received.message)) {
             return Ok(());
         }
         match &received.message {
             Message::Ftp { target_system, target_component, payload } => {
                 if let Ok(request) = Payload::decode(payload)
+                    && !is_answer(&request)
                     && self.is_asked(now, client, (*target_system, *target_component))
                 {
                     self.visitors.greet(now, client, &request);
@@ -220,4 +221,19 @@ impl Endpoint {
             system_status: STATE_ACTIVE,
         }
     }
+}
+
+/// Whether we send such messages ourselves, so that one under our ids may be ours that came back.
+fn may_be_ours(message: &Message) -> bool {
+    match message {
+        Message::Ftp { payload, .. } => Payload::decode(payload).is_ok_and(|it| is_answer(&it)),
+        Message::Heartbeat { .. }
+        | Message::AutopilotVersion { .. }
+        | Message::CommandAck { .. } => true,
+        Message::Command { .. } | Message::RadioStatus { .. } | Message::Other(_) => false,
+    }
+}
+
+fn is_answer(payload: &Payload) -> bool {
+    matches!(payload.command(), Some(Opcode::Ack | Opcode::Nak))
 }

@@ -17,27 +17,27 @@ const COMPONENTS_MAX: usize = 256;
 pub(super) struct Neighbours {
     own: (u8, u8),
     heard: BTreeMap<(u8, u8), Instant>,
-    echo_told: bool,
+    told: bool,
 }
 
 impl Neighbours {
     /// Of who has these ids.
     pub(super) fn new(system: u8, component: u8) -> Neighbours {
-        Neighbours { own: (system, component), heard: BTreeMap::new(), echo_told: false }
+        Neighbours { own: (system, component), heard: BTreeMap::new(), told: false }
     }
 
     /// Whether a frame has our own ids; the first time, this is told.
-    pub(super) fn is_echo(&mut self, (peer, system, component): Client) -> bool {
-        let echo = (system, component) == self.own;
-        if echo && !self.echo_told {
-            self.echo_told = true;
+    pub(super) fn has_our_ids(&mut self, (peer, system, component): Client) -> bool {
+        let ours = (system, component) == self.own;
+        if ours && !self.told {
+            self.told = true;
             tracing::warn!(
                 "another component uses our ids, system {system} and component {component}, or a \
                  router sends our own frames back ({peer}); clients cannot tell the two apart: \
                  --component-id gives us another"
             );
         }
-        echo
+        ours
     }
 
     /// A heartbeat was heard.
@@ -117,10 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn our_own_ids_are_an_echo_and_a_crowd_costs_little() {
+    fn our_own_ids_are_noticed_and_a_crowd_costs_little() {
         let (mut neighbours, now) = (Neighbours::new(1, 191), Instant::now());
-        assert!(neighbours.is_echo(from(1, 191)) && neighbours.is_echo(from(1, 191)));
-        assert!(!neighbours.is_echo(from(1, 190)) && !neighbours.is_echo(from(2, 191)));
+        assert!(neighbours.has_our_ids(from(1, 191)) && neighbours.has_our_ids(from(1, 191)));
+        assert!(!neighbours.has_our_ids(from(1, 190)) && !neighbours.has_our_ids(from(2, 191)));
         for system in 1..=255 {
             for component in [1, 2] {
                 neighbours.hear(now, from(system, component), TYPE_ONBOARD_CONTROLLER, ARDUPILOT);

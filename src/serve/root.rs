@@ -122,7 +122,7 @@ impl Root {
         let Shared { desks, options, path: served, .. } = &*self.0;
         // Before any lock: a disk may be slow.
         let opened = Directory::open(path, options.writable);
-        let directory = opened.map_err(|error| RootError::from(error))?;
+        let directory = opened.map_err(RootError::from)?;
         let identity = version(path, options);
         let mut served = served.lock();
         // While all are held, no transfer begins between the look and the change.

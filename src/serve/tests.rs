@@ -279,15 +279,17 @@ fn a_stopped_server_returns_and_frees_its_port() {
     assert!(endpoint.open().is_ok());
 }
 
+/// > `--max-rate` is the most bytes per second that bursts take on each endpoint, 2 MB/s unless it
+/// > is said, and on a serial line never more than half of what the line carries.
 #[test]
 fn bursts_take_at_most_half_of_a_serial_line() {
-    let rate = |text: &str, max_rate| {
-        paced(&text.parse().unwrap(), server::Options { max_rate, ..Default::default() }).max_rate
-    };
+    let rate =
+        |text: &str, max_rate| paced(&text.parse().unwrap(), server::Options { max_rate }).max_rate;
     assert_eq!(rate("serial:/dev/x:57600", Some(2_000_000)), Some(2880));
     assert_eq!(rate("serial:/dev/x:57600", None), Some(2880));
     assert_eq!(rate("serial:/dev/x:57600", Some(100)), Some(100));
     assert_eq!(rate("udp:14550", None), None);
+    assert_eq!(server::Options::default().max_rate, Some(2_000_000));
 }
 
 #[test]

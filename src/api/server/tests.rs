@@ -85,6 +85,7 @@ fn a_dropped_server_frees_its_port_and_a_second_one_is_refused() {
     let again = ServeOptions::new(server.endpoints()[0].clone(), folder.path().to_path_buf());
     let refused = FtpServer::start(&again).err().unwrap().to_string();
     assert!(refused.contains("in use"), "{refused}");
+    assert!(server.is_running());
     drop(server);
     assert!(FtpServer::start(&again).is_ok());
 }
