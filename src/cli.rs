@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api;
-use crate::commands::{Place, unsent};
+use crate::commands::{Place, serve, unsent};
 use crate::fuse::Access;
 use crate::link::address::{Address, Source};
 use crate::mount;
@@ -14,21 +14,19 @@ use crate::remote::RemotePath;
 use crate::remote::ftp::Trust;
 use crate::remote::mavftp;
 use crate::remote::save::Policy;
-use crate::serve;
 
 mod arguments;
 mod credentials;
 mod logging;
 mod mount_options;
+mod serving;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod usage;
 mod values;
 
-use arguments::{
-    FarArguments, LogArguments, MountArguments, ServedArguments, UploadArguments, Verb,
-};
+use arguments::{FarArguments, LogArguments, MountArguments, UploadArguments, Verb};
 pub use logging::without_numbers;
 
 /// How long `get` and `put` wait for a vehicle that is not heard: longer than one takes to reboot.
@@ -184,18 +182,10 @@ fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error
 fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
     let anywhere = |text: OsString, far, log: &Log| place(source(&text)?, far, log);
     let (log, command) = match verb {
-        Verb::Serve { endpoint, directory, served, system_id, component_id, log } => {
-            let endpoint = sources::endpoint(&endpoint).map_err(usage::error)?;
-            let ServedArguments { writable, hide, max_bytes } = served.checked()?;
-            let options = serve::Options {
-                writable,
-                hide,
-                max_bytes,
-                system_id,
-                component_id,
-                ..serve::Options::new(endpoint, directory)
-            };
-            (log_of(log), Command::Serve(options))
+        Verb::Serve(arguments) => {
+            let log = log_of(arguments.log.clone());
+            let options = serving::options(arguments, log.quiet)?;
+            (log, Command::Serve(options))
         }
         Verb::Ls { place, long, far, log } => {
             let log = log_of(log);

@@ -34,7 +34,8 @@
 //! ```
 //!
 //! The same works on an FTP server: `"ftp://pilot@localhost".parse()?`, with the password in
-//! [`api::Options::login`]. A mount is [`mount::run`], a server [`serve::run`].
+//! [`api::Options::login`]. A mount is [`mount::run`], and the other direction, a directory that is
+//! served over MAVLink FTP, [`api::FtpServer`].
 //!
 //! # How it is built
 //!
@@ -51,7 +52,6 @@
 pub mod cli;
 pub mod commands;
 pub mod mount;
-pub mod serve;
 
 // What it is made of, in the order of a read.
 pub mod api;
@@ -68,5 +68,7 @@ pub mod remote;
 mod semantics;
 // The protocol.
 pub mod mavftp;
+// The other direction: a directory for who asks.
+pub mod serve;
 // Sockets.
 pub mod link;

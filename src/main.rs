@@ -3,13 +3,10 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::thread;
 
 use mavftp_mount::cli::{self, Command};
-use mavftp_mount::commands::{Failure, cat, get, ls, put, unsent};
-use mavftp_mount::{mount, serve};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use mavftp_mount::commands::{Failure, cat, get, ls, put, serve, unsent};
+use mavftp_mount::mount;
 
 /// By how much the heap grows at a time.
 #[cfg(target_env = "gnu")]
@@ -43,7 +40,7 @@ fn main() -> ExitCode {
     }
     match &invocation.command {
         Command::Mount(options) => mounted(mount::run(options)),
-        Command::Serve(options) => served(options, invocation.log.quiet),
+        Command::Serve(options) => finished(serve::run(options)),
         Command::List { place, long } => finished(ls::run(place, *long)),
         Command::Cat { place } => finished(cat::run(place)),
         Command::Get { place, local } => finished(get::run(place, local.as_deref())),
@@ -57,22 +54,6 @@ fn main() -> ExitCode {
 
 fn mounted(ended: Result<u8, mount::Error>) -> ExitCode {
     ended.map_or_else(|error| failed(&error, error.exit_code()), ExitCode::from)
-}
-
-/// Serves until SIGINT or SIGTERM.
-fn served(options: &serve::Options, quiet: bool) -> ExitCode {
-    let mut signals = match Signals::new([SIGINT, SIGTERM]) {
-        Ok(signals) => signals,
-        Err(error) => return failed(&error, 1),
-    };
-    let ended = serve::run(options, |line, stop| {
-        if !quiet {
-            // Somebody who does not listen to the line may still want the server.
-            let _ = writeln!(io::stdout(), "{line}");
-        }
-        thread::spawn(move || signals.forever().take(1).for_each(|_| stop.stop()));
-    });
-    ended.map_or_else(|error| failed(&error, 1), |()| ExitCode::SUCCESS)
 }
 
 fn finished(done: Result<(), Failure>) -> ExitCode {

@@ -1,56 +1,52 @@
-//! Reverse mode: joins a directory of the disk, the MAVLink FTP server and a link.
+//! Reverse mode: joins a directory of the disk, MAVLink FTP servers and their links.
 //!
-//! One thread steps it all; it takes everything that has arrived before it sends, and waits for
-//! nothing but the link.
+//! Each endpoint has a thread and a server of its own (`endpoint`); what they share is the
+//! directory (`root`). Must not know who wants it served, nor signals.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use crate::link::address::{Address, OpenError};
-use crate::link::node::{Message, Node, Received};
-use crate::link::{Peer, Waker};
+use crate::link::node::Node;
+use crate::link::{Link, Waker};
 use crate::mavftp::directory::{self, Directory, RootError};
-use crate::mavftp::server::{self, Server, ServerOutput};
-use crate::mavftp::wire::Payload;
+use crate::mavftp::server;
 
 mod audience;
+mod endpoint;
 mod identity;
+mod neighbours;
+mod root;
+mod visitors;
 
-use audience::Audience;
+use endpoint::Endpoint;
+pub use root::{FtpServerError, Root};
 
 /// `MAV_TYPE_ONBOARD_CONTROLLER`: a companion computer, which ground stations do not fly.
 pub const TYPE_ONBOARD_CONTROLLER: u8 = 18;
+/// `MAV_TYPE_CAMERA`.
+pub const TYPE_CAMERA: u8 = 30;
+/// `MAV_TYPE_GCS`, which a server never is: failsafes watch those.
+pub const TYPE_GROUND_STATION: u8 = 6;
 /// System id unless told otherwise: that of the vehicle this computer most likely rides on.
 pub const SYSTEM_ID: u8 = 1;
 /// `MAV_COMP_ID_ONBOARD_COMPUTER`, the component id unless told otherwise.
 pub const COMPONENT_ID: u8 = 191;
+/// `MAV_COMP_ID_CAMERA`, a camera's component id unless told otherwise.
+pub const CAMERA_COMPONENT_ID: u8 = 100;
 
-/// `MAV_AUTOPILOT_INVALID`: no autopilot.
-const AUTOPILOT_INVALID: u8 = 8;
-/// `MAV_STATE_ACTIVE`.
-const STATE_ACTIVE: u8 = 4;
-/// Heartbeats come so often.
-const HEARTBEAT_PERIOD: Duration = Duration::from_secs(1);
 /// Bits on a serial line for a byte.
 const SERIAL_BITS_PER_BYTE: u32 = 10;
-/// Messages taken before what they ask for is sent; the server queues that many answers.
-const MESSAGES_AT_ONCE: usize = 512;
-
-const COMMAND_REQUEST_MESSAGE: u16 = 512;
-const COMMAND_REQUEST_AUTOPILOT_CAPABILITIES: u16 = 520;
-const MESSAGE_AUTOPILOT_VERSION: f32 = 148.0;
-const RESULT_ACCEPTED: u8 = 0;
-const RESULT_UNSUPPORTED: u8 = 3;
 
 /// What to serve, where, and as whom.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where clients are: listening and outgoing addresses alike.
-    pub endpoint: Address,
+    /// Where clients are: listening and outgoing addresses alike, at least one.
+    pub endpoints: Vec<Address>,
     /// The folder.
     pub directory: PathBuf,
     /// Whether clients may change it.
@@ -65,15 +61,15 @@ pub struct Options {
     pub component_id: u8,
     /// The `MAV_TYPE` in our heartbeat.
     pub vehicle_type: u8,
-    /// How the server behaves.
+    /// How each endpoint's server behaves.
     pub server: server::Options,
 }
 
 impl Options {
-    /// Read-only, with the ids and the type of an onboard computer.
+    /// On one endpoint, read-only, with the ids and the type of an onboard computer.
     pub fn new(endpoint: Address, directory: PathBuf) -> Options {
         Options {
-            endpoint,
+            endpoints: vec![endpoint],
             directory,
             writable: false,
             hide: Vec::new(),
@@ -85,6 +81,7 @@ impl Options {
         }
     }
 
+    /// What clients may see and change.
     fn access(&self) -> directory::Options {
         let (writable, max_bytes) = (self.writable, self.max_bytes);
         directory::Options { writable, hide: self.hide.clone(), max_bytes }
@@ -102,236 +99,192 @@ pub enum ServeError {
         /// What is wrong with it.
         error: RootError,
     },
-    /// The link could not be opened.
+    /// An endpoint could not be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The link failed for good.
-    #[error("the link failed: {0}")]
-    Link(#[from] io::Error),
-}
-
-/// Serves until stopped. `ready` is called once the server can be reached, with the line to print
-/// and the handle that ends it.
-pub fn run(options: &Options, ready: impl FnOnce(&str, Stop)) -> Result<(), ServeError> {
-    let mut serving = Serving::open(options)?;
-    ready(&serving.description(), serving.stop_handle());
-    serving.run()
+    /// [`Options::endpoints`] is empty.
+    #[error("there is no endpoint to serve on; name one, such as udp:14550")]
+    NoEndpoint,
+    /// An endpoint's link failed for good.
+    #[error("the link {endpoint} failed: {error}")]
+    Link {
+        /// The endpoint.
+        endpoint: Address,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// There is no thread for an endpoint.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
 }
 
 /// Ends [`Serving::run`], from any thread.
 #[derive(Debug, Clone)]
 pub struct Stop {
     stopped: Arc<AtomicBool>,
-    waker: Waker,
+    wakers: Arc<[Waker]>,
 }
 
 impl Stop {
     /// Makes `run` return soon. What clients have been told is done is done.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        self.waker.wake();
+        self.wakers.iter().for_each(Waker::wake);
     }
 }
 
-/// A folder on a link.
+/// A folder on its links.
 pub struct Serving {
-    options: Options,
-    node: Node,
-    server: Server<Client, Directory>,
-    audience: Audience,
-    identity: Message,
-    heartbeat_due: Instant,
-    stopped: Arc<AtomicBool>,
+    endpoints: Vec<Endpoint>,
+    root: Root,
+    stop: Stop,
 }
-
-/// Who asks: where it is, and its system and component.
-type Client = (Peer, u8, u8);
 
 impl Serving {
-    /// Opens folder and link; from now on requests are kept for [`Serving::run`].
+    /// Opens the folder and every link, or none; from now on requests are kept for
+    /// [`Serving::run`].
+    ///
+    /// # Errors
+    /// Which of them cannot be opened, and why.
     pub fn open(options: &Options) -> Result<Serving, ServeError> {
-        let path = &options.directory;
-        let directory = Directory::open(path, &options.access())
-            .map_err(|error| ServeError::Directory { path: path.clone(), error: error.into() })?;
-        let link = options.endpoint.open()?;
-        Ok(Serving {
-            options: options.clone(),
-            node: Node::new(link, options.system_id, options.component_id),
-            server: Server::with_options(directory, identity::seed(), paced(options)),
-            audience: Audience::default(),
-            identity: identity::version(path, options.system_id, options.component_id),
-            heartbeat_due: Instant::now(),
-            stopped: Arc::new(AtomicBool::new(false)),
-        })
+        let directory = open_directory(options)?;
+        let open = |address: &Address| Ok((address.clone(), address.open()?));
+        let links = options.endpoints.iter().map(open).collect::<Result<_, OpenError>>()?;
+        Serving::over(links, directory, options)
     }
 
-    /// One line for people: what is served, and where, with the port that port 0 became.
-    pub fn description(&self) -> String {
-        let Options { directory, system_id, component_id, .. } = &self.options;
-        let access = self.options.access();
-        format!(
-            "serving {} ({access}) as system {system_id}, component {component_id} on {}",
-            directory.display(),
-            self.endpoint(),
-        )
-    }
-
-    /// The endpoint, with the port that port 0 became.
-    pub fn endpoint(&self) -> Address {
-        let local = self.node.local_address();
-        match (&self.options.endpoint, local) {
-            (Address::UdpListen { host, port: 0 }, Some(local)) => {
-                Address::UdpListen { host: host.clone(), port: local.port() }
-            }
-            (Address::TcpListen { host, port: 0 }, Some(local)) => {
-                Address::TcpListen { host: host.clone(), port: local.port() }
-            }
-            (endpoint, _) => endpoint.clone(),
+    fn over(
+        links: Vec<(Address, Box<dyn Link>)>,
+        directory: Directory,
+        options: &Options,
+    ) -> Result<Serving, ServeError> {
+        if links.is_empty() {
+            return Err(ServeError::NoEndpoint);
         }
+        let places = links.iter().map(|(address, link)| local(address, link.local_address()));
+        let root = Root::new(directory, options, places.collect());
+        let endpoints: Vec<Endpoint> = links
+            .into_iter()
+            .zip(root.desks())
+            .map(|((_, link), desk)| {
+                let node = Node::new(link, options.system_id, options.component_id);
+                Endpoint::new(node, desk.clone(), options)
+            })
+            .collect();
+        let wakers = endpoints.iter().map(Endpoint::waker).collect();
+        let stop = Stop { stopped: Arc::new(AtomicBool::new(false)), wakers };
+        Ok(Serving { endpoints, root, stop })
     }
 
-    /// The address clients reach this at, where the link has one.
-    pub fn local_address(&self) -> Option<SocketAddr> {
-        self.node.local_address()
+    /// One line for people: what is served, and where, with the ports that port 0 became.
+    pub fn description(&self) -> String {
+        self.root.description()
+    }
+
+    /// The endpoints, with the ports that port 0 became.
+    pub fn endpoints(&self) -> &[Address] {
+        self.root.endpoints()
+    }
+
+    /// The address clients reach each endpoint at, where its link has one.
+    pub fn local_addresses(&self) -> Vec<Option<SocketAddr>> {
+        self.endpoints.iter().map(Endpoint::local_address).collect()
     }
 
     /// The handle that ends [`Serving::run`].
     pub fn stop_handle(&self) -> Stop {
-        Stop { stopped: self.stopped.clone(), waker: self.node.waker() }
+        self.stop.clone()
     }
 
-    /// Serves until stopped; an error means that the link is of no use any more.
+    /// The handle by which another folder is served.
+    pub fn root(&self) -> Root {
+        self.root.clone()
+    }
+
+    /// Serves until stopped. An endpoint whose link fails for good is told in the log, and the
+    /// others go on.
+    ///
+    /// # Errors
+    /// Why the last endpoint failed, when none is left.
     pub fn run(&mut self) -> Result<(), ServeError> {
-        let mut wait_until = Instant::now();
-        while !self.stopped.load(Ordering::Acquire) {
-            self.take_all(wait_until)?;
-            let now = Instant::now();
-            if now >= self.heartbeat_due {
-                self.send_heartbeats(now)?;
-            }
-            wait_until = self.send_answers()?.min(self.heartbeat_due);
-        }
-        Ok(())
-    }
-
-    /// Waits for a message, and takes what else is there.
-    fn take_all(&mut self, wait_until: Instant) -> io::Result<()> {
-        let Some(received) = self.node.receive(Some(wait_until))? else { return Ok(()) };
-        let now = Instant::now();
-        self.take(now, &received)?;
-        for _ in 1..MESSAGES_AT_ONCE {
-            let Some(received) = self.node.receive(Some(now))? else { return Ok(()) };
-            self.take(now, &received)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, now: Instant, received: &Received) -> io::Result<()> {
-        let client = (received.peer, received.system, received.component);
-        match &received.message {
-            // Its sender may be damaged.
-            Message::Other(_) => return Ok(()),
-            Message::Ftp { target_system, target_component, payload } => {
-                if self.is_for_us(*target_system, *target_component)
-                    && let Ok(request) = Payload::decode(payload)
-                {
-                    self.server.receive(now, client, &request);
+        let left = AtomicUsize::new(self.endpoints.len());
+        let stop = &self.stop;
+        thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for (endpoint, address) in self.endpoints.iter_mut().zip(self.root.endpoints()) {
+                let serve = || serve(endpoint, address, &stop.stopped, &left);
+                match thread::Builder::new().name("endpoint".into()).spawn_scoped(scope, serve) {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        stop.stop();
+                        return Err(ServeError::Thread(error));
+                    }
                 }
             }
-            Message::Command { target_system, target_component, command, param1 } => {
-                if self.is_for_us(*target_system, *target_component) {
-                    let by_name = *target_component == self.options.component_id
-                        && *target_system == self.options.system_id;
-                    self.obey(client, *command, *param1, by_name)?;
-                }
-            }
-            Message::Heartbeat { .. }
-            | Message::AutopilotVersion { .. }
-            | Message::CommandAck { .. }
-            | Message::RadioStatus { .. } => {}
-        }
-        if self.audience.hear(now, received.peer) {
-            self.node.send(Some(received.peer), &self.heartbeat())?;
-        }
-        Ok(())
+            let ends = threads.into_iter().map(|thread| match thread.join() {
+                Ok(end) => end,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            let ends: Vec<_> = ends.collect();
+            let failed = ends.into_iter().collect::<Result<Vec<()>, _>>().err();
+            failed.filter(|_| !stop.stopped.load(Ordering::Acquire)).map_or(Ok(()), Err)
+        })
     }
+}
 
-    fn is_for_us(&self, system: u8, component: u8) -> bool {
-        let Options { system_id, component_id, .. } = self.options;
-        (system == 0 || system == system_id) && (component == 0 || component == component_id)
-    }
-
-    /// Answers a command. What we cannot do is refused only when it was meant for us alone: an
-    /// autopilot with our system id may well do what is asked of all components.
-    fn obey(&mut self, from: Client, command: u16, param1: f32, by_name: bool) -> io::Result<()> {
-        let (peer, target_system, target_component) = from;
-        let known = match command {
-            COMMAND_REQUEST_MESSAGE => param1 == MESSAGE_AUTOPILOT_VERSION,
-            COMMAND_REQUEST_AUTOPILOT_CAPABILITIES => true,
-            _ => false,
-        };
-        if !known && !by_name {
-            return Ok(());
+/// Serves on one endpoint until stopped, or until its link fails. `left` counts those that work.
+fn serve(
+    endpoint: &mut Endpoint,
+    address: &Address,
+    stopped: &AtomicBool,
+    left: &AtomicUsize,
+) -> Result<(), ServeError> {
+    let ended = endpoint.run(stopped);
+    let others = left.fetch_sub(1, Ordering::AcqRel) - 1;
+    ended.map_err(|error| {
+        let error = ServeError::Link { endpoint: address.clone(), error };
+        if others > 0 {
+            tracing::error!("{error}; {others} of the endpoints go on");
         }
-        let result = if known { RESULT_ACCEPTED } else { RESULT_UNSUPPORTED };
-        let ack = Message::CommandAck { command, result, target_system, target_component };
-        self.node.send(Some(peer), &ack)?;
-        if known { self.node.send(Some(peer), &self.identity) } else { Ok(()) }
-    }
+        error
+    })
+}
 
-    /// Sends what the server has; answers when it wants to be asked again, at the latest.
-    fn send_answers(&mut self) -> io::Result<Instant> {
-        let now = Instant::now();
-        loop {
-            match self.server.poll(now) {
-                ServerOutput::Send((peer, target_system, target_component), answer) => {
-                    let payload = answer.encode();
-                    let message = Message::Ftp { target_system, target_component, payload };
-                    self.node.queue(Some(peer), &message)?;
-                }
-                ServerOutput::Wait(until) => {
-                    self.node.flush()?;
-                    return Ok(until.unwrap_or(now + HEARTBEAT_PERIOD));
-                }
-            }
+/// An endpoint with the port that port 0 became.
+fn local(endpoint: &Address, local: Option<SocketAddr>) -> Address {
+    match (endpoint, local) {
+        (Address::UdpListen { host, port: 0 }, Some(local)) => {
+            Address::UdpListen { host: host.clone(), port: local.port() }
         }
+        (Address::TcpListen { host, port: 0 }, Some(local)) => {
+            Address::TcpListen { host: host.clone(), port: local.port() }
+        }
+        (endpoint, _) => endpoint.clone(),
     }
+}
 
-    fn send_heartbeats(&mut self, now: Instant) -> io::Result<()> {
-        let heartbeat = self.heartbeat();
-        for peer in self.audience.peers(now, self.node.default_peer()) {
-            self.node.send(Some(peer), &heartbeat)?;
-        }
-        self.heartbeat_due = (self.heartbeat_due + HEARTBEAT_PERIOD).max(now);
-        Ok(())
-    }
-
-    fn heartbeat(&self) -> Message {
-        Message::Heartbeat {
-            vehicle_type: self.options.vehicle_type,
-            autopilot: AUTOPILOT_INVALID,
-            base_mode: 0,
-            system_status: STATE_ACTIVE,
-        }
-    }
+fn open_directory(options: &Options) -> Result<Directory, ServeError> {
+    let path = &options.directory;
+    Directory::open(path, &options.access())
+        .map_err(|error| ServeError::Directory { path: path.clone(), error: error.into() })
 }
 
 /// The server's options, its bursts no faster than half of a serial line: they would crowd out the
 /// answers to others, and what does not fit is lost.
-fn paced(options: &Options) -> server::Options {
-    let server = options.server;
-    match options.endpoint {
+fn paced(endpoint: &Address, mut server: server::Options) -> server::Options {
+    match endpoint {
         Address::Serial { baud, .. } => {
             let half = (baud / SERIAL_BITS_PER_BYTE / 2).max(1);
-            server::Options { max_rate: Some(server.max_rate.map_or(half, |rate| rate.min(half))) }
+            server.max_rate = Some(server.max_rate.map_or(half, |rate| rate.min(half)));
         }
         Address::UdpListen { .. }
         | Address::UdpOut(_)
         | Address::UdpBroadcast(_)
         | Address::TcpOut(_)
         | Address::TcpListen { .. }
-        | Address::Ftp(_) => server,
+        | Address::Ftp(_) => {}
     }
+    server
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The blocking facade that the commands and users of the library share: a [`Vehicle`] (or an FTP
-//! server) with its verbs. Knows the far side only as a [`Remote`]; must not know `cache`, `fs` and
-//! `fuse`, for none of this needs a mount.
+//! server) with its verbs, and an [`FtpServer`] for the other direction. Knows the far side only as a
+//! [`Remote`]; must not know `cache`, `fs` and `fuse`, for none of this needs a mount.
 
 use std::fs::File;
 use std::io::Write;
@@ -19,6 +19,7 @@ mod login;
 pub mod netrc;
 mod read;
 mod result;
+mod server;
 mod upload;
 
 pub use connect::{Options, Waiting, connect};
@@ -26,6 +27,7 @@ pub use error::Error;
 pub use interrupt::Interrupt;
 pub use login::{FtpOptions, Login, PasswordSource};
 pub use result::FtpResult;
+pub use server::{FtpServer, FtpServerError, FtpServerResult, ServeError, ServeOptions};
 
 /// Between two looks at who a vehicle says it is.
 const IDENTITY_PAUSE: Duration = Duration::from_millis(50);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::remote::ftp::NameEncoding;
+use crate::{commands, serve};
 
 fn parse(line: &str) -> Result<Invocation, clap::Error> {
     super::parse(line.split_whitespace().map(OsString::from))
@@ -131,16 +132,20 @@ fn verbs_take_their_places() {
     assert!(matches!(parse("mavftp-mount cat udp:14550#/a").unwrap().command, Command::Cat { .. }));
 }
 
-#[test]
-fn serve_is_read_only_unless_told_otherwise() {
-    let serve = |line: &str| match parse(line).unwrap().command {
+fn served(line: &str) -> commands::serve::Options {
+    match parse(&format!("mavftp-mount serve {line}")).unwrap().command {
         Command::Serve(options) => options,
         other => panic!("{other:?}"),
-    };
-    let plain = serve("mavftp-mount serve udpout:127.0.0.1:14550 /srv");
+    }
+}
+
+#[test]
+fn serve_is_read_only_unless_told_otherwise() {
+    let plain = served("udpout:127.0.0.1:14550 /srv").serving;
     assert!(!plain.writable);
     assert_eq!((plain.system_id, plain.component_id), (serve::SYSTEM_ID, serve::COMPONENT_ID));
-    let other = serve("mavftp-mount serve --writable --system-id 7 --component-id 1 udp:1 /srv");
+    assert_eq!(plain.server, Default::default());
+    let other = served("--writable --system-id 7 --component-id 1 udp:1 /srv").serving;
     assert!(other.writable);
     assert_eq!((other.system_id, other.component_id), (7, 1));
     assert!(refusal("mavftp-mount serve udp:1#/x /srv").contains("no #/path"));
@@ -152,6 +157,26 @@ fn serve_is_read_only_unless_told_otherwise() {
     assert!(refusal("mavftp-mount serve --hide a/../b udp:1 .").contains("can never match"));
     assert!(refusal("mavftp-mount serve --max-bytes 1M udp:1 .").contains("--writable"));
     assert!(refusal("mavftp-mount serve --writable --max-bytes 1T udp:1 .").contains("64K"));
+}
+
+#[test]
+fn serve_takes_endpoints_and_then_one_directory_or_a_root_file() {
+    let options = served("udp:1 tcpin:2 /dev/ttyS1:57600 /dev/shm");
+    let texts: Vec<_> = options.serving.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["udp:1", "tcpin:2", "serial:/dev/ttyS1:57600"]);
+    assert_eq!(options.serving.directory, Path::new("/dev/shm"));
+    let options = served("--root-file /etc/root udp:1 udp:2");
+    assert_eq!(options.serving.endpoints.len(), 2);
+    assert_eq!(options.root_file.as_deref(), Some(Path::new("/etc/root")));
+}
+
+#[test]
+fn serve_is_a_camera_when_told_so_and_as_fast_as_it_is_told() {
+    let camera = served("--type camera --max-rate 100k udp:1 /srv").serving;
+    assert_eq!((camera.vehicle_type, camera.component_id), (serve::TYPE_CAMERA, 100));
+    assert_eq!(camera.server.max_rate, Some(100 << 10));
+    let second = served("--type camera --component-id 101 udp:1 /srv").serving;
+    assert_eq!((second.vehicle_type, second.component_id), (serve::TYPE_CAMERA, 101));
 }
 
 #[test]
@@ -282,6 +307,15 @@ fn every_usage_error_is_one_line_that_says_what_is_right() {
         ("cat udp:14550#/", "udp:14550#/path"),
         ("serve", "ENDPOINT and DIRECTORY are missing"),
         ("serve ftp://host .", "MAVLink link"),
+        ("serve card", "ENDPOINT is missing; write: mavftp-mount serve"),
+        ("serve udp:1", "DIRECTORY is missing; write: mavftp-mount serve"),
+        ("serve udp:1 udp:2", "DIRECTORY is missing"),
+        ("serve card udp:1", "write: mavftp-mount serve udp:1 card"),
+        ("serve udp:1 udp:1 card", "udp:1 is named twice"),
+        ("serve --root-file a", "ENDPOINT is missing"),
+        ("serve --root-file a udp:1 card", "named twice"),
+        ("serve --type gcs udp:1 card", "failsafe"),
+        ("serve --max-rate 0 udp:1 card", "10k or 2M"),
         ("ls --password-file a --password-stdin ftp://host", "--password-stdin"),
         ("ls --insecure --ca-file a ftps://host", "--ca-file"),
         ("ls --ca-file a --tls-fingerprint sha256:00 ftps://host", "64 hexadecimal digits"),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::remote::ftp::{Fingerprint, NameEncoding};
+use crate::serve;
 
 /// Longest time that any option takes; more is a slip of the unit.
 const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -11,6 +12,15 @@ const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const CACHE_BYTES_MIN: u64 = 2 << 20;
 /// Most control connections to one FTP server; each is a login there, and servers count them.
 const CONNECTIONS_MAX: usize = 8;
+/// What a server may call itself, as `MAV_TYPE` numbers it.
+const TYPES: [(&str, u8); 6] = [
+    ("onboard-controller", serve::TYPE_ONBOARD_CONTROLLER),
+    ("camera", serve::TYPE_CAMERA),
+    ("gimbal", 26),
+    ("generic", 0),
+    ("quadrotor", 2),
+    ("gcs", serve::TYPE_GROUND_STATION),
+];
 
 /// A size in bytes: `65536`, `64K`, `256M`, `1G`, `64KiB`; units are powers of 1024.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -78,6 +88,22 @@ pub(super) fn id(text: &str) -> Result<u8, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err(format!("`{text}` is not a MAVLink id; they go from 1 to 255")),
         Ok(id) => Ok(id),
+    }
+}
+
+/// A `MAV_TYPE` by its name or number. Never a ground station's: failsafes watch those.
+pub(super) fn vehicle_type(text: &str) -> Result<u8, String> {
+    let named = TYPES.iter().find(|(name, _)| text.eq_ignore_ascii_case(name));
+    match named.map_or_else(|| text.parse().ok(), |(_, number)| Some(*number)) {
+        Some(serve::TYPE_GROUND_STATION) => {
+            Err(format!("`{text}` is a ground station, whose silence would start a failsafe"))
+        }
+        Some(number) => Ok(number),
+        None => {
+            let others = TYPES.iter().filter(|(_, number)| *number != serve::TYPE_GROUND_STATION);
+            let names: Vec<_> = others.map(|(name, _)| *name).collect();
+            Err(format!("`{text}` is not a type; write {} or a number", names.join(", ")))
+        }
     }
 }
 
@@ -203,6 +229,19 @@ mod tests {
         assert_eq!((connections("1"), connections("8")), (Ok(1), Ok(8)));
         for text in ["0", "9", "-1", "", "two"] {
             assert!(connections(text).unwrap_err().contains("1 to 8"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_type_is_a_name_or_a_number_and_never_a_ground_station() {
+        assert_eq!(vehicle_type("camera"), Ok(30));
+        assert_eq!(vehicle_type("Onboard-Controller"), Ok(18));
+        assert_eq!(vehicle_type("27"), Ok(27));
+        for text in ["gcs", "6"] {
+            assert!(vehicle_type(text).unwrap_err().contains("failsafe"), "{text}");
+        }
+        for text in ["", "256", "-1", "plane"] {
+            assert!(vehicle_type(text).unwrap_err().contains("camera"), "{text}");
         }
     }
 

@@ -15,6 +15,7 @@ pub mod cat;
 pub mod get;
 pub mod ls;
 pub mod put;
+pub mod serve;
 pub mod unsent;
 
 /// A place on a vehicle or server, and how to get there.

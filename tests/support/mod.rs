@@ -5,6 +5,7 @@
 
 pub mod certificates;
 pub mod ftp;
+pub mod hub;
 pub mod mounted;
 pub mod ordinary;
 pub mod program;

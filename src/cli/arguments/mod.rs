@@ -15,11 +15,13 @@ use crate::remote::save::{UploadMode, Verify};
 
 mod ftp;
 mod mount;
+mod serve;
 mod served;
 mod verbs;
 
 pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
+pub(in crate::cli) use serve::{SERVE_FORM, ServeArguments};
 pub(in crate::cli) use served::ServedArguments;
 pub(in crate::cli) use verbs::Verb;
 
@@ -141,7 +143,7 @@ pub(in crate::cli) struct FarArguments {
     pub(in crate::cli) ftp: FtpArguments,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Run")]
 pub(in crate::cli) struct LogArguments {
     /// Say more; -vv and -vvv still more

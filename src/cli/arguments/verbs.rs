@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FarArguments, LogArguments, ServedArguments, UploadArguments};
-use crate::cli::values;
-use crate::serve;
+use super::serve::{self, ServeArguments};
+use super::{FarArguments, LogArguments, UploadArguments};
 
 const PLACES: &str = "\
 SOURCE is an address such as udp:14550; mavftp-mount --help shows all kinds.
@@ -36,14 +35,6 @@ Examples:
   mavftp-mount put hello.lua udp:14550#/APM/scripts/
   mavftp-mount put new.txt udp:14550#/etc/config.txt";
 
-const SERVE_HELP: &str = "\
-ENDPOINT is an address such as udp:14550; mavftp-mount --help shows all kinds.
-
-Examples:
-  mavftp-mount serve udpout:localhost:14550 card   towards a ground station
-  mavftp-mount serve udp:14560 card --writable     wait for clients
-  mavftp-mount serve udp:14560 card --hide '*.key' --hide /private";
-
 const UNSENT_HELP: &str = "\
 Nothing here is sent by itself, except what --write-back async promised to
 send. --send refuses what belongs to another vehicle, what is not complete,
@@ -61,33 +52,8 @@ Exit codes: 0 nothing is left, 6 something is, others as mavftp-mount --help.";
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Verb {
     /// Be a MAVLink FTP server for a directory
-    #[command(
-        override_usage = "mavftp-mount serve [OPTIONS] ENDPOINT DIRECTORY", after_help = SERVE_HELP
-    )]
-    Serve {
-        /// Where ground stations are, or will come from
-        #[arg(value_name = "ENDPOINT")]
-        endpoint: OsString,
-        /// What is served; nothing outside of it can be reached
-        #[arg(value_name = "DIRECTORY")]
-        directory: PathBuf,
-        #[command(flatten)]
-        served: ServedArguments,
-        /// Our MAVLink system id
-        #[arg(
-            long, value_name = "ID", default_value_t = serve::SYSTEM_ID,
-            value_parser = values::id
-        )]
-        system_id: u8,
-        /// Our MAVLink component id; 1 is what clients ask that know only autopilots
-        #[arg(
-            long, value_name = "ID", default_value_t = serve::COMPONENT_ID,
-            value_parser = values::id
-        )]
-        component_id: u8,
-        #[command(flatten)]
-        log: LogArguments,
-    },
+    #[command(override_usage = serve::USAGE, after_help = serve::HELP)]
+    Serve(ServeArguments),
     /// List a directory, one name per line
     #[command(
         override_usage = "mavftp-mount ls [OPTIONS] SOURCE[#/PATH]", after_help = help_of(LS_HELP)

@@ -125,6 +125,9 @@ impl<C: Copy + Ord, F: Files> Server<C, F> {
         }
     }
 
+    /// A telemetry radio said how much of its buffer is free, in percent.
+    pub fn radio(&mut self, _now: Instant, _txbuf_percent: u8) {}
+
     fn execute(&mut self, now: Instant, from: C, request: &Payload) -> Option<Payload> {
         let opens = exchange::opens(request);
         let room = opens && self.clients.make_room(now, from, request.session);
