@@ -182,12 +182,13 @@ fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error
 fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
     let anywhere = |text: OsString, far, log: &Log| place(source(&text)?, far, log);
     let (log, command) = match verb {
-        Verb::Serve { endpoint, directory, writable, system_id, component_id, log } => {
+        Verb::Serve { endpoint, directory, writable, system_id, component_id, sign, log } => {
             let endpoint = sources::endpoint(&endpoint).map_err(usage::error)?;
             let options = serve::Options {
                 writable,
                 system_id,
                 component_id,
+                sign_key: sign.key()?,
                 ..serve::Options::new(endpoint, directory)
             };
             (log_of(log), Command::Serve(options))
@@ -256,6 +257,11 @@ fn source(text: &OsStr) -> Result<Source, clap::Error> {
 fn place(source: Source, far: FarArguments, log: &Log) -> Result<Place, clap::Error> {
     let path = RemotePath::parse(&source.path)
         .map_err(|error| usage::error(format!("the path after # will not do: {error}")))?;
+    if far.sign.sign_key_file.is_some() && matches!(source.address, Address::Ftp(_)) {
+        return Err(usage::error(
+            "FTP servers know no signing; ftpes:// and ftps:// are protected by TLS".into(),
+        ));
+    }
     let mavlink = mavftp::Options {
         own_system: far.own_system_id,
         own_component: far.own_component_id,
@@ -266,6 +272,7 @@ fn place(source: Source, far: FarArguments, log: &Log) -> Result<Place, clap::Er
         rate_limit: far.rate_limit,
         when_armed: far.when_armed,
         loss_patience: far.on_link_loss.unwrap_or_default(),
+        sign_key: far.sign.key()?,
     };
     let (login, ftp) = match &source.address {
         Address::Ftp(server) => {

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::link::address::{Address, OpenError};
 use crate::link::node::{Message, Node, Received};
-use crate::link::{Peer, Waker};
+use crate::link::signing::{Signing, SigningKey};
+use crate::link::{Link, Peer, Waker};
 use crate::mavftp::directory::{Directory, RootError};
 use crate::mavftp::server::{self, Server, ServerOutput};
 use crate::mavftp::wire::Payload;
@@ -61,6 +62,9 @@ pub struct Options {
     pub component_id: u8,
     /// The `MAV_TYPE` in our heartbeat.
     pub vehicle_type: u8,
+    /// Frames are signed with this key, and only those signed with it are heard; `None`: nothing is
+    /// signed, and no signature is looked at.
+    pub sign_key: Option<SigningKey>,
     /// How the server behaves.
     pub server: server::Options,
 }
@@ -75,6 +79,7 @@ impl Options {
             system_id: SYSTEM_ID,
             component_id: COMPONENT_ID,
             vehicle_type: TYPE_ONBOARD_CONTROLLER,
+            sign_key: None,
             server: server::Options::default(),
         }
     }
@@ -145,7 +150,7 @@ impl Serving {
         let link = options.endpoint.open()?;
         Ok(Serving {
             options: options.clone(),
-            node: Node::new(link, options.system_id, options.component_id),
+            node: node(link, options)?,
             server: Server::with_options(directory, identity::seed(), paced(options)),
             audience: Audience::default(),
             identity: identity::version(path, options.system_id, options.component_id),
@@ -220,6 +225,8 @@ impl Serving {
         match &received.message {
             // Its sender may be damaged.
             Message::Other(_) => return Ok(()),
+            // Its radio has no key, and is nobody to answer.
+            Message::RadioStatus { .. } => return Ok(()),
             Message::Ftp { target_system, target_component, payload } => {
                 if self.is_for_us(*target_system, *target_component)
                     && let Ok(request) = Payload::decode(payload)
@@ -236,8 +243,7 @@ impl Serving {
             }
             Message::Heartbeat { .. }
             | Message::AutopilotVersion { .. }
-            | Message::CommandAck { .. }
-            | Message::RadioStatus { .. } => {}
+            | Message::CommandAck { .. } => {}
         }
         if self.audience.hear(now, received.peer) {
             self.node.send(Some(received.peer), &self.heartbeat())?;
@@ -302,6 +308,15 @@ impl Serving {
             base_mode: 0,
             system_status: STATE_ACTIVE,
         }
+    }
+}
+
+/// The link as messages, signed where there is a key.
+fn node(link: Box<dyn Link>, options: &Options) -> io::Result<Node> {
+    let Options { system_id, component_id, ref sign_key, .. } = *options;
+    match sign_key {
+        Some(key) => Node::signed(link, system_id, component_id, &Signing::new(key.clone())),
+        None => Ok(Node::new(link, system_id, component_id)),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod frames;
 pub mod message;
 pub mod node;
 pub mod serial;
+pub mod signing;
 mod stream;
 pub mod tcp;
 pub mod tcp_listen;

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::frames::{self, Frame, Splitter};
+use super::frames::{self, Frame, Signature, Splitter};
+use super::signing::{Refusal, Signer, Signing};
 use super::{DATAGRAM_BYTES_MAX, Link, Peer, Waker};
 
 pub use super::frames::Counters;
@@ -35,6 +37,8 @@ pub struct Node {
     past: Counters,
     /// Who sent the piece that is being split.
     speaker: Peer,
+    /// Where frames are signed, and only signed ones believed.
+    guard: Option<Guard>,
 }
 
 /// A message and its sender.
@@ -65,7 +69,23 @@ impl Node {
             streams: BTreeMap::new(),
             past: Counters::default(),
             speaker: Peer::LINE,
+            guard: None,
         }
+    }
+
+    /// The same with a key: every frame is signed, and those that are not signed with it are as good
+    /// as not heard, but for an unsigned [`Message::RadioStatus`], because a telemetry radio has no key.
+    ///
+    /// # Errors
+    /// All link ids are taken.
+    pub fn signed(
+        link: Box<dyn Link>,
+        own_system: u8,
+        own_component: u8,
+        signing: &Signing,
+    ) -> io::Result<Node> {
+        let guard = Some(Guard::new(signing.signer()?));
+        Ok(Node { guard, ..Node::new(link, own_system, own_component) })
     }
 
     /// The next message. `None`: the deadline passed, somebody woke this, or nothing but noise
@@ -96,10 +116,14 @@ impl Node {
     /// Like [`Node::send`], for who has more to send: the frame leaves with others, in order, and at
     /// the latest with the next [`Node::flush`].
     pub fn queue(&mut self, to: Option<Peer>, message: &Message) -> io::Result<()> {
-        let (system, component) = (self.own_system, self.own_component);
+        let from = [self.sequence, self.own_system, self.own_component];
+        let signature = if self.guard.is_some() { Signature::Follows } else { Signature::None };
         self.frame.clear();
-        frames::append(message, system, component, self.sequence, &mut self.frame)
+        frames::append(message, from, signature, &mut self.frame)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if let Some(guard) = &mut self.guard {
+            guard.signer.sign(&mut self.frame)?;
+        }
         self.sequence = self.sequence.wrapping_add(1);
         let fits = self.outgoing.has_room(to, self.frame.len());
         let flushed = if fits { Ok(()) } else { self.flush() };
@@ -125,9 +149,14 @@ impl Node {
 
     /// What has been seen on this link.
     pub fn counters(&self) -> Counters {
-        self.streams.values().fold(self.past.plus(self.datagrams.counters()), |sum, stream| {
-            sum.plus(stream.counters())
-        })
+        let refused = self.guard.as_ref().map(|guard| guard.refused).unwrap_or_default();
+        let ended = self.past.plus(self.datagrams.counters()).plus(refused);
+        self.streams.values().fold(ended, |sum, stream| sum.plus(stream.counters()))
+    }
+
+    /// Whether it has a key.
+    pub fn is_signed(&self) -> bool {
+        self.guard.is_some()
     }
 
     /// Where [`Node::send`] goes by default, if anywhere.
@@ -160,8 +189,54 @@ impl Node {
         } else {
             &mut self.datagrams
         };
-        let Frame { system, component, message } = splitter.next_frame()?;
-        Some(Received { peer: self.speaker, system, component, message })
+        loop {
+            let frame = splitter.next_frame()?;
+            let guard = self.guard.as_mut();
+            if guard.is_none_or(|guard| guard.admits(self.speaker, &frame, splitter.frame_bytes()))
+            {
+                let Frame { system, component, message, .. } = frame;
+                return Some(Received { peer: self.speaker, system, component, message });
+            }
+        }
+    }
+}
+
+/// Keeps out what is not signed with our key, and says so once for each reason.
+struct Guard {
+    signer: Signer,
+    refused: Counters,
+    said: Vec<Discriminant<Refusal>>,
+}
+
+impl Guard {
+    fn new(signer: Signer) -> Guard {
+        Guard { signer, refused: Counters::default(), said: Vec::new() }
+    }
+
+    fn admits(&mut self, from: Peer, frame: &Frame, bytes: &[u8]) -> bool {
+        let Frame { system, component, message, signed } = frame;
+        let refusal = match (signed, message) {
+            (true, _) => self.signer.judge(*system, *component, bytes).err(),
+            (false, Message::RadioStatus { .. }) => None,
+            (false, _) => Some(Refusal::Unsigned),
+        };
+        let Some(refusal) = refusal else { return true };
+        match refusal {
+            Refusal::Unsigned => self.refused.unsigned += 1,
+            Refusal::WrongKey => self.refused.wrong_key += 1,
+            // A datagram that comes twice is nothing to speak of.
+            Refusal::Repeated => {
+                self.refused.stale += 1;
+                return false;
+            }
+            Refusal::Behind { .. } | Refusal::Crowded => self.refused.stale += 1,
+        }
+        let kind = discriminant(&refusal);
+        if !self.said.contains(&kind) {
+            self.said.push(kind);
+            tracing::warn!("frames from {from} ({system}:{component}) are ignored: {refusal}");
+        }
+        false
     }
 }
 

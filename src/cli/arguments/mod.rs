@@ -15,10 +15,12 @@ use crate::remote::save::{UploadMode, Verify};
 
 mod ftp;
 mod mount;
+mod signing;
 mod verbs;
 
 pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
+pub(in crate::cli) use signing::SignArguments;
 pub(in crate::cli) use verbs::Verb;
 
 const STYLES: Styles = Styles::styled()
@@ -135,6 +137,8 @@ pub(in crate::cli) struct FarArguments {
     /// While the vehicle is not heard [default: fail; get and put: wait=60s]
     #[arg(long, value_name = "fail|wait=TIME", value_parser = values::link_loss)]
     pub(in crate::cli) on_link_loss: Option<Duration>,
+    #[command(flatten)]
+    pub(in crate::cli) sign: SignArguments,
     #[command(flatten)]
     pub(in crate::cli) ftp: FtpArguments,
 }

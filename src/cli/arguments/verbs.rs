@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FarArguments, LogArguments, UploadArguments};
+use super::{FarArguments, LogArguments, SignArguments, UploadArguments};
 use crate::cli::values;
 use crate::serve;
 
@@ -85,6 +85,8 @@ pub(in crate::cli) enum Verb {
             value_parser = values::id
         )]
         component_id: u8,
+        #[command(flatten)]
+        sign: SignArguments,
         #[command(flatten)]
         log: LogArguments,
     },

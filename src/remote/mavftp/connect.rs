@@ -22,6 +22,15 @@ const AUTOPILOT_GRACE: Duration = Duration::from_millis(1500);
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// So many of those heard are named; a crowd does not fit in a line.
 const NAMED_MAX: usize = 8;
+/// What to do where frames are heard and not believed.
+const SAME_KEY: &str = "give both sides the same --sign-key-file and the right time, or leave the \
+                        option out if the vehicle does not sign";
+/// What else to check where a key is given and nothing at all is heard.
+const KEY_THERE: &str = ", and that the vehicle has the key of --sign-key-file: with another one it \
+                         may not answer";
+/// What may be the matter where frames are signed and we have no key.
+const SIGNED_THERE: &str = "; frames are signed there, and perhaps only signed ones are answered: \
+                            --sign-key-file gives us the key";
 /// The first word about what is missing comes after this; fast mounts say nothing.
 const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
 
@@ -237,7 +246,10 @@ impl Search<'_> {
     fn missing(&self, now: Instant) -> Option<String> {
         let (place, heard) = (&self.place, self.heard(now));
         if heard.is_empty() {
-            return Some(format!("no HEARTBEAT on {place} yet"));
+            return Some(match self.unbelieved() {
+                Some(refused) => format!("{refused} on {place} yet"),
+                None => format!("no HEARTBEAT on {place} yet"),
+            });
         }
         match self.wished() {
             Some(wish) if self.mute.is_empty() => {
@@ -267,11 +279,13 @@ impl Search<'_> {
         let mut mute: Vec<Target> = self.mute.iter().copied().collect();
         mute.sort();
         if !mute.is_empty() {
+            let signs = !self.node.is_signed() && self.node.counters().signed > 0;
             return ConnectError::NoFtp(format!(
                 "{} on {} answers no FTP request; check that FTP is enabled there, or name \
-                 another component with --target SYS:COMP",
+                 another component with --target SYS:COMP{}",
                 named(&mute),
-                self.place
+                self.place,
+                if signs { SIGNED_THERE } else { "" }
             ));
         }
         let (place, heard) = (&self.place, self.heard(now));
@@ -284,11 +298,27 @@ impl Search<'_> {
                 "only {heard} was heard on {place} within {seconds} s, no autopilot; name it with \
                  --target, or wait longer with --mount-timeout"
             ),
-            Some(_) | None => {
-                let advice = self.advice;
-                format!("no HEARTBEAT on {place} within {seconds} s; check {advice}")
-            }
+            Some(_) | None => match self.unbelieved() {
+                Some(refused) => format!("{refused} on {place} within {seconds} s; {SAME_KEY}"),
+                None => {
+                    let advice = self.advice;
+                    let key = if self.node.is_signed() { KEY_THERE } else { "" };
+                    format!("no HEARTBEAT on {place} within {seconds} s; check {advice}{key}")
+                }
+            },
         })
+    }
+
+    /// What was heard where nothing is believed of it.
+    fn unbelieved(&self) -> Option<&'static str> {
+        let counters = self.node.counters();
+        if counters.unsigned + counters.wrong_key > 0 {
+            Some("frames are heard, but none that is signed with our key,")
+        } else if counters.stale > 0 {
+            Some("frames are heard that are signed with our key, but too long ago by our time,")
+        } else {
+            None
+        }
     }
 
     fn finish(mut self, known: Known, options: &Options) -> Result<Arc<dyn Remote>, ConnectError> {
