@@ -217,6 +217,8 @@ fn what_is_not_signed_or_with_another_key_is_not_heard() {
     assert_eq!((counters.unsigned, counters.wrong_key, counters.frames), (2, 1, 3));
 }
 
+/// > Only an unsigned RADIO_STATUS is taken, because telemetry radios have no key; it changes how fast is
+/// > sent, and nothing else.
 #[test]
 fn an_unsigned_radio_is_heard_and_one_with_a_wrong_signature_is_not() {
     let mut bench = Bench::new(&ours());
@@ -251,6 +253,8 @@ fn whoever_is_ahead_of_us_is_followed() {
     assert_eq!(there.heard(&answer), [heartbeat()]);
 }
 
+/// > A frame that is recorded and sent again is ignored, on this link and on every other link of the same
+/// > server.
 #[test]
 fn what_was_heard_on_one_link_is_a_repetition_on_another() {
     let signing = ours();
@@ -281,6 +285,7 @@ fn after_a_restart_with_a_clock_that_went_back_nothing_old_is_believed_or_sent()
     assert_eq!(listener.heard(&second.frame(&heartbeat())), [heartbeat()], "the same stream");
 }
 
+/// > Without a key nothing is signed; signed frames are read, and their signatures not looked at.
 #[test]
 fn without_a_key_signatures_are_not_looked_at() {
     let wire = Wire::default();
@@ -289,6 +294,8 @@ fn without_a_key_signatures_are_not_looked_at() {
     let frame = stranger.frame(&heartbeat());
     wire.ends().to_us.extend([frame.clone(), frame]);
     let heard = std::iter::from_fn(|| node.receive(None).unwrap()).count();
+    node.send(None, &heartbeat()).unwrap();
+    assert_eq!(wire.sent(), [frames::encode(&heartbeat(), 1, 191, 0).unwrap()]);
     assert_eq!(
         (heard, node.counters()),
         (2, node::Counters { frames: 2, signed: 2, ..Default::default() })

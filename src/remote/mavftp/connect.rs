@@ -247,7 +247,7 @@ impl Search<'_> {
         let (place, heard) = (&self.place, self.heard(now));
         if heard.is_empty() {
             return Some(match self.unbelieved() {
-                Some(refused) => format!("{refused} on {place} yet"),
+                Some(refused) => refused,
                 None => format!("no HEARTBEAT on {place} yet"),
             });
         }
@@ -299,7 +299,7 @@ impl Search<'_> {
                  --target, or wait longer with --mount-timeout"
             ),
             Some(_) | None => match self.unbelieved() {
-                Some(refused) => format!("{refused} on {place} within {seconds} s; {SAME_KEY}"),
+                Some(refused) => format!("{refused}; {SAME_KEY}"),
                 None => {
                     let advice = self.advice;
                     let key = if self.node.is_signed() { KEY_THERE } else { "" };
@@ -310,12 +310,12 @@ impl Search<'_> {
     }
 
     /// What was heard where nothing is believed of it.
-    fn unbelieved(&self) -> Option<&'static str> {
-        let counters = self.node.counters();
+    fn unbelieved(&self) -> Option<String> {
+        let (place, counters) = (&self.place, self.node.counters());
         if counters.unsigned + counters.wrong_key > 0 {
-            Some("frames are heard, but none that is signed with our key,")
+            Some(format!("frames are heard on {place}, but none that is signed with our key"))
         } else if counters.stale > 0 {
-            Some("frames are heard that are signed with our key, but too long ago by our time,")
+            Some(format!("frames are heard on {place}, but signed too long ago by our time"))
         } else {
             None
         }
