@@ -302,22 +302,26 @@ impl Serving {
     }
 
     fn heartbeat(&self) -> Message {
-        Message::Heartbeat {
-            vehicle_type: self.options.vehicle_type,
-            autopilot: AUTOPILOT_INVALID,
-            base_mode: 0,
-            system_status: STATE_ACTIVE,
-        }
+        heartbeat(self.options.vehicle_type)
+    }
+}
+
+fn heartbeat(vehicle_type: u8) -> Message {
+    Message::Heartbeat {
+        vehicle_type,
+        autopilot: AUTOPILOT_INVALID,
+        base_mode: 0,
+        system_status: STATE_ACTIVE,
     }
 }
 
 /// The link as messages, signed where there is a key.
 fn node(link: Box<dyn Link>, options: &Options) -> io::Result<Node> {
     let Options { system_id, component_id, ref sign_key, .. } = *options;
-    match sign_key {
-        Some(key) => Node::signed(link, system_id, component_id, &Signing::new(key.clone())),
-        None => Ok(Node::new(link, system_id, component_id)),
-    }
+    let Some(key) = sign_key else { return Ok(Node::new(link, system_id, component_id)) };
+    let mut node = Node::signed(link, system_id, component_id, &Signing::new(key.clone()))?;
+    node.greet_with(heartbeat(options.vehicle_type));
+    Ok(node)
 }
 
 /// The server's options, its bursts no faster than half of a serial line: they would crowd out the

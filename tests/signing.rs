@@ -339,7 +339,9 @@ fn no_log_ever_shows_a_key() {
         let mut loud = our_binary();
         loud.env("RUST_LOG", "trace");
         let [option, file] = bench.key(key);
-        let arguments = ["ls", "-vvv", &source, SHORT[0], SHORT[1], &option, &file];
+        let [target, id] = TARGET;
+        let short = ["--mount-timeout", "5s"];
+        let arguments = ["ls", "-vvv", &source, short[0], short[1], target, id, &option, &file];
         let program = Program::start_as(None, User::Root, loud, &arguments);
         let (code, said) = ended(program, VERB_TIME);
         assert_eq!(code == 0, key == "key", "{said}");
@@ -415,7 +417,8 @@ fn a_program_goes_on_where_the_one_before_ended() {
         line.split(' ').next().unwrap().parse::<u64>().unwrap()
     };
     let first = run();
-    // As if the last run had been ten minutes later, by a clock that has been put right since.
+    // As if the last run had been ten minutes later, by a clock that has been put right since. The
+    // server follows our time as soon as it hears it.
     let ahead = first + 60_000_000;
     let line = stored(state.path()).replacen(&format!("{first:020}"), &format!("{ahead:020}"), 1);
     fs::write(state.path().join("mavftp-mount/signing/link-0"), line).unwrap();

@@ -12,6 +12,7 @@ pub mod address;
 pub mod broadcast;
 mod check;
 pub mod frames;
+mod guard;
 pub mod message;
 pub mod node;
 pub mod serial;

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::frames::{self, Frame, Signature, Splitter};
-use super::signing::{Refusal, Signer, Signing};
+use super::guard::{Guard, Verdict};
+use super::signing::Signing;
 use super::{DATAGRAM_BYTES_MAX, Link, Peer, Waker};
 
 pub use super::frames::Counters;
@@ -88,6 +88,15 @@ impl Node {
         Ok(Node { guard, ..Node::new(link, own_system, own_component) })
     }
 
+    /// What is sent to those who sign with our key and are behind our time, as one is that has no clock
+    /// and was just started: a heartbeat takes their time along. Before that they cannot be heard, and
+    /// somebody who is not heard would otherwise be told nothing.
+    pub fn greet_with(&mut self, greeting: Message) {
+        if let Some(guard) = &mut self.guard {
+            guard.greet_with(greeting);
+        }
+    }
+
     /// The next message. `None`: the deadline passed, somebody woke this, or nothing but noise
     /// comes. With a deadline that has passed, only what is there already.
     pub fn receive(&mut self, deadline: Option<Instant>) -> io::Result<Option<Received>> {
@@ -122,7 +131,7 @@ impl Node {
         frames::append(message, from, signature, &mut self.frame)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         if let Some(guard) = &mut self.guard {
-            guard.signer.sign(&mut self.frame)?;
+            guard.sign(&mut self.frame)?;
         }
         self.sequence = self.sequence.wrapping_add(1);
         let fits = self.outgoing.has_room(to, self.frame.len());
@@ -149,7 +158,7 @@ impl Node {
 
     /// What has been seen on this link.
     pub fn counters(&self) -> Counters {
-        let refused = self.guard.as_ref().map(|guard| guard.refused).unwrap_or_default();
+        let refused = self.guard.as_ref().map(Guard::refused).unwrap_or_default();
         let ended = self.past.plus(self.datagrams.counters()).plus(refused);
         self.streams.values().fold(ended, |sum, stream| sum.plus(stream.counters()))
     }
@@ -184,59 +193,36 @@ impl Node {
     }
 
     fn next_received(&mut self) -> Option<Received> {
-        let splitter = if self.link.is_stream() {
-            self.streams.get_mut(&self.speaker)?
-        } else {
-            &mut self.datagrams
-        };
         loop {
+            let splitter = if self.link.is_stream() {
+                self.streams.get_mut(&self.speaker)?
+            } else {
+                &mut self.datagrams
+            };
             let frame = splitter.next_frame()?;
-            let guard = self.guard.as_mut();
-            if guard.is_none_or(|guard| guard.admits(self.speaker, &frame, splitter.frame_bytes()))
-            {
-                let Frame { system, component, message, .. } = frame;
-                return Some(Received { peer: self.speaker, system, component, message });
+            let verdict = match &mut self.guard {
+                Some(guard) => guard.judge(self.speaker, &frame, splitter.frame_bytes()),
+                None => Verdict::Heard,
+            };
+            match verdict {
+                Verdict::Heard => {
+                    let Frame { system, component, message, .. } = frame;
+                    return Some(Received { peer: self.speaker, system, component, message });
+                }
+                Verdict::Ignored => {}
+                Verdict::Greet => self.greet(),
             }
         }
     }
-}
 
-/// Keeps out what is not signed with our key, and says so once for each reason.
-struct Guard {
-    signer: Signer,
-    refused: Counters,
-    said: Vec<Discriminant<Refusal>>,
-}
-
-impl Guard {
-    fn new(signer: Signer) -> Guard {
-        Guard { signer, refused: Counters::default(), said: Vec::new() }
-    }
-
-    fn admits(&mut self, from: Peer, frame: &Frame, bytes: &[u8]) -> bool {
-        let Frame { system, component, message, signed } = frame;
-        let refusal = match (signed, message) {
-            (true, _) => self.signer.judge(*system, *component, bytes).err(),
-            (false, Message::RadioStatus { .. }) => None,
-            (false, _) => Some(Refusal::Unsigned),
-        };
-        let Some(refusal) = refusal else { return true };
-        match refusal {
-            Refusal::Unsigned => self.refused.unsigned += 1,
-            Refusal::WrongKey => self.refused.wrong_key += 1,
-            // A datagram that comes twice is nothing to speak of.
-            Refusal::Repeated => {
-                self.refused.stale += 1;
-                return false;
-            }
-            Refusal::Behind { .. } | Refusal::Crowded => self.refused.stale += 1,
+    /// Lets the one who speaks know our time.
+    fn greet(&mut self) {
+        let greeting = self.guard.as_mut().and_then(|guard| guard.greeting(Instant::now()));
+        if let Some(greeting) = greeting
+            && let Err(error) = self.send(Some(self.speaker), &greeting)
+        {
+            tracing::debug!(%error, "a frame could not be sent");
         }
-        let kind = discriminant(&refusal);
-        if !self.said.contains(&kind) {
-            self.said.push(kind);
-            tracing::warn!("frames from {from} ({system}:{component}) are ignored: {refusal}");
-        }
-        false
     }
 }
 

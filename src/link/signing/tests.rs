@@ -243,6 +243,28 @@ fn an_older_time_is_refused_and_a_new_stream_may_be_a_minute_behind() {
 }
 
 #[test]
+fn whoever_is_behind_is_told_our_time_once_a_second() {
+    let signing = ours();
+    let mut bench = Bench::new(&signing);
+    let frame = Bench::new(&ours()).frame(&heartbeat());
+    let late = at(&signing, &frame, NOW - clock::seconds(3600));
+    assert_eq!(bench.heard(&late), []);
+    assert_eq!(bench.wire.sent().len(), 0, "nothing to say yet");
+    bench.node.greet_with(radio());
+    for _ in 0..10 {
+        assert_eq!(bench.heard(&late), []);
+    }
+    let told = bench.wire.sent();
+    assert_eq!(told.len(), 1);
+    let mut vehicle = Bench::new(&apart(KEY, || NOW - clock::seconds(3600)));
+    assert_eq!(vehicle.heard(&told[0]), [radio()]);
+    assert_eq!(bench.heard(&vehicle.frame(&heartbeat())), [heartbeat()]);
+    let stranger = Bench::new(&apart([7; KEY_BYTES], || NOW)).frame(&heartbeat());
+    bench.heard(&stranger);
+    assert_eq!(bench.wire.sent().len(), 0);
+}
+
+#[test]
 fn whoever_is_ahead_of_us_is_followed() {
     let signing = ours();
     let mut bench = Bench::new(&signing);

@@ -9,7 +9,7 @@ use crate::link::Peer;
 use crate::link::address::Address;
 use crate::link::node::Node;
 use crate::mavftp::client::{Class, Error, Event, Op, RequestId};
-use crate::mavftp::hub::{self, Hub, HubOutput, Known, Target, Wish};
+use crate::mavftp::hub::{self, Frame, Hub, HubOutput, Known, Target, Wish};
 use crate::remote::{OpId, Remote};
 
 use super::desk::Desk;
@@ -51,11 +51,12 @@ pub enum ConnectError {
 /// Blocks until a vehicle with FTP is found, or the mount timeout has passed. `waiting` gets a line
 /// each time that what is missing changes.
 pub fn connect(
-    node: Node,
+    mut node: Node,
     address: &Address,
     options: &Options,
     waiting: &mut dyn FnMut(&str),
 ) -> Result<Arc<dyn Remote>, ConnectError> {
+    node.greet_with(translate::message(&Frame::Heartbeat));
     let now = Instant::now();
     let hub_options = hub::Options {
         own_system: options.own_system,
