@@ -147,7 +147,7 @@ mod tests {
         let mut times = times();
         times.advance(u64::MAX, 0);
         assert_eq!(times.next(5, 5), None);
-        assert_eq!(times.now(5, 5) >= TIMESTAMP_MAX, true);
+        assert!(times.now(5, 5) >= TIMESTAMP_MAX);
     }
 
     #[test]
