@@ -251,6 +251,11 @@ fn source(text: &OsStr) -> Result<Source, clap::Error> {
 fn place(source: Source, far: FarArguments, log: &Log) -> Result<Place, clap::Error> {
     let path = RemotePath::parse(&source.path)
         .map_err(|error| usage::error(format!("the path after # will not do: {error}")))?;
+    if far.sign.sign_key_file.is_some() && matches!(source.address, Address::Ftp(_)) {
+        return Err(usage::error(
+            "FTP servers know no signing; ftpes:// and ftps:// are protected by TLS".into(),
+        ));
+    }
     let mavlink = mavftp::Options {
         own_system: far.own_system_id,
         own_component: far.own_component_id,
@@ -261,6 +266,7 @@ fn place(source: Source, far: FarArguments, log: &Log) -> Result<Place, clap::Er
         rate_limit: far.rate_limit,
         when_armed: far.when_armed,
         loss_patience: far.on_link_loss.unwrap_or_default(),
+        sign_key: far.sign.key()?,
     };
     let (login, ftp) = match &source.address {
         Address::Ftp(server) => {

@@ -12,6 +12,7 @@ use std::thread;
 
 use crate::link::address::{Address, OpenError};
 use crate::link::node::Node;
+use crate::link::signing::{Signing, SigningKey};
 use crate::link::{Link, Waker};
 use crate::mavftp::directory::{self, Directory, RootError};
 use crate::mavftp::server;
@@ -61,6 +62,9 @@ pub struct Options {
     pub component_id: u8,
     /// The `MAV_TYPE` in our heartbeat.
     pub vehicle_type: u8,
+    /// Frames are signed with this key, and only those signed with it are heard; `None`: nothing is
+    /// signed, and no signature is looked at.
+    pub sign_key: Option<SigningKey>,
     /// How each endpoint's server behaves.
     pub server: server::Options,
 }
@@ -77,6 +81,7 @@ impl Options {
             system_id: SYSTEM_ID,
             component_id: COMPONENT_ID,
             vehicle_type: TYPE_ONBOARD_CONTROLLER,
+            sign_key: None,
             server: server::Options::default(),
         }
     }
@@ -113,6 +118,9 @@ pub enum ServeError {
         /// What the system said.
         error: io::Error,
     },
+    /// Nothing can be signed: all link ids of this user are taken.
+    #[error("cannot sign: {0}")]
+    Sign(io::Error),
     /// There is no thread for an endpoint.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -163,14 +171,13 @@ impl Serving {
         }
         let places = links.iter().map(|(address, link)| local(address, link.local_address()));
         let root = Root::new(directory, options, places.collect());
-        let endpoints: Vec<Endpoint> = links
-            .into_iter()
-            .zip(root.desks())
-            .map(|((_, link), desk)| {
-                let node = Node::new(link, options.system_id, options.component_id);
-                Endpoint::new(node, desk.clone(), options)
-            })
-            .collect();
+        // One for all: what was heard on one endpoint is not believed again on another.
+        let signing = options.sign_key.clone().map(Signing::new);
+        let endpoints = links.into_iter().zip(root.desks()).map(|((_, link), desk)| {
+            let node = node(link, options, signing.as_ref())?;
+            Ok(Endpoint::new(node, desk.clone(), options))
+        });
+        let endpoints = endpoints.collect::<io::Result<Vec<_>>>().map_err(ServeError::Sign)?;
         let wakers = endpoints.iter().map(Endpoint::waker).collect();
         let stop = Stop { stopped: Arc::new(AtomicBool::new(false)), wakers };
         Ok(Serving { endpoints, root, stop })
@@ -267,6 +274,15 @@ fn open_directory(options: &Options) -> Result<Directory, ServeError> {
     let path = &options.directory;
     Directory::open(path, &options.access())
         .map_err(|error| ServeError::Directory { path: path.clone(), error: error.into() })
+}
+
+/// The link as messages, signed where there is a key.
+fn node(link: Box<dyn Link>, options: &Options, signing: Option<&Signing>) -> io::Result<Node> {
+    let Options { system_id, component_id, .. } = *options;
+    match signing {
+        Some(signing) => Node::signed(link, system_id, component_id, signing),
+        None => Ok(Node::new(link, system_id, component_id)),
+    }
 }
 
 /// The server's options, its bursts no faster than half of a serial line: they would crowd out the

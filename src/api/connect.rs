@@ -7,8 +7,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::{Error, FtpOptions, Login};
+use crate::link::Link;
 use crate::link::address::{Address, FtpAddress, Security};
 use crate::link::node::Node;
+use crate::link::signing::Signing;
 use crate::remote::ftp::{self, Protection};
 use crate::remote::{self, Remote, mavftp};
 
@@ -51,9 +53,21 @@ pub fn connect(
         | Address::TcpListen { .. }
         | Address::Serial { .. } => {
             let link = address.open()?;
-            let node = Node::new(link, options.mavlink.own_system, options.mavlink.own_component);
+            let node = node(link, &options.mavlink)?;
             find(node, address, &options.mavlink, waiting)
         }
+    }
+}
+
+/// The link as messages, signed where there is a key.
+fn node(link: Box<dyn Link>, options: &mavftp::Options) -> Result<Node, Error> {
+    let mavftp::Options { own_system, own_component, ref sign_key, .. } = *options;
+    match sign_key {
+        Some(key) => {
+            let signing = Signing::new(key.clone());
+            Node::signed(link, own_system, own_component, &signing).map_err(Error::Io)
+        }
+        None => Ok(Node::new(link, own_system, own_component)),
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn options(arguments: ServeArguments, quiet: bool) -> Result<Options,
         system_id,
         component_id: arguments.component_id.unwrap_or(usual),
         vehicle_type: arguments.vehicle_type,
+        sign_key: arguments.sign.key()?,
         server,
     };
     Ok(Options { serving, root_file, quiet })

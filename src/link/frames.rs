@@ -6,6 +6,7 @@
 
 use super::check::check;
 use super::message::{Message, PAYLOAD_BYTES_MAX, check_byte};
+use super::signing::SIGNATURE_BYTES;
 
 /// Most bytes in a frame: a signed one of MAVLink 2.
 pub const FRAME_BYTES_MAX: usize =
@@ -16,7 +17,6 @@ const V2_START: u8 = 0xFD;
 const V1_HEADER_BYTES: usize = 6;
 const V2_HEADER_BYTES: usize = 10;
 const CHECK_BYTES: usize = 2;
-const SIGNATURE_BYTES: usize = 13;
 /// The incompatibility flag of a signed frame.
 const SIGNED: u8 = 1;
 
@@ -39,6 +39,8 @@ pub struct Frame {
     pub component: u8,
     /// What it says.
     pub message: Message,
+    /// Whether it carries a signature, which is not checked here.
+    pub signed: bool,
 }
 
 /// What has been seen, for `status` and for diagnosing a bad line.
@@ -48,7 +50,7 @@ pub struct Counters {
     pub frames: u64,
     /// Of these and the foreign ones, frames in MAVLink 1.
     pub version_1: u64,
-    /// Of these and the foreign ones, signed frames; signatures are not checked.
+    /// Of these and the foreign ones, signed frames, whoever signed them.
     pub signed: u64,
     /// Frames of other messages; their check cannot be computed.
     pub foreign: u64,
@@ -60,6 +62,12 @@ pub struct Counters {
     pub truncated: u64,
     /// Bytes that belong to no frame.
     pub garbage_bytes: u64,
+    /// Where only signed frames are believed: frames without a signature.
+    pub unsigned: u64,
+    /// The same: frames with a signature that is not of our key.
+    pub wrong_key: u64,
+    /// The same: signed with our key, but heard before, or too old for a new sender.
+    pub stale: u64,
 }
 
 impl Counters {
@@ -74,6 +82,9 @@ impl Counters {
             bad_check: self.bad_check + other.bad_check,
             truncated: self.truncated + other.truncated,
             garbage_bytes: self.garbage_bytes + other.garbage_bytes,
+            unsigned: self.unsigned + other.unsigned,
+            wrong_key: self.wrong_key + other.wrong_key,
+            stale: self.stale + other.stale,
         }
     }
 }
@@ -85,6 +96,8 @@ pub struct Splitter {
     stream: bool,
     bytes: Vec<u8>,
     at: usize,
+    /// Bytes before `at` that the last frame had.
+    given: usize,
     /// Starts with a wrong check in this piece.
     wrong_starts: u32,
     counters: Counters,
@@ -94,7 +107,7 @@ impl Splitter {
     /// For datagrams: each stands alone, so that a damaged one costs nothing but itself.
     pub fn of_datagrams() -> Splitter {
         let counters = Counters::default();
-        Splitter { stream: false, bytes: Vec::new(), at: 0, wrong_starts: 0, counters }
+        Splitter { stream: false, bytes: Vec::new(), at: 0, given: 0, wrong_starts: 0, counters }
     }
 
     /// For one stream, cut anywhere.
@@ -106,7 +119,7 @@ impl Splitter {
     pub fn push(&mut self, piece: &[u8]) {
         let done = if self.stream { self.at } else { self.bytes.len() };
         self.bytes.drain(..done);
-        self.at = 0;
+        (self.at, self.given) = (0, 0);
         self.wrong_starts = 0;
         self.bytes.extend_from_slice(piece);
         if self.bytes.len() > HELD_BYTES_MAX {
@@ -117,6 +130,7 @@ impl Splitter {
 
     /// The next frame; `None` when more bytes are needed.
     pub fn next_frame(&mut self) -> Option<Frame> {
+        self.given = 0;
         while self.at < self.bytes.len() {
             match self.step() {
                 Step::Found(header) => return Some(self.take(&header)),
@@ -126,6 +140,11 @@ impl Splitter {
             }
         }
         None
+    }
+
+    /// The bytes of the frame that [`Splitter::next_frame`] gave last, until it is called again.
+    pub fn frame_bytes(&self) -> &[u8] {
+        &self.bytes[self.at - self.given..self.at]
     }
 
     /// What has been seen so far.
@@ -197,24 +216,35 @@ impl Splitter {
         self.counters.version_1 += u64::from(header.version_1);
         self.counters.signed += u64::from(header.signed);
         let message = Message::decode(header.id, header.payload(&self.bytes[self.at..]));
-        self.at += header.frame_bytes();
-        Frame { system: header.system, component: header.component, message }
+        self.given = header.frame_bytes();
+        self.at += self.given;
+        let Header { system, component, signed, .. } = *header;
+        Frame { system, component, message, signed }
     }
 }
 
 /// A frame of MAVLink 2, unsigned, trailing zeros cut off; `None` for [`Message::Other`].
 pub fn encode(message: &Message, system: u8, component: u8, sequence: u8) -> Option<Vec<u8>> {
     let mut frame = Vec::new();
-    append(message, system, component, sequence, &mut frame)?;
+    append(message, [sequence, system, component], Signature::None, &mut frame)?;
     Some(frame)
 }
 
-/// Appends what [`encode`] makes to bytes that are there; returns its length.
+/// What follows a frame's check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signature {
+    /// Nothing.
+    None,
+    /// A signature, which the caller appends: it covers the rest.
+    Follows,
+}
+
+/// Appends what [`encode`] makes to bytes that are there, from this sequence number, system and
+/// component; returns its length.
 pub fn append(
     message: &Message,
-    system: u8,
-    component: u8,
-    sequence: u8,
+    from: [u8; 3],
+    signature: Signature,
     out: &mut Vec<u8>,
 ) -> Option<usize> {
     let (payload, length) = message.encode()?;
@@ -223,7 +253,12 @@ pub fn append(
     let start = out.len();
     let [id_low, id_middle, id_high, _] = message.id().to_le_bytes();
     // At most PAYLOAD_BYTES_MAX, which a byte holds.
-    out.extend_from_slice(&[V2_START, length as u8, 0, 0, sequence, system, component]);
+    let flags = match signature {
+        Signature::None => 0,
+        Signature::Follows => SIGNED,
+    };
+    out.extend_from_slice(&[V2_START, length as u8, flags, 0]);
+    out.extend_from_slice(&from);
     out.extend_from_slice(&[id_low, id_middle, id_high]);
     out.extend_from_slice(&payload[..length]);
     let check = check(&out[start + 1..], check_byte);

@@ -6,7 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::frames::{self, Frame, Splitter};
+use super::frames::{self, Frame, Signature, Splitter};
+use super::guard::{Guard, Verdict};
+use super::signing::Signing;
 use super::{DATAGRAM_BYTES_MAX, Link, Peer, Waker};
 
 pub use super::frames::Counters;
@@ -35,6 +37,8 @@ pub struct Node {
     past: Counters,
     /// Who sent the piece that is being split.
     speaker: Peer,
+    /// Where frames are signed, and only signed ones believed.
+    guard: Option<Guard>,
 }
 
 /// A message and its sender.
@@ -65,6 +69,31 @@ impl Node {
             streams: BTreeMap::new(),
             past: Counters::default(),
             speaker: Peer::LINE,
+            guard: None,
+        }
+    }
+
+    /// The same with a key: every frame is signed, and those that are not signed with it are as good
+    /// as not heard, but for an unsigned [`Message::RadioStatus`], because a telemetry radio has no key.
+    ///
+    /// # Errors
+    /// All link ids are taken.
+    pub fn signed(
+        link: Box<dyn Link>,
+        own_system: u8,
+        own_component: u8,
+        signing: &Signing,
+    ) -> io::Result<Node> {
+        let guard = Some(Guard::new(signing.signer()?));
+        Ok(Node { guard, ..Node::new(link, own_system, own_component) })
+    }
+
+    /// What is sent to those who sign with our key and are behind our time, as one is that has no clock
+    /// and was just started: a heartbeat takes their time along. Before that they cannot be heard, and
+    /// somebody who is not heard would otherwise be told nothing.
+    pub fn greet_with(&mut self, greeting: Message) {
+        if let Some(guard) = &mut self.guard {
+            guard.greet_with(greeting);
         }
     }
 
@@ -96,10 +125,14 @@ impl Node {
     /// Like [`Node::send`], for who has more to send: the frame leaves with others, in order, and at
     /// the latest with the next [`Node::flush`].
     pub fn queue(&mut self, to: Option<Peer>, message: &Message) -> io::Result<()> {
-        let (system, component) = (self.own_system, self.own_component);
+        let from = [self.sequence, self.own_system, self.own_component];
+        let signature = if self.guard.is_some() { Signature::Follows } else { Signature::None };
         self.frame.clear();
-        frames::append(message, system, component, self.sequence, &mut self.frame)
+        frames::append(message, from, signature, &mut self.frame)
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if let Some(guard) = &mut self.guard {
+            guard.sign(&mut self.frame)?;
+        }
         self.sequence = self.sequence.wrapping_add(1);
         let fits = self.outgoing.has_room(to, self.frame.len());
         let flushed = if fits { Ok(()) } else { self.flush() };
@@ -125,9 +158,14 @@ impl Node {
 
     /// What has been seen on this link.
     pub fn counters(&self) -> Counters {
-        self.streams.values().fold(self.past.plus(self.datagrams.counters()), |sum, stream| {
-            sum.plus(stream.counters())
-        })
+        let refused = self.guard.as_ref().map(Guard::refused).unwrap_or_default();
+        let ended = self.past.plus(self.datagrams.counters()).plus(refused);
+        self.streams.values().fold(ended, |sum, stream| sum.plus(stream.counters()))
+    }
+
+    /// Whether it has a key.
+    pub fn is_signed(&self) -> bool {
+        self.guard.is_some()
     }
 
     /// Where [`Node::send`] goes by default, if anywhere.
@@ -155,13 +193,36 @@ impl Node {
     }
 
     fn next_received(&mut self) -> Option<Received> {
-        let splitter = if self.link.is_stream() {
-            self.streams.get_mut(&self.speaker)?
-        } else {
-            &mut self.datagrams
-        };
-        let Frame { system, component, message } = splitter.next_frame()?;
-        Some(Received { peer: self.speaker, system, component, message })
+        loop {
+            let splitter = if self.link.is_stream() {
+                self.streams.get_mut(&self.speaker)?
+            } else {
+                &mut self.datagrams
+            };
+            let frame = splitter.next_frame()?;
+            let verdict = match &mut self.guard {
+                Some(guard) => guard.judge(self.speaker, &frame, splitter.frame_bytes()),
+                None => Verdict::Heard,
+            };
+            match verdict {
+                Verdict::Heard => {
+                    let Frame { system, component, message, .. } = frame;
+                    return Some(Received { peer: self.speaker, system, component, message });
+                }
+                Verdict::Ignored => {}
+                Verdict::Greet => self.greet(),
+            }
+        }
+    }
+
+    /// Lets the one who speaks know our time.
+    fn greet(&mut self) {
+        let greeting = self.guard.as_mut().and_then(|guard| guard.greeting(Instant::now()));
+        if let Some(greeting) = greeting
+            && let Err(error) = self.send(Some(self.speaker), &greeting)
+        {
+            tracing::debug!(%error, "a frame could not be sent");
+        }
     }
 }
 

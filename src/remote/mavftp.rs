@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 
 use super::{Class, Error, Op, OpId, Remote, Sink, Status};
 use crate::link::Waker;
+use crate::link::signing::SigningKey;
 use desk::Command;
 
 mod connect;
@@ -42,6 +43,9 @@ pub struct Options {
     pub when_armed: WhenArmed,
     /// How long operations wait for a vehicle that is not heard; zero: they fail at once.
     pub loss_patience: Duration,
+    /// Frames are signed with this key, and only those signed with it are believed; `None`: nothing is
+    /// signed, and no signature is looked at.
+    pub sign_key: Option<SigningKey>,
 }
 
 /// What an armed autopilot is asked.
@@ -68,6 +72,7 @@ impl Default for Options {
             rate_limit: None,
             when_armed: WhenArmed::default(),
             loss_patience: Duration::ZERO,
+            sign_key: None,
         }
     }
 }

@@ -63,7 +63,7 @@ enum Addressed {
 impl Endpoint {
     pub(super) fn new(node: Node, desk: Arc<Mutex<Desk>>, options: &Options) -> Endpoint {
         let Options { system_id, component_id, vehicle_type, .. } = *options;
-        Endpoint {
+        let mut endpoint = Endpoint {
             node,
             desk,
             system: system_id,
@@ -73,7 +73,10 @@ impl Endpoint {
             neighbours: Neighbours::new(system_id, component_id),
             visitors: Visitors::default(),
             heartbeat_due: Instant::now(),
-        }
+        };
+        let heartbeat = endpoint.heartbeat();
+        endpoint.node.greet_with(heartbeat);
+        endpoint
     }
 
     pub(super) fn local_address(&self) -> Option<SocketAddr> {
@@ -137,7 +140,11 @@ impl Endpoint {
             Message::Heartbeat { vehicle_type, autopilot, .. } => {
                 self.neighbours.hear(now, client, *vehicle_type, *autopilot);
             }
-            Message::RadioStatus { txbuf, .. } => self.desk.lock().server.radio(now, *txbuf),
+            Message::RadioStatus { txbuf, .. } => {
+                self.desk.lock().server.radio(now, *txbuf);
+                // Its radio has no key, and is nobody to greet.
+                return Ok(());
+            }
             Message::AutopilotVersion { .. } | Message::CommandAck { .. } | Message::Other(_) => {}
         }
         if self.audience.hear(now, received.peer) {

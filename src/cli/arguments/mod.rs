@@ -17,12 +17,14 @@ mod ftp;
 mod mount;
 mod serve;
 mod served;
+mod signing;
 mod verbs;
 
 pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
 pub(in crate::cli) use serve::{SERVE_FORM, ServeArguments};
 pub(in crate::cli) use served::ServedArguments;
+pub(in crate::cli) use signing::SignArguments;
 pub(in crate::cli) use verbs::Verb;
 
 const STYLES: Styles = Styles::styled()
@@ -139,6 +141,8 @@ pub(in crate::cli) struct FarArguments {
     /// While the vehicle is not heard [default: fail; get and put: wait=60s]
     #[arg(long, value_name = "fail|wait=TIME", value_parser = values::link_loss)]
     pub(in crate::cli) on_link_loss: Option<Duration>,
+    #[command(flatten)]
+    pub(in crate::cli) sign: SignArguments,
     #[command(flatten)]
     pub(in crate::cli) ftp: FtpArguments,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LogArguments, ServedArguments};
+use super::{LogArguments, ServedArguments, SignArguments};
 use crate::cli::values;
 use crate::serve;
 
@@ -64,6 +64,8 @@ pub(in crate::cli) struct ServeArguments {
     /// MB/s, and on a serial line half of what it carries at most]
     #[arg(long, value_name = "RATE", value_parser = values::rate)]
     pub(in crate::cli) max_rate: Option<u32>,
+    #[command(flatten)]
+    pub(in crate::cli) sign: SignArguments,
     #[command(flatten)]
     pub(in crate::cli) log: LogArguments,
 }

@@ -9,7 +9,7 @@ use crate::link::Peer;
 use crate::link::address::Address;
 use crate::link::node::Node;
 use crate::mavftp::client::{Class, Error, Event, Op, RequestId};
-use crate::mavftp::hub::{self, Hub, HubOutput, Known, Target, Wish};
+use crate::mavftp::hub::{self, Frame, Hub, HubOutput, Known, Target, Wish};
 use crate::remote::{OpId, Remote};
 
 use super::desk::Desk;
@@ -22,6 +22,15 @@ const AUTOPILOT_GRACE: Duration = Duration::from_millis(1500);
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// So many of those heard are named; a crowd does not fit in a line.
 const NAMED_MAX: usize = 8;
+/// What to do where frames are heard and not believed.
+const SAME_KEY: &str = "give both sides the same --sign-key-file and the right time, or leave the \
+                        option out if the vehicle does not sign";
+/// What else to check where a key is given and nothing at all is heard.
+const KEY_THERE: &str = ", and that the vehicle has the key of --sign-key-file: with another one it \
+                         may not answer";
+/// What may be the matter where frames are signed and we have no key.
+const SIGNED_THERE: &str = "; frames are signed there, and perhaps only signed ones are answered: \
+                            --sign-key-file gives us the key";
 /// The first word about what is missing comes after this; fast mounts say nothing.
 const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
 
@@ -42,11 +51,12 @@ pub enum ConnectError {
 /// Blocks until a vehicle with FTP is found, or the mount timeout has passed. `waiting` gets a line
 /// each time that what is missing changes.
 pub fn connect(
-    node: Node,
+    mut node: Node,
     address: &Address,
     options: &Options,
     waiting: &mut dyn FnMut(&str),
 ) -> Result<Arc<dyn Remote>, ConnectError> {
+    node.greet_with(translate::message(&Frame::Heartbeat));
     let now = Instant::now();
     let hub_options = hub::Options {
         own_system: options.own_system,
@@ -237,7 +247,10 @@ impl Search<'_> {
     fn missing(&self, now: Instant) -> Option<String> {
         let (place, heard) = (&self.place, self.heard(now));
         if heard.is_empty() {
-            return Some(format!("no HEARTBEAT on {place} yet"));
+            return Some(match self.unbelieved() {
+                Some(refused) => refused,
+                None => format!("no HEARTBEAT on {place} yet"),
+            });
         }
         match self.wished() {
             Some(wish) if self.mute.is_empty() => {
@@ -267,11 +280,13 @@ impl Search<'_> {
         let mut mute: Vec<Target> = self.mute.iter().copied().collect();
         mute.sort();
         if !mute.is_empty() {
+            let signs = !self.node.is_signed() && self.node.counters().signed > 0;
             return ConnectError::NoFtp(format!(
                 "{} on {} answers no FTP request; check that FTP is enabled there, or name \
-                 another component with --target SYS:COMP",
+                 another component with --target SYS:COMP{}",
                 named(&mute),
-                self.place
+                self.place,
+                if signs { SIGNED_THERE } else { "" }
             ));
         }
         let (place, heard) = (&self.place, self.heard(now));
@@ -284,11 +299,27 @@ impl Search<'_> {
                 "only {heard} was heard on {place} within {seconds} s, no autopilot; name it with \
                  --target, or wait longer with --mount-timeout"
             ),
-            Some(_) | None => {
-                let advice = self.advice;
-                format!("no HEARTBEAT on {place} within {seconds} s; check {advice}")
-            }
+            Some(_) | None => match self.unbelieved() {
+                Some(refused) => format!("{refused}; {SAME_KEY}"),
+                None => {
+                    let advice = self.advice;
+                    let key = if self.node.is_signed() { KEY_THERE } else { "" };
+                    format!("no HEARTBEAT on {place} within {seconds} s; check {advice}{key}")
+                }
+            },
         })
+    }
+
+    /// What was heard where nothing is believed of it.
+    fn unbelieved(&self) -> Option<String> {
+        let (place, counters) = (&self.place, self.node.counters());
+        if counters.unsigned + counters.wrong_key > 0 {
+            Some(format!("frames are heard on {place}, but none that is signed with our key"))
+        } else if counters.stale > 0 {
+            Some(format!("frames are heard on {place}, but signed too long ago by our time"))
+        } else {
+            None
+        }
     }
 
     fn finish(mut self, known: Known, options: &Options) -> Result<Arc<dyn Remote>, ConnectError> {
