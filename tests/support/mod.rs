@@ -13,6 +13,7 @@ pub mod python;
 pub mod relay;
 pub mod remotes;
 pub mod scripts;
+pub mod served;
 pub mod tap;
 pub mod tools;
 pub mod user;
