@@ -21,8 +21,8 @@ Two things its user may have to do for pymavlink:
 --wait    It asks for the next message without waiting, and so takes each request for unanswered at once: it
           keeps a processor busy, sends the data of an upload before the answer to CreateFile, and reports the
           upload of an empty file as failed. With this it waits for a tenth of a second, as it means to.
---repeat  It asks again only for what it reads and writes in an open file. With this, an operation of
-          which nothing else was lost than a request or its answer is given to it once more.
+--repeat  It asks again only for what it reads and writes in an open file, and calls a listing done that broke
+          off. With this, an operation that lost a request or an answer is given to it once more.
 """
 
 import argparse
@@ -110,16 +110,18 @@ def settings():
 
 
 def perform(client, repeat, name, arguments):
-    outcome = OPERATIONS[name](client, arguments)
-    for _ in range(ATTEMPTS if repeat else 0):
-        if outcome.error_code not in UNANSWERED:
+    for _ in range(ATTEMPTS if repeat else 1):
+        client.checksum = None
+        error = OPERATIONS[name](client, arguments).error_code
+        # Only the end of a listing completes it.
+        broken_off = name == "ls" and client.completed_reply is None
+        if error not in UNANSWERED and not (error == mavftp.FtpError.Success and broken_off):
             break
-        outcome = OPERATIONS[name](client, arguments)
-    return [mavftp.FtpError(outcome.error_code).name, result(client, name, outcome)]
+    return [mavftp.FtpError(error).name, result(client, name, error)]
 
 
-def result(client, name, outcome):
-    if name == "ls" and outcome.error_code == mavftp.FtpError.Success:
+def result(client, name, error):
+    if name == "ls" and error == mavftp.FtpError.Success:
         return [[entry.name, entry.is_dir, entry.size_b] for entry in client.list_result]
     return client.checksum if name == "crc" else None
 
