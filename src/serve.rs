@@ -12,15 +12,17 @@ use std::time::{Duration, Instant};
 
 use crate::link::address::{Address, OpenError};
 use crate::link::node::{Message, Node, Received};
-use crate::link::{Peer, Waker};
+use crate::link::Waker;
 use crate::mavftp::directory::{Directory, RootError};
 use crate::mavftp::server::{self, Server, ServerOutput};
 use crate::mavftp::wire::Payload;
 
 mod audience;
+mod departures;
 mod identity;
 
 use audience::Audience;
+use departures::{Client, Departures};
 
 /// `MAV_TYPE_ONBOARD_CONTROLLER`: a companion computer, which ground stations do not fly.
 pub const TYPE_ONBOARD_CONTROLLER: u8 = 18;
@@ -128,13 +130,11 @@ pub struct Serving {
     node: Node,
     server: Server<Client, Directory>,
     audience: Audience,
+    departures: Departures,
     identity: Message,
     heartbeat_due: Instant,
     stopped: Arc<AtomicBool>,
 }
-
-/// Who asks: where it is, and its system and component.
-type Client = (Peer, u8, u8);
 
 impl Serving {
     /// Opens folder and link; from now on requests are kept for [`Serving::run`].
@@ -148,6 +148,7 @@ impl Serving {
             node: Node::new(link, options.system_id, options.component_id),
             server: Server::with_options(directory, identity::seed(), paced(options)),
             audience: Audience::default(),
+            departures: Departures::default(),
             identity: identity::version(path, options.system_id, options.component_id),
             heartbeat_due: Instant::now(),
             stopped: Arc::new(AtomicBool::new(false)),
@@ -273,13 +274,9 @@ impl Serving {
         let now = Instant::now();
         loop {
             match self.server.poll(now) {
-                ServerOutput::Send((peer, target_system, target_component), answer) => {
-                    let payload = answer.encode();
-                    let message = Message::Ftp { target_system, target_component, payload };
-                    self.node.queue(Some(peer), &message)?;
-                }
+                ServerOutput::Send(to, answer) => self.departures.add(to, answer),
                 ServerOutput::Wait(until) => {
-                    self.node.flush()?;
+                    self.departures.leave(&mut self.node)?;
                     return Ok(until.unwrap_or(now + HEARTBEAT_PERIOD));
                 }
             }
