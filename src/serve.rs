@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::link::Waker;
 use crate::link::address::{Address, OpenError};
 use crate::link::node::{Message, Node, Received};
-use crate::link::Waker;
 use crate::mavftp::directory::{Directory, RootError};
 use crate::mavftp::server::{self, Server, ServerOutput};
 use crate::mavftp::wire::Payload;

@@ -17,7 +17,7 @@ use support::served::{Client, Served, about};
 /// Many blocks, and a rest.
 const CLEAN_BYTES: usize = 500_003;
 /// As many blocks as MAVSDK gets there, which waits for half a second when something is lost.
-const DAMAGED_BYTES: usize = 40_007;
+const DAMAGED_BYTES: usize = 20_007;
 /// Lost, repeated and out of order, at a distance.
 const DAMAGE: &str = "--loss 0.02 --duplicate 0.05 --reorder 0.05 --delay 2 --seed";
 /// For a transfer of our own client, on a busy machine and a damaged link.

@@ -41,6 +41,9 @@ HEARTBEAT_WAIT_S = 15.0
 TRANSFER_WAIT_S = 60.0
 OWN_SYSTEM, OWN_COMPONENT = 250, 190
 BLOCK_BYTES = 239
+# It ends an operation when it has sent nothing for so long: mostly the answer has come long ago, but a burst may
+# be under way.
+IDLE_S, TRANSFER_IDLE_S = 0.6, 2.0
 ATTEMPTS = 20
 # How it ends when something was lost: as if the server had said Fail, with a result of its own, or because
 # it wrote to a file although nobody had answered that it was open.
@@ -91,8 +94,7 @@ def find(link, component):
 
 
 def settings():
-    """pymavlink's own, but for full blocks, and shorter times: after most operations it waits for
-    the end of the idle time, although the answer has come."""
+    """pymavlink's own, but for full blocks, and shorter times."""
     return mavftp.MAVFTPSettings(
         [
             ("debug", int, 0),
@@ -102,7 +104,7 @@ def settings():
             ("burst_read_size", int, BLOCK_BYTES),
             ("write_size", int, BLOCK_BYTES),
             ("write_qsize", int, 5),
-            ("idle_detection_time", float, 0.6),
+            ("idle_detection_time", float, IDLE_S),
             ("read_retry_time", float, 0.5),
             ("retry_time", float, 0.3),
         ]
@@ -112,6 +114,7 @@ def settings():
 def perform(client, repeat, name, arguments):
     for _ in range(ATTEMPTS if repeat else 1):
         client.checksum = None
+        client.ftp_settings.idle_detection_time = TRANSFER_IDLE_S if name in TRANSFERS else IDLE_S
         error = OPERATIONS[name](client, arguments).error_code
         # Only the end of a listing completes it.
         broken_off = name == "ls" and client.completed_reply is None
@@ -136,6 +139,7 @@ def transfer(name):
     return operation
 
 
+TRANSFERS = ("get", "put")
 OPERATIONS = {
     "ls": mavftp.MAVFTP.cmd_list,
     "get": transfer("get"),
