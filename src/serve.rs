@@ -18,6 +18,7 @@ use crate::mavftp::directory::{self, Directory, RootError};
 use crate::mavftp::server;
 
 mod audience;
+mod departures;
 mod endpoint;
 mod identity;
 mod neighbours;

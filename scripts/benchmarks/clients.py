@@ -125,6 +125,7 @@ class Client:
 
 
 PLAIN, BURST = "MAVSDK, plain", "MAVSDK, burst"
+PYMAVLINK = "pymavlink, 239-byte bursts"
 OUR_PUT, MAVSDK_PUT = "mavftp-mount put", "MAVSDK"
 
 DOWNLOADS = [
@@ -132,7 +133,7 @@ DOWNLOADS = [
     Client("mavftp-mount, cp from the mount", our_copy_out, ours=True),
     Client(PLAIN, mavsdk_get("--plain"), in_step=True),
     Client(BURST, mavsdk_get("--burst")),
-    Client("pymavlink, 239-byte bursts", pymavlink_get),
+    Client(PYMAVLINK, pymavlink_get),
 ]
 # Without pymavlink: as we run it, it did not store a megabyte in a minute, not even over loopback.
 UPLOADS = [

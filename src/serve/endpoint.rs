@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::Options;
 use super::audience::Audience;
+use super::departures::Departures;
 use super::neighbours::Neighbours;
 use super::root::{Client, Desk};
 use super::visitors::Visitors;
@@ -44,6 +45,7 @@ pub(super) struct Endpoint {
     component: u8,
     vehicle_type: u8,
     audience: Audience,
+    departures: Departures,
     neighbours: Neighbours,
     visitors: Visitors,
     heartbeat_due: Instant,
@@ -70,6 +72,7 @@ impl Endpoint {
             component: component_id,
             vehicle_type,
             audience: Audience::default(),
+            departures: Departures::default(),
             neighbours: Neighbours::new(system_id, component_id),
             visitors: Visitors::default(),
             heartbeat_due: Instant::now(),
@@ -198,13 +201,9 @@ impl Endpoint {
             // Not held while something is sent: who changes the root waits for it.
             let output = self.desk.lock().server.poll(now);
             match output {
-                ServerOutput::Send((peer, target_system, target_component), answer) => {
-                    let payload = answer.encode();
-                    let message = Message::Ftp { target_system, target_component, payload };
-                    self.node.queue(Some(peer), &message)?;
-                }
+                ServerOutput::Send(to, answer) => self.departures.add(to, answer),
                 ServerOutput::Wait(until) => {
-                    self.node.flush()?;
+                    self.departures.leave(&mut self.node)?;
                     return Ok(until.unwrap_or(now + HEARTBEAT_PERIOD));
                 }
             }

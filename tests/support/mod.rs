@@ -14,6 +14,7 @@ pub mod python;
 pub mod relay;
 pub mod remotes;
 pub mod scripts;
+pub mod served;
 pub mod tap;
 pub mod tools;
 pub mod user;

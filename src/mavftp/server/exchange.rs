@@ -18,6 +18,8 @@ pub(super) struct Exchange<'a, C, F: Files> {
     pub(super) from: C,
     /// The request, with its session resolved.
     pub(super) request: Payload,
+    /// The session by the number that the request has.
+    pub(super) asked: u8,
     pub(super) files: &'a F,
     pub(super) client: &'a mut Client<F::File>,
     pub(super) snapshots: &'a mut Snapshots<C>,
@@ -29,6 +31,12 @@ pub(super) struct Exchange<'a, C, F: Files> {
 /// Whether a request opens a session.
 pub(super) fn opens(request: &Payload) -> bool {
     matches!(request.command(), Some(Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile))
+}
+
+/// An answer under the session number that its request has. pymavlink writes before it has heard
+/// which number its file was given, and then takes answers with the number it asked with alone.
+pub(super) fn as_asked(request: &Payload, answer: Payload) -> Payload {
+    if opens(request) { answer } else { Payload { session: request.session, ..answer } }
 }
 
 impl<C: Copy + Ord, F: Files> Exchange<'_, C, F> {
@@ -168,17 +176,18 @@ impl<C: Copy + Ord, F: Files> Exchange<'_, C, F> {
 
     /// Begins a burst, in place of the one the session may be sending.
     fn burst(&mut self) -> Result<(), Nak> {
-        let request = self.request;
+        let request = Payload { session: self.asked, ..self.request };
         self.session(Mode::Read)?.burst = Some(Burst::new(request));
         Ok(())
     }
 
     fn checksum(&mut self) -> Result<(), Nak> {
         let path = self.path()?;
-        if self.checksums.is_asked_again(self.from, &path, &self.request) {
+        let request = Payload { session: self.asked, ..self.request };
+        if self.checksums.is_asked_again(self.from, &path, &request) {
             return Ok(());
         }
         let file = self.files.open_to_read(&path)?;
-        self.checksums.begin(self.from, &self.request, path, file)
+        self.checksums.begin(self.from, &request, path, file)
     }
 }

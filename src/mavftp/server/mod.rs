@@ -116,12 +116,12 @@ impl<C: Copy + Ord, F: Files> Server<C, F> {
             }
         }
         if let Some(answer) = self.clients.hear(now, from).replies.again(now, request) {
-            self.answers.push_back((from, answer));
+            self.answers.push_back((from, exchange::as_asked(request, answer)));
             return;
         }
         if let Some(answer) = self.execute(now, from, request) {
             self.clients.hear(now, from).replies.keep(now, request, &answer);
-            self.answers.push_back((from, answer));
+            self.answers.push_back((from, exchange::as_asked(request, answer)));
         }
     }
 
@@ -138,6 +138,7 @@ impl<C: Copy + Ord, F: Files> Server<C, F> {
             now,
             from,
             request: Payload { session, ..*request },
+            asked: request.session,
             files: &self.files,
             client,
             snapshots: &mut self.snapshots,

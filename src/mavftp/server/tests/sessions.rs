@@ -16,9 +16,30 @@ fn a_client_that_opens_with_0_is_told_its_session() {
     let session = desk.open("/a");
     assert_ne!(session, 0);
     assert_eq!(accepted(desk.read(1, session, 0, 1)).session, session);
-    assert_eq!(accepted(desk.read(1, 0, 0, 1)).session, session, "0 still means that file");
+    assert_eq!(accepted(desk.read(1, 0, 0, 1)).data(), b"a", "0 still means that file");
     close(&mut desk, 1, 0);
     assert_eq!(refused(desk.read(1, session, 0, 1)), Nak::InvalidSession);
+}
+
+#[test]
+fn each_answer_has_the_session_number_of_its_request() {
+    let mut desk = Desk::new();
+    desk.files.insert("/a", b"a");
+    let given = desk.open("/a");
+    for session in [0, given] {
+        assert_eq!(accepted(desk.read(1, session, 0, 1)).session, session);
+        let checksum = with_path(Opcode::CalcFileCrc32, session, "/a");
+        assert_eq!(accepted(desk.ask(1, checksum)).session, session);
+        desk.send(1, &Payload { session, size: 239, ..Payload::request(Opcode::BurstReadFile) });
+        assert!(desk.drain().iter().all(|(_, packet)| packet.session == session));
+    }
+    close(&mut desk, 1, 0);
+    assert_ne!(accepted(desk.ask(1, with_path(Opcode::CreateFile, 0, "/new"))).session, 0);
+    let write = Payload { session: 0, sequence: 9, ..Payload::request(Opcode::WriteFile) };
+    let write = write.with_data(b"b");
+    for _ in 0..2 {
+        assert_eq!(accepted(desk.ask_again(1, &write)).session, 0, "a repeated one, too");
+    }
 }
 
 #[test]
