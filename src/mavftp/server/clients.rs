@@ -5,14 +5,20 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Instant;
 
+use super::order::LATE_TIME;
 use super::replies::Replies;
-use super::sessions::{Session, Sessions};
+use super::sessions::{Mode, Session, Sessions};
+use super::written::Written;
+use crate::mavftp::wire::Payload;
 
 /// Most clients known at once; a further one takes the place of the one not heard for longest, unless
 /// all have a session in use.
 pub(super) const CLIENTS_MAX: usize = 64;
+/// Most open files of all clients besides the first of each, which nobody can take away.
+const FURTHER_SESSIONS_MAX: usize = 128;
 /// Most open files of all clients.
-pub(super) const SESSIONS_MAX: usize = 64;
+#[cfg(test)]
+pub(super) const SESSIONS_MAX: usize = CLIENTS_MAX + FURTHER_SESSIONS_MAX;
 /// Most open files of one client, so that one cannot take them all.
 pub(super) const CLIENT_SESSIONS_MAX: usize = 16;
 
@@ -21,19 +27,44 @@ pub(super) struct Client<H> {
     pub(super) sessions: Sessions<H>,
     pub(super) replies: Replies,
     heard: Instant,
+    /// What was written to the session closed last, and when that was.
+    closed: Option<(u8, Instant, Written)>,
 }
 
 impl<H> Client<H> {
-    /// Closes a session and forgets what was answered about it.
-    pub(super) fn close(&mut self, number: u8) -> bool {
-        self.replies.forget_session(number);
-        self.sessions.close(number)
+    /// Closes a session, for a request of this number, and remembers for a moment what was written.
+    pub(super) fn terminate(&mut self, now: Instant, number: u8, sequence: u16) {
+        let Some(session) = self.sessions.get(number) else { return };
+        if !self.replies.counting.is_late(now, sequence, &session.opened) {
+            self.close(now, number);
+        }
     }
 
-    /// Closes all sessions and forgets all answers.
-    pub(super) fn reset(&mut self) {
-        self.replies.clear();
-        self.sessions.close_all();
+    /// Closes all sessions but those opened after this ResetSessions was sent, which comes late.
+    pub(super) fn reset(&mut self, now: Instant, sequence: u16) {
+        let counting = self.replies.counting;
+        for number in self.sessions.numbers(|it| !counting.is_late(now, sequence, &it.opened)) {
+            self.close(now, number);
+        }
+        self.replies.reset(now, sequence, self.sessions.len() == 0);
+    }
+
+    /// Closes a session and remembers for a moment what was written; whether it was open.
+    fn close(&mut self, now: Instant, number: u8) -> bool {
+        let Some(session) = self.sessions.close(number) else { return false };
+        if session.mode == Mode::Write {
+            self.closed = Some((number, now, session.written));
+        }
+        true
+    }
+
+    /// Whether this very write was done to a session of this number that was closed just now.
+    pub(super) fn wrote(&self, now: Instant, request: &Payload) -> bool {
+        self.closed.as_ref().is_some_and(|(number, at, written)| {
+            *number == request.session
+                && now.saturating_duration_since(*at) <= LATE_TIME
+                && written.knows(request)
+        })
     }
 }
 
@@ -85,33 +116,39 @@ impl<C: Copy + Ord, H> Clients<C, H> {
             sessions: Sessions::new(next_random(seed)),
             replies: Replies::default(),
             heard: now,
+            closed: None,
         });
         client.heard = now;
         client
     }
 
     /// Makes room for one more session, under the number asked for: what the client had open there
-    /// is closed (its answer was lost, or it begins anew), and an idle session where all are taken.
-    /// Whether there is room.
+    /// is closed (it begins anew), and an idle session where all are taken. Whether there is room.
     pub(super) fn make_room(&mut self, now: Instant, from: C, asked: u8) -> bool {
         let Some(client) = self.all.get_mut(&from) else { return false };
-        client.close(client.sessions.resolve(asked));
+        client.close(now, client.sessions.resolve(asked));
         if client.sessions.len() >= CLIENT_SESSIONS_MAX {
             match client.sessions.most_idle(now) {
-                Some((_, number)) => client.close(number),
+                Some((_, number)) => client.close(now, number),
                 None => return false,
             };
         }
-        self.sessions() < SESSIONS_MAX || self.close_most_idle(now)
+        let first = client.sessions.len() == 0;
+        first || self.further_sessions() < FURTHER_SESSIONS_MAX || self.close_most_idle(now)
+    }
+
+    fn further_sessions(&self) -> usize {
+        self.all.values().map(|client| client.sessions.len().saturating_sub(1)).sum()
     }
 
     fn close_most_idle(&mut self, now: Instant) -> bool {
         let idle = self.all.values_mut().filter_map(|client| {
-            let (used, number) = client.sessions.most_idle(now)?;
+            let further = client.sessions.len() > 1;
+            let (used, number) = client.sessions.most_idle(now).filter(|_| further)?;
             Some((used, number, client))
         });
         match idle.min_by_key(|(used, number, _)| (*used, *number)) {
-            Some((_, number, client)) => client.close(number),
+            Some((_, number, client)) => client.close(now, number),
             None => false,
         }
     }
@@ -163,15 +200,16 @@ fn next_random(seed: &mut u64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mavftp::server::sessions::{IDLE_TIME, Mode};
+    use crate::mavftp::server::sessions::IDLE_TIME;
     use std::time::Duration;
 
     fn open(clients: &mut Clients<u8, ()>, now: Instant, from: u8, number: u8) -> bool {
         clients.hear(now, from);
         let room = clients.make_room(now, from, number);
         if room {
-            let session = Session { file: (), mode: Mode::Read, used: now, burst: None };
-            clients.hear(now, from).sessions.insert(number, session);
+            let client = clients.hear(now, from);
+            let opened = client.replies.mark(now, 0);
+            client.sessions.insert(number, Session::new((), Mode::Read, now, opened));
         }
         room
     }
@@ -189,14 +227,32 @@ mod tests {
     fn an_idle_session_gives_way_only_when_all_are_taken() {
         let start = Instant::now();
         let mut clients = Clients::new(0);
-        for from in 0..4 {
-            for number in 1..=16 {
+        let greedy = 8;
+        for from in 0..greedy {
+            for number in 1..=CLIENT_SESSIONS_MAX as u8 {
                 assert!(open(&mut clients, start, from, number));
             }
         }
-        assert_eq!(clients.sessions(), SESSIONS_MAX);
-        assert!(!open(&mut clients, start + IDLE_TIME, 9, 1));
-        assert!(open(&mut clients, start + IDLE_TIME + Duration::from_millis(1), 9, 1));
+        for number in 1..=9 {
+            assert!(open(&mut clients, start, greedy, number));
+        }
+        assert_eq!(clients.further_sessions(), FURTHER_SESSIONS_MAX);
+        assert!(!open(&mut clients, start + IDLE_TIME, greedy, 10));
+        let before = clients.sessions();
+        assert!(open(&mut clients, start + IDLE_TIME + Duration::from_millis(1), greedy, 10));
+        assert_eq!(clients.sessions(), before);
+    }
+
+    #[test]
+    fn every_client_has_one_session_whatever_the_others_took() {
+        let now = Instant::now();
+        let mut clients = Clients::new(0);
+        for from in 0..CLIENTS_MAX as u8 {
+            for number in 1..=CLIENT_SESSIONS_MAX as u8 {
+                let opened = open(&mut clients, now, from, number);
+                assert!(opened || number > 1, "client {from}");
+            }
+        }
         assert_eq!(clients.sessions(), SESSIONS_MAX);
     }
 

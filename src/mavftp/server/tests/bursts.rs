@@ -20,6 +20,7 @@ fn assemble(packets: &[(u8, Payload)], length: usize) -> Vec<u8> {
 #[test]
 fn a_burst_numbers_its_packets_and_ends_with_the_files_length() {
     let mut desk = Desk::new();
+    desk.sequence = u16::MAX - 4;
     desk.files.insert("/a", &pattern(1000));
     let session = desk.open("/a");
     desk.send(1, &burst(u16::MAX - 2, session, 0, 239));
@@ -161,7 +162,8 @@ fn a_file_that_grows_is_followed_and_one_that_shrinks_ends() {
     let writer = desk.ask(2, with_path(Opcode::OpenFileWo, 8, "/log")).session;
     desk.send(1, &burst(1, session, 0, 239));
     assert!(matches!(desk.server.poll(desk.now), ServerOutput::Send(..)));
-    let more = Payload { session: writer, offset: 239, ..Payload::request(Opcode::WriteFile) };
+    let write = Payload { sequence: 150, ..Payload::request(Opcode::WriteFile) };
+    let more = Payload { session: writer, offset: 239, ..write };
     desk.send(2, &more.with_data(b"more"));
     let rest: Vec<Payload> =
         desk.drain().into_iter().filter(|(to, _)| *to == 1).map(|(_, packet)| packet).collect();

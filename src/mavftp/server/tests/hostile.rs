@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::clients::SESSIONS_MAX;
+use super::super::inbox::CLIENT_REQUESTS_MAX;
 use super::*;
 
 fn any_path() -> impl Strategy<Value = Vec<u8>> {
@@ -66,12 +67,12 @@ proptest! {
 }
 
 #[test]
-fn answers_that_nobody_takes_do_not_pile_up() {
+fn requests_that_nobody_does_do_not_pile_up() {
     let mut desk = Desk::new();
     for sequence in 0..5000 {
         desk.send(1, &Payload { sequence, ..Payload::request(Opcode::None) });
     }
-    assert_eq!(desk.drain().len(), ANSWERS_MAX);
+    assert_eq!(desk.drain().len(), CLIENT_REQUESTS_MAX);
 }
 
 #[test]
