@@ -7,10 +7,9 @@
 #![no_main]
 #![allow(dead_code, missing_docs)]
 
+#[path = "../../src/mavftp"]
 mod mavftp {
-    #[path = "../../src/mavftp/server/mod.rs"]
     pub mod server;
-    #[path = "../../src/mavftp/wire/mod.rs"]
     pub mod wire;
 }
 

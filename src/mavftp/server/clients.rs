@@ -9,7 +9,7 @@ use super::order::LATE_TIME;
 use super::replies::Replies;
 use super::sessions::{Mode, Session, Sessions};
 use super::written::Written;
-use crate::mavftp::wire::Payload;
+use crate::mavftp::wire::{Opcode, Payload};
 
 /// Most clients known at once; a further one takes the place of the one not heard for longest, unless
 /// all have a session in use.
@@ -27,8 +27,16 @@ pub(super) struct Client<H> {
     pub(super) sessions: Sessions<H>,
     pub(super) replies: Replies,
     heard: Instant,
-    /// What was written to the session closed last, and when that was.
-    closed: Option<(u8, Instant, Written)>,
+    closed: Option<Closed>,
+}
+
+/// The session closed last of those that were written to.
+struct Closed {
+    number: u8,
+    /// The number of the request that opened it.
+    opened: u16,
+    at: Instant,
+    written: Written,
 }
 
 impl<H> Client<H> {
@@ -53,18 +61,38 @@ impl<H> Client<H> {
     fn close(&mut self, now: Instant, number: u8) -> bool {
         let Some(session) = self.sessions.close(number) else { return false };
         if session.mode == Mode::Write {
-            self.closed = Some((number, now, session.written));
+            let (opened, written) = (session.opened.sequence(), session.written);
+            self.closed = Some(Closed { number, opened, at: now, written });
         }
         true
     }
 
     /// Whether this very write was done to a session of this number that was closed just now.
     pub(super) fn wrote(&self, now: Instant, request: &Payload) -> bool {
-        self.closed.as_ref().is_some_and(|(number, at, written)| {
-            *number == request.session
-                && now.saturating_duration_since(*at) <= LATE_TIME
-                && written.knows(request)
+        let closed = self.closed.as_ref().filter(|closed| closed.number == request.session);
+        closed.is_some_and(|closed| {
+            now.saturating_duration_since(closed.at) <= LATE_TIME && closed.written.knows(request)
         })
+    }
+
+    /// The opening that was taken for a copy, if this request shows that it was none: it reads what
+    /// is not open, or writes there what was not written before.
+    pub(super) fn take_doubted(&mut self, request: &Payload) -> Option<(u8, Payload)> {
+        let (number, open) = self.replies.doubted()?;
+        let meant = request.session == number || request.session == open.session;
+        let new = match request.command() {
+            Some(Opcode::ReadFile | Opcode::BurstReadFile) => true,
+            Some(Opcode::WriteFile) => self.closed.as_ref().is_some_and(|closed| {
+                (closed.number, closed.opened) == (number, open.sequence)
+                    && !closed.written.knows(request)
+            }),
+            _ => false,
+        };
+        if !new || !meant || self.sessions.is_open(self.sessions.resolve(request.session)) {
+            return None;
+        }
+        self.replies.doubt_no_more();
+        Some((number, open))
     }
 }
 

@@ -161,17 +161,8 @@ impl<C: Copy + Ord, F: Files> Server<C, F> {
 
     /// Opens what was taken for a copy of an opening, if this request shows that it was none.
     fn reopen(&mut self, now: Instant, from: C, request: &Payload) {
-        let client = self.clients.hear(now, from);
-        let fresh = match request.command() {
-            Some(Opcode::ReadFile | Opcode::BurstReadFile) => true,
-            Some(Opcode::WriteFile) => !client.wrote(now, request),
-            _ => false,
-        };
-        let number = client.sessions.resolve(request.session);
-        if !fresh || client.sessions.is_open(number) {
-            return;
-        }
-        if let Some((number, open)) = client.replies.take_doubted(request.session) {
+        let doubted = self.clients.hear(now, from).take_doubted(request);
+        if let Some((number, open)) = doubted {
             self.execute(now, from, &Payload { session: number, ..open });
             if open.session == 0 {
                 self.clients.hear(now, from).sessions.name_by_0(number);

@@ -167,12 +167,12 @@ impl Replies {
         self.newest = Some((sequence, now));
     }
 
-    /// The opening of this session that was taken for a copy, to be done after all.
-    pub(super) fn take_doubted(&mut self, session: u8) -> Option<(u8, Payload)> {
-        self.doubted.take_if(|(number, open)| *number == session || open.session == session)
+    /// The opening that was taken for a copy, and the session it was answered with.
+    pub(super) fn doubted(&self) -> Option<(u8, Payload)> {
+        self.doubted
     }
 
-    /// What was taken for a copy was one.
+    /// What was taken for a copy was one, or was done after all.
     pub(super) fn doubt_no_more(&mut self) {
         self.doubted = None;
     }
