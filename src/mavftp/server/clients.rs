@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Instant;
 
-use super::order::LATE_TIME;
+use super::order::{LATE_TIME, is_before};
 use super::replies::Replies;
 use super::sessions::{Mode, Session, Sessions};
 use super::written::Written;
@@ -79,9 +79,13 @@ impl<H> Client<H> {
     /// is not open, or writes there what was not written before.
     pub(super) fn take_doubted(&mut self, request: &Payload) -> Option<(u8, Payload)> {
         let (number, open) = self.replies.doubted()?;
-        let meant = request.session == number || request.session == open.session;
+        // A copy from an earlier file under the same number has a smaller one.
+        let meant = (request.session == number || request.session == open.session)
+            && is_before(open.sequence, request.sequence);
         let new = match request.command() {
-            Some(Opcode::ReadFile | Opcode::BurstReadFile) => true,
+            Some(Opcode::ReadFile | Opcode::BurstReadFile) => {
+                open.opcode == Opcode::OpenFileRo as u8
+            }
             Some(Opcode::WriteFile) => self.closed.as_ref().is_some_and(|closed| {
                 (closed.number, closed.opened) == (number, open.sequence)
                     && !closed.written.knows(request)

@@ -99,7 +99,8 @@ impl Replies {
             self.restart(now, request.sequence);
             return None;
         }
-        if awaited {
+        // Who was refused may still ask again, and that may come twice as well.
+        if awaited || kept.result.is_err() {
             kept.last = now;
         }
         let answer = kept.answer(request);
@@ -151,9 +152,11 @@ impl Replies {
         });
     }
 
-    /// The client resets its sessions; `idle`: none is open any more. It waits for nothing.
+    /// The client resets its sessions; `idle`: none is open any more. It waits for nothing that it
+    /// asked for before.
     pub(super) fn reset(&mut self, now: Instant, sequence: u16, idle: bool) {
-        self.kept.iter_mut().for_each(|kept| kept.over = true);
+        let earlier = self.kept.iter_mut().filter(|kept| is_before(kept.sequence, sequence));
+        earlier.for_each(|kept| kept.over = true);
         let back = self.newest.is_some_and(|(newest, _)| !is_before(newest, sequence));
         if idle && back && sequence <= RESET_NUMBER_MAX {
             self.restart(now, sequence);
