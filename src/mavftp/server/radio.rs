@@ -96,12 +96,14 @@ impl Heard {
 }
 
 fn stepped(rate: u32, free_percent: u8, used: bool) -> u32 {
-    match free_percent {
-        0..=VERY_SHORT => rate / 2,
-        ..=SHORTISH => rate / 4 * 3,
-        ..=AMPLE => rate,
-        _ if used => rate.saturating_add(rate / 4),
-        _ => rate,
+    if free_percent <= VERY_SHORT {
+        rate / 2
+    } else if free_percent <= SHORTISH {
+        rate / 4 * 3
+    } else if free_percent > AMPLE && used {
+        rate.saturating_add(rate / 4)
+    } else {
+        rate
     }
 }
 

@@ -175,8 +175,13 @@ struct Walk {
     repeats: bool,
     copies: BTreeMap<(Instant, u32), Payload>,
     sent: u32,
-    answers: Vec<(Result<(), Nak>, Vec<u8>)>,
+    answers: Vec<Told>,
 }
+
+/// Paths and what the files among them hold.
+type Tree = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+/// An answer and its data.
+type Told = (Result<(), Nak>, Vec<u8>);
 
 const NAMES: [&str; 4] = ["/a", "/b", "/d/a", "/d"];
 
@@ -275,7 +280,7 @@ impl Walk {
     }
 
     /// What is left in the end, and what the client was told.
-    fn run(mut self) -> (Vec<(Vec<u8>, Option<Vec<u8>>)>, Vec<(Result<(), Nak>, Vec<u8>)>) {
+    fn run(mut self) -> (Tree, Vec<Told>) {
         for _ in 0..40 {
             self.act();
         }
