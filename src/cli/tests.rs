@@ -149,8 +149,7 @@ fn serve_is_read_only_unless_told_otherwise() {
     assert!(other.writable);
     assert_eq!((other.system_id, other.component_id), (7, 1));
     assert!(refusal("mavftp-mount serve udp:1#/x /srv").contains("no #/path"));
-    let limited =
-        serve("mavftp-mount serve --hide *.key --hide /a --writable --max-bytes 1M udp:1 .");
+    let limited = served("--hide *.key --hide /a --writable --max-bytes 1M udp:1 .").serving;
     let hidden: Vec<String> = limited.hide.iter().map(ToString::to_string).collect();
     assert_eq!((hidden.join(" "), limited.max_bytes), ("*.key /a".into(), Some(1 << 20)));
     assert!(refusal("mavftp-mount serve --hide [a udp:1 .").contains("`[a` is no pattern"));

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::files::{EBUSY, ServedFile};
+use super::order::Mark;
 use super::path::ServedPath;
 use crate::mavftp::wire::{Checksum, Nak, Payload};
 
@@ -27,6 +28,7 @@ struct Running<C, H> {
     size: u64,
     offset: u64,
     checksum: Checksum,
+    begun: Mark,
 }
 
 impl<C: Copy + Ord, H: ServedFile> Checksums<C, H> {
@@ -60,6 +62,7 @@ impl<C: Copy + Ord, H: ServedFile> Checksums<C, H> {
         request: &Payload,
         path: ServedPath,
         file: H,
+        begun: Mark,
     ) -> Result<(), Nak> {
         let of_client = self.running.iter().filter(|running| running.client == client).count();
         if of_client >= CLIENT_CHECKSUMS_MAX || self.running.len() >= CHECKSUMS_MAX {
@@ -75,6 +78,7 @@ impl<C: Copy + Ord, H: ServedFile> Checksums<C, H> {
             size,
             offset: 0,
             checksum,
+            begun,
         });
         Ok(())
     }
@@ -104,8 +108,8 @@ impl<C: Copy + Ord, H: ServedFile> Checksums<C, H> {
         self.running.is_empty()
     }
 
-    /// Drops a client's.
-    pub(super) fn forget(&mut self, client: C) {
-        self.running.retain(|running| running.client != client);
+    /// Drops a client's, of those begun at such a moment.
+    pub(super) fn forget(&mut self, client: C, which: impl Fn(&Mark) -> bool) {
+        self.running.retain(|running| running.client != client || !which(&running.begun));
     }
 }

@@ -53,12 +53,9 @@ impl<C: Copy + Ord, F: Files> Exchange<'_, C, F> {
         match opcode {
             Opcode::None => {}
             Opcode::TerminateSession => {
-                self.client.close(self.request.session);
+                self.client.terminate(self.now, self.request.session, self.request.sequence);
             }
-            Opcode::ResetSessions => {
-                self.client.reset();
-                self.checksums.forget(self.from);
-            }
+            Opcode::ResetSessions => self.reset(),
             Opcode::ListDirectory => return self.list(false).map(Some),
             Opcode::ListDirectoryWithTime => return self.list(true).map(Some),
             Opcode::OpenFileRo => return self.open_to_read().map(Some),
@@ -83,6 +80,14 @@ impl<C: Copy + Ord, F: Files> Exchange<'_, C, F> {
         Ok(Some(self.ack()))
     }
 
+    /// Ends all that the client has under way, but for what it began after this was sent.
+    fn reset(&mut self) {
+        let (now, sequence) = (self.now, self.request.sequence);
+        let counting = self.client.replies.counting;
+        self.client.reset(now, sequence);
+        self.checksums.forget(self.from, |begun| !counting.is_late(now, sequence, begun));
+    }
+
     fn ack(&self) -> Payload {
         Payload::ack(&self.request)
     }
@@ -99,14 +104,18 @@ impl<C: Copy + Ord, F: Files> Exchange<'_, C, F> {
         ServedPath::parse(self.data()?)
     }
 
-    /// The open file that the request names.
+    /// The open file that the request names, and that was open when it was sent.
     fn session(&mut self, mode: Mode) -> Result<&mut Session<F::File>, Nak> {
         let number = self.request.session;
+        let counting = self.client.replies.counting;
         let session = self.client.sessions.get_mut(number).ok_or(Nak::InvalidSession)?;
+        if counting.is_late(self.now, self.request.sequence, &session.opened) {
+            return Err(Nak::InvalidSession);
+        }
         if session.mode != mode {
             return Err(Nak::FailErrno(EBADF));
         }
-        session.used = self.now;
+        (session.used, session.touched) = (self.now, true);
         Ok(session)
     }
 
@@ -145,7 +154,8 @@ impl<C: Copy + Ord, F: Files> Exchange<'_, C, F> {
     fn opened(&mut self, file: F::File, mode: Mode) -> Result<Payload, Nak> {
         // Offsets have 32 bits.
         let size = u32::try_from(file.size()?).map_err(|_| Nak::FailErrno(EFBIG))?;
-        let session = Session { file, mode, used: self.now, burst: None };
+        let opened = self.client.replies.mark(self.now, self.request.sequence);
+        let session = Session::new(file, mode, self.now, opened);
         let number = self.client.sessions.insert(self.request.session, session);
         Ok(Payload { session: number, ..self.ack() }.with_data(&size.to_le_bytes()))
     }
@@ -171,13 +181,27 @@ impl<C: Copy + Ord, F: Files> Exchange<'_, C, F> {
         if offset.checked_add(length as u32).is_none() {
             return Err(Nak::FailErrno(EFBIG));
         }
-        self.session(Mode::Write)?.file.write_at(u64::from(offset), request.data())
+        if !self.client.sessions.is_open(request.session) && self.client.wrote(self.now, &request) {
+            self.client.replies.doubt_no_more();
+            return Ok(());
+        }
+        let session = self.session(Mode::Write)?;
+        if !session.written.knows(&request) {
+            session.file.write_at(u64::from(offset), request.data())?;
+            session.written.add(&request);
+        }
+        Ok(())
     }
 
     /// Begins a burst, in place of the one the session may be sending.
     fn burst(&mut self) -> Result<(), Nak> {
-        let request = Payload { session: self.asked, ..self.request };
-        self.session(Mode::Read)?.burst = Some(Burst::new(request));
+        let (now, request) = (self.now, Payload { session: self.asked, ..self.request });
+        let counting = self.client.replies.counting;
+        let session = self.session(Mode::Read)?;
+        let running = session.burst.as_ref();
+        if !running.is_some_and(|burst| burst.outlasts(now, &request, &counting)) {
+            session.burst = Some(Burst::new(now, request, counting.mark(now, request.sequence)));
+        }
         Ok(())
     }
 
@@ -188,6 +212,7 @@ impl<C: Copy + Ord, F: Files> Exchange<'_, C, F> {
             return Ok(());
         }
         let file = self.files.open_to_read(&path)?;
-        self.checksums.begin(self.from, &request, path, file)
+        let begun = self.client.replies.mark(self.now, self.request.sequence);
+        self.checksums.begin(self.from, &request, path, file, begun)
     }
 }

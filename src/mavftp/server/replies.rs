@@ -1,109 +1,205 @@
-//! Answers a client may ask for again because they were lost. Knows the wire and the time it is
-//! given; what a request does is not its concern.
+//! Requests that a client was answered, in case they arrive again. Knows the wire, which sessions
+//! are open, and the time it is given; what a request does is not its concern.
 //!
-//! Only answers to requests that must not be done twice are kept: reads, listings and the closing
-//! of sessions can be. A sequence number alone proves nothing (clients restart at 0, some count
-//! modulo 256), so the whole request must be the same.
+//! **The rule.** A request may come twice: its client asks again because the answer was lost, or the
+//! network delivers a copy, up to [`LATE_TIME`] later and after requests that were sent later. Byte
+//! for byte the same is also what a client program sends that was started anew and counts from the
+//! start again. So:
+//!
+//! * A change or an opening that is heard again, the whole of it and not its number alone, gets the
+//!   old answer and is not done again: within `LATE_TIME` of when it was heard last, and within
+//!   [`RETRY_TIME`] while its client may still be waiting; an opening is not waited for any more
+//!   once its session was used. A refusal for want of room is tried again if nothing came after it.
+//! * A write is not done again while its session is open (see `written`).
+//! * What was sent before a session was opened does not concern that session (see `order`): late
+//!   reads, writes and closes under its number are another file's, and a late ResetSessions closes
+//!   nothing that was opened after it.
+//! * A client program started anew is known by the same request after those times; by one of the
+//!   first numbers after a silence; by ResetSessions under one of the very first numbers while
+//!   nothing is open. What was heard under later numbers is forgotten then.
+//! * If the program comes back sooner and without ResetSessions, its first requests are taken for
+//!   copies. An opening answered so is done after all as soon as its session is read, or written
+//!   with something new: no copy asks for that.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use super::order::{Counting, LATE_TIME, Mark, is_before};
+use super::sessions::Sessions;
 use crate::mavftp::wire::{Nak, Opcode, Payload};
 
-/// Most answers kept of each sort.
-const REPLIES_MAX: usize = 64;
-/// How long an answer can be asked for again. Longer, and a client program started anew that
-/// counts from the same number would be told of the last one's success.
-const REPLY_TIME: Duration = Duration::from_secs(20);
+/// Most answers kept.
+const REPLIES_MAX: usize = 256;
+/// How long a client asks again for an answer that was lost. Longer, and a client program started
+/// anew that counts from the same number would be told of the last one's success.
+const RETRY_TIME: Duration = Duration::from_secs(20);
+/// A client program started anew begins to change things below this number.
+const RESTART_NUMBERS: u16 = 16;
+/// One that begins with ResetSessions does so under a number up to this.
+const RESET_NUMBER_MAX: u16 = 1;
 
 /// One client's latest answers.
 #[derive(Default)]
 pub(super) struct Replies {
-    changes: VecDeque<Kept>,
-    // Apart, so that an upload's answers do not push out the one to a rename.
-    writes: VecDeque<Kept>,
+    kept: VecDeque<Kept>,
+    /// The number heard last of those that were done, and when.
+    newest: Option<(u16, Instant)>,
+    /// An opening that was answered as a copy though its session is closed, and that session.
+    doubted: Option<(u8, Payload)>,
+    /// How the client counts.
+    pub(super) counting: Counting,
 }
 
+/// An answer without what its request tells; a request is told by its fingerprint.
 struct Kept {
     request: u64,
-    since: Instant,
-    /// The answer's session, when the answer means nothing once that is closed.
-    session: Option<u8>,
-    answer: Payload,
+    sequence: u16,
+    first: Instant,
+    last: Instant,
+    session: u8,
+    result: Result<Option<u32>, Nak>,
+    /// The client has gone on: it does not wait for this any more.
+    over: bool,
 }
 
 /// How a request's answer is kept.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Sort {
     Change,
     Open,
-    Write,
     Not,
 }
 
 impl Replies {
-    /// The answer to the very same request, if it was given a short while ago.
-    pub(super) fn again(&self, now: Instant, request: &Payload) -> Option<Payload> {
-        let ring = match sort(request) {
-            Sort::Change | Sort::Open => &self.changes,
-            Sort::Write => &self.writes,
-            Sort::Not => return None,
-        };
+    /// The answer to the very same request, if it must not be done again.
+    pub(super) fn again<H>(
+        &mut self,
+        now: Instant,
+        request: &Payload,
+        sessions: &Sessions<H>,
+    ) -> Option<Payload> {
+        let sort = sort(request);
+        if sort == Sort::Not {
+            return None;
+        }
         let wanted = fingerprint(request);
-        ring.iter()
-            .rev()
-            .find(|kept| kept.request == wanted && kept.is_fresh(now))
-            .map(|kept| kept.answer)
+        let at = self.kept.iter().rposition(|kept| kept.request == wanted)?;
+        let newest = self.newest.is_some_and(|(newest, _)| newest == request.sequence);
+        let kept = self.kept.get_mut(at)?;
+        if kept.result == Err(Nak::NoSessionsAvailable) && newest {
+            self.kept.remove(at);
+            return None;
+        }
+        let awaited = match sort {
+            Sort::Open => sessions.is_unused(kept.session, request.sequence),
+            Sort::Change | Sort::Not => !kept.over,
+        };
+        if !kept.is_fresh(now, awaited) {
+            self.restart(now, request.sequence);
+            return None;
+        }
+        // Who was refused may still ask again, and that may come twice as well.
+        if awaited || kept.result.is_err() {
+            kept.last = now;
+        }
+        let answer = kept.answer(request);
+        if sort == Sort::Open && kept.result.is_ok() && !sessions.is_open(kept.session) {
+            self.doubted = Some((kept.session, *request));
+        }
+        Some(answer)
+    }
+
+    /// Takes notice of a request that is done now.
+    pub(super) fn note(&mut self, now: Instant, request: &Payload) {
+        let silent = |heard: Instant| now.saturating_duration_since(heard) > LATE_TIME;
+        let restarted = sort(request) != Sort::Not
+            && request.sequence < RESTART_NUMBERS
+            && self.newest.is_some_and(|(newest, heard)| {
+                silent(heard) && is_before(request.sequence, newest)
+            });
+        if restarted {
+            self.restart(now, request.sequence);
+        }
+        let newest = self.newest.map_or(request.sequence, |(newest, heard)| {
+            let forward = silent(heard) || !is_before(request.sequence, newest);
+            if forward { request.sequence } else { newest }
+        });
+        self.newest = Some((newest, now));
     }
 
     /// Keeps an answer, if its request must not be done twice.
     pub(super) fn keep(&mut self, now: Instant, request: &Payload, answer: &Payload) {
-        let sort = sort(request);
-        let ring = match sort {
-            Sort::Change | Sort::Open => &mut self.changes,
-            Sort::Write => &mut self.writes,
-            Sort::Not => return,
+        let result = match answer.answer() {
+            Some(Ok(())) => Ok((answer.size > 0).then(|| answer.data_u32()).flatten()),
+            Some(Err(nak)) => Err(nak),
+            None => return,
         };
-        // A session may be free by the time the client asks again.
-        if answer.answer() == Some(Err(Nak::NoSessionsAvailable)) {
+        if sort(request) == Sort::Not {
             return;
         }
-        // Counting backwards is what a client program started anew does.
-        let restarted =
-            ring.back().is_some_and(|last| !is_newer(answer.sequence, last.answer.sequence));
-        if restarted && sort != Sort::Write {
-            ring.clear();
+        if self.kept.len() == REPLIES_MAX {
+            self.kept.pop_front();
         }
-        if ring.len() == REPLIES_MAX {
-            ring.pop_front();
-        }
-        let session = (sort != Sort::Change).then_some(answer.session);
-        ring.push_back(Kept {
+        self.kept.push_back(Kept {
             request: fingerprint(request),
-            since: now,
-            session,
-            answer: *answer,
+            sequence: request.sequence,
+            first: now,
+            last: now,
+            session: answer.session,
+            result,
+            over: false,
         });
     }
 
-    /// Forgets what was answered about a session that is closed: the same request again means
-    /// another file.
-    pub(super) fn forget_session(&mut self, session: u8) {
-        for ring in [&mut self.changes, &mut self.writes] {
-            ring.retain(|kept| kept.session != Some(session));
+    /// The client resets its sessions; `idle`: none is open any more. It waits for nothing that it
+    /// asked for before.
+    pub(super) fn reset(&mut self, now: Instant, sequence: u16, idle: bool) {
+        let earlier = self.kept.iter_mut().filter(|kept| is_before(kept.sequence, sequence));
+        earlier.for_each(|kept| kept.over = true);
+        let back = self.newest.is_some_and(|(newest, _)| !is_before(newest, sequence));
+        if idle && back && sequence <= RESET_NUMBER_MAX {
+            self.restart(now, sequence);
         }
     }
 
-    /// Forgets everything.
-    pub(super) fn clear(&mut self) {
-        *self = Replies::default();
+    /// The client program was started anew and is at this number.
+    fn restart(&mut self, now: Instant, sequence: u16) {
+        self.kept.retain(|kept| is_before(kept.sequence, sequence));
+        self.doubted = None;
+        self.newest = Some((sequence, now));
+    }
+
+    /// The opening that was taken for a copy, and the session it was answered with.
+    pub(super) fn doubted(&self) -> Option<(u8, Payload)> {
+        self.doubted
+    }
+
+    /// What was taken for a copy was one, or was done after all.
+    pub(super) fn doubt_no_more(&mut self) {
+        self.doubted = None;
+    }
+
+    /// This request's place in the client's counting.
+    pub(super) fn mark(&self, now: Instant, sequence: u16) -> Mark {
+        self.counting.mark(now, sequence)
     }
 }
 
 impl Kept {
-    fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) <= REPLY_TIME
+    fn is_fresh(&self, now: Instant, awaited: bool) -> bool {
+        let age = now.saturating_duration_since(self.first);
+        let rest = now.saturating_duration_since(self.last);
+        (rest <= LATE_TIME && age <= RETRY_TIME + LATE_TIME) || (awaited && age <= RETRY_TIME)
+    }
+
+    fn answer(&self, request: &Payload) -> Payload {
+        let request = Payload { session: self.session, ..*request };
+        match self.result {
+            Ok(Some(length)) => Payload::ack(&request).with_data(&length.to_le_bytes()),
+            Ok(None) => Payload::ack(&request),
+            Err(nak) => Payload::nak(&request, nak),
+        }
     }
 }
 
@@ -111,7 +207,6 @@ fn sort(request: &Payload) -> Sort {
     let Some(opcode) = request.command() else { return Sort::Not };
     match opcode {
         Opcode::OpenFileRo | Opcode::OpenFileWo | Opcode::CreateFile => Sort::Open,
-        Opcode::WriteFile => Sort::Write,
         Opcode::RemoveFile
         | Opcode::CreateDirectory
         | Opcode::RemoveDirectory
@@ -123,15 +218,12 @@ fn sort(request: &Payload) -> Sort {
         | Opcode::ListDirectory
         | Opcode::ListDirectoryWithTime
         | Opcode::ReadFile
+        | Opcode::WriteFile
         | Opcode::BurstReadFile
         | Opcode::CalcFileCrc32
         | Opcode::Ack
         | Opcode::Nak => Sort::Not,
     }
-}
-
-fn is_newer(sequence: u16, than: u16) -> bool {
-    (1..=u16::MAX / 2).contains(&sequence.wrapping_sub(than))
 }
 
 fn fingerprint(request: &Payload) -> u64 {
@@ -145,6 +237,21 @@ fn fingerprint(request: &Payload) -> u64 {
 mod tests {
     use super::*;
 
+    /// A client without sessions.
+    #[derive(Default)]
+    struct Asked(Replies);
+
+    impl Asked {
+        fn again(&mut self, now: Instant, request: &Payload) -> Option<Payload> {
+            self.0.again(now, request, &Sessions::<()>::new(0))
+        }
+
+        fn keep(&mut self, now: Instant, request: &Payload) {
+            self.0.note(now, request);
+            self.0.keep(now, request, &Payload::ack(request));
+        }
+    }
+
     fn removal(sequence: u16, path: &[u8]) -> Payload {
         Payload { sequence, ..Payload::request(Opcode::RemoveFile) }.with_data(path)
     }
@@ -152,59 +259,48 @@ mod tests {
     #[test]
     fn only_the_same_request_gets_the_same_answer() {
         let now = Instant::now();
-        let mut replies = Replies::default();
+        let mut asked = Asked::default();
         let request = removal(7, b"/a");
-        replies.keep(now, &request, &Payload::ack(&request));
-        assert_eq!(replies.again(now, &request), Some(Payload::ack(&request)));
-        assert_eq!(replies.again(now, &removal(7, b"/b")), None);
-        assert_eq!(replies.again(now, &removal(8, b"/a")), None);
-        let later = now + REPLY_TIME + Duration::from_millis(1);
-        assert_eq!(replies.again(later, &request), None);
+        asked.keep(now, &request);
+        assert_eq!(asked.again(now, &request), Some(Payload::ack(&request)));
+        assert_eq!(asked.again(now, &removal(7, b"/b")), None);
+        assert_eq!(asked.again(now, &removal(8, b"/a")), None);
+        let later = now + RETRY_TIME + Duration::from_millis(1);
+        assert_eq!(asked.again(later, &request), None);
     }
 
     #[test]
     fn no_more_than_the_last_answers_are_kept() {
         let now = Instant::now();
-        let mut replies = Replies::default();
+        let mut asked = Asked::default();
         for sequence in 0..1000 {
-            let request = removal(sequence, b"/a");
-            replies.keep(now, &request, &Payload::ack(&request));
+            asked.keep(now, &removal(sequence, b"/a"));
         }
-        assert_eq!(replies.changes.len(), REPLIES_MAX);
-        assert!(replies.again(now, &removal(999, b"/a")).is_some());
-        assert!(replies.again(now, &removal(1, b"/a")).is_none());
+        assert_eq!(asked.0.kept.len(), REPLIES_MAX);
+        assert!(asked.again(now, &removal(999, b"/a")).is_some());
+        assert!(asked.again(now, &removal(1, b"/a")).is_none());
     }
 
     #[test]
-    fn a_client_that_counts_from_the_start_again_is_a_new_one() {
+    fn a_client_that_counts_from_the_start_after_a_silence_is_a_new_one() {
         let now = Instant::now();
-        let mut replies = Replies::default();
-        for sequence in [1, 2, 3] {
-            let request = removal(sequence, &sequence.to_le_bytes());
-            replies.keep(now, &request, &Payload::ack(&request));
+        for (silence, known) in [(Duration::ZERO, true), (LATE_TIME * 2, false)] {
+            let mut asked = Asked::default();
+            for sequence in [1, 2, 3] {
+                asked.keep(now, &removal(sequence, &sequence.to_le_bytes()));
+            }
+            asked.keep(now + silence, &removal(1, b"/other"));
+            let third = removal(3, &3u16.to_le_bytes());
+            assert_eq!(asked.again(now + silence, &third).is_some(), known, "{silence:?}");
         }
-        let request = removal(1, b"/other");
-        replies.keep(now, &request, &Payload::ack(&request));
-        assert_eq!(replies.again(now, &removal(3, &3u16.to_le_bytes())), None);
     }
 
     #[test]
-    fn the_sequence_number_wraps() {
-        assert!(is_newer(0, u16::MAX));
-        assert!(is_newer(5, 4));
-        assert!(!is_newer(4, 4));
-        assert!(!is_newer(3, 4));
-    }
-
-    #[test]
-    fn a_write_is_forgotten_with_its_session() {
+    fn a_request_overtaken_by_others_makes_nothing_forgotten() {
         let now = Instant::now();
-        let mut replies = Replies::default();
-        let request = Payload { session: 9, ..Payload::request(Opcode::WriteFile) }.with_data(b"x");
-        replies.keep(now, &request, &Payload::ack(&request));
-        replies.forget_session(8);
-        assert!(replies.again(now, &request).is_some());
-        replies.forget_session(9);
-        assert!(replies.again(now, &request).is_none());
+        let mut asked = Asked::default();
+        asked.keep(now, &removal(900, b"/a"));
+        asked.keep(now + LATE_TIME * 2, &removal(899, b"/b"));
+        assert!(asked.again(now + LATE_TIME * 2, &removal(900, b"/a")).is_some());
     }
 }

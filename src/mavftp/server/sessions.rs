@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::burst::Burst;
+use super::order::Mark;
+use super::written::Written;
 
 /// A session unused for so long may be taken by who needs one. Burst packets are use.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -21,8 +23,21 @@ pub(super) enum Mode {
 pub(super) struct Session<H> {
     pub(super) file: H,
     pub(super) mode: Mode,
+    /// When it was opened, and by which request.
+    pub(super) opened: Mark,
     pub(super) used: Instant,
+    /// A request named it: its client has got the answer to the opening.
+    pub(super) touched: bool,
     pub(super) burst: Option<Burst>,
+    pub(super) written: Written,
+}
+
+impl<H> Session<H> {
+    /// A file just opened.
+    pub(super) fn new(file: H, mode: Mode, now: Instant, opened: Mark) -> Session<H> {
+        let written = Written::default();
+        Session { file, mode, opened, used: now, touched: false, burst: None, written }
+    }
 }
 
 /// The sessions of one client.
@@ -55,6 +70,27 @@ impl<H> Sessions<H> {
         self.open.get_mut(&number)
     }
 
+    /// An open session by its resolved number, to look at.
+    pub(super) fn get(&self, number: u8) -> Option<&Session<H>> {
+        self.open.get(&number)
+    }
+
+    /// Whether a file is open there.
+    pub(super) fn is_open(&self, number: u8) -> bool {
+        self.open.contains_key(&number)
+    }
+
+    /// Whether a file is open there by the request of this number, and none has named it since.
+    pub(super) fn is_unused(&self, number: u8, sequence: u16) -> bool {
+        let session = self.open.get(&number);
+        session.is_some_and(|open| !open.touched && open.opened.sequence() == sequence)
+    }
+
+    /// From now on 0 stands for this session, if it stands for none.
+    pub(super) fn name_by_0(&mut self, number: u8) {
+        self.unnumbered.get_or_insert(number);
+    }
+
     /// Opens a session: under the number the client asked for, or under one given to it, which
     /// differs from the last so that late packets of the old file are not taken for the new one's.
     /// Whatever was open there must have been closed.
@@ -74,18 +110,17 @@ impl<H> Sessions<H> {
         self.last_given
     }
 
-    /// Closes a session; whether it was open.
-    pub(super) fn close(&mut self, number: u8) -> bool {
+    /// Closes a session; what was open.
+    pub(super) fn close(&mut self, number: u8) -> Option<Session<H>> {
         if self.unnumbered == Some(number) {
             self.unnumbered = None;
         }
-        self.open.remove(&number).is_some()
+        self.open.remove(&number)
     }
 
-    /// Closes all.
-    pub(super) fn close_all(&mut self) {
-        self.open.clear();
-        self.unnumbered = None;
+    /// Numbers of sessions of which that is true.
+    pub(super) fn numbers(&self, which: impl Fn(&Session<H>) -> bool) -> Vec<u8> {
+        self.open.iter().filter(|(_, session)| which(session)).map(|(number, _)| *number).collect()
     }
 
     /// The session unused for longest, when it is idle.
@@ -119,10 +154,12 @@ impl<H> Sessions<H> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::order::Counting;
     use super::*;
 
     fn session() -> Session<()> {
-        Session { file: (), mode: Mode::Read, used: Instant::now(), burst: None }
+        let now = Instant::now();
+        Session::new((), Mode::Read, now, Counting::default().mark(now, 0))
     }
 
     #[test]
@@ -137,7 +174,7 @@ mod tests {
         let mut sessions = Sessions::new(254);
         let first = sessions.insert(0, session());
         assert_eq!((first, sessions.resolve(0)), (255, 255));
-        assert!(sessions.close(first));
+        assert!(sessions.close(first).is_some());
         assert_eq!(sessions.insert(0, session()), 1);
     }
 
@@ -157,7 +194,8 @@ mod tests {
         for number in [3, 9] {
             let request =
                 crate::mavftp::wire::Payload::request(crate::mavftp::wire::Opcode::BurstReadFile);
-            sessions.get_mut(number).unwrap().burst = Some(Burst::new(request));
+            let (now, mark) = (Instant::now(), session().opened);
+            sessions.get_mut(number).unwrap().burst = Some(Burst::new(now, request, mark));
         }
         let turns: Vec<u8> = (0..4)
             .map(|_| {

@@ -20,6 +20,7 @@ fn assemble(packets: &[(u8, Payload)], length: usize) -> Vec<u8> {
 #[test]
 fn a_burst_numbers_its_packets_and_ends_with_the_files_length() {
     let mut desk = Desk::new();
+    desk.sequence = u16::MAX - 4;
     desk.files.insert("/a", &pattern(1000));
     let session = desk.open("/a");
     desk.send(1, &burst(u16::MAX - 2, session, 0, 239));
@@ -76,6 +77,29 @@ fn a_long_burst_stops_and_says_so() {
     let complete = packets.iter().filter(|(_, packet)| packet.burst_complete == 1).count();
     let (_, last) = packets.last().unwrap();
     assert_eq!((complete, last.burst_complete, last.answer()), (1, 1, Some(Ok(()))));
+}
+
+/// > A burst ends after 2,000 packets, or three seconds on a slow link: clients that hear nothing of
+/// > their own to ask for give up otherwise.
+#[test]
+fn a_burst_on_a_slow_link_stops_in_time_and_is_asked_for_again() {
+    let mut desk = Desk::with_rate(Some(10_000));
+    let bytes = pattern(60_000);
+    desk.files.insert("/a", &bytes);
+    let session = desk.open("/a");
+    let mut got = Vec::new();
+    let mut sequence = 1;
+    while got.len() < bytes.len() {
+        let begun = desk.now;
+        desk.send(1, &burst(sequence, session, got.len() as u32, 239));
+        let packets = desk.drain();
+        assert!(desk.now - begun < Duration::from_millis(3_500));
+        let (_, last) = packets.last().unwrap();
+        assert_eq!(last.burst_complete, 1);
+        got.extend(packets.iter().flat_map(|(_, packet)| packet.data().to_vec()));
+        sequence += 3000;
+    }
+    assert_eq!(got, bytes);
 }
 
 #[test]
@@ -161,7 +185,8 @@ fn a_file_that_grows_is_followed_and_one_that_shrinks_ends() {
     let writer = desk.ask(2, with_path(Opcode::OpenFileWo, 8, "/log")).session;
     desk.send(1, &burst(1, session, 0, 239));
     assert!(matches!(desk.server.poll(desk.now), ServerOutput::Send(..)));
-    let more = Payload { session: writer, offset: 239, ..Payload::request(Opcode::WriteFile) };
+    let write = Payload { sequence: 150, ..Payload::request(Opcode::WriteFile) };
+    let more = Payload { session: writer, offset: 239, ..write };
     desk.send(2, &more.with_data(b"more"));
     let rest: Vec<Payload> =
         desk.drain().into_iter().filter(|(to, _)| *to == 1).map(|(_, packet)| packet).collect();

@@ -1,10 +1,13 @@
 //! What the server promises, one sentence each, over a tree in memory and a clock that is told.
 
 mod bursts;
+mod duplicates;
+mod fairness;
 mod hostile;
 mod operations;
 mod retries;
 mod sessions;
+mod wire;
 
 use std::time::{Duration, Instant};
 

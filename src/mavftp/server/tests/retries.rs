@@ -1,5 +1,6 @@
 //! Requests that arrive twice, because an answer was lost or the network repeats itself.
 
+use super::super::order::LATE_TIME;
 use super::*;
 
 fn numbered(sequence: u16, request: Payload) -> Payload {
@@ -98,6 +99,7 @@ fn without_a_reset_too_an_open_begins_the_next_run() {
     let mut desk = Desk::new();
     let write = Payload { session: 5, ..Payload::request(Opcode::WriteFile) };
     for _ in 0..2 {
+        desk.wait(LATE_TIME + Duration::from_millis(1));
         accepted(desk.ask_again(1, &numbered(1, with_path(Opcode::CreateFile, 5, "/a"))));
         accepted(desk.ask_again(1, &numbered(2, write.with_data(b"abc"))));
         let close = Payload { session: 5, ..Payload::request(Opcode::TerminateSession) };
