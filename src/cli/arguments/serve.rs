@@ -24,6 +24,17 @@ Arguments:
 pub(super) const HELP: &str = "\
 ENDPOINT is an address such as udp:14550; mavftp-mount --help shows all kinds.
 
+A pattern of --hide without a slash, as '*.key', is of names at any depth; one
+with a slash, as /private or 'logs/**/*.tmp', of the path from DIRECTORY. What is
+below a hidden directory is hidden as well. * and ? stand for characters of a
+name, ** for directories, [ab] for one of these; upper and lower case are the
+same. Nothing can be given a hidden name. Quote patterns, or the shell replaces
+them.
+
+For --max-bytes what is there already counts, hidden files too. A write beyond is
+refused as on a full disk; a file that is replaced needs room for the old and the
+new one.
+
 SIGHUP has --root-file read again: the directory named there now is served from
 then on. It has to wait while a client has a file open or a checksum is made.
 

@@ -14,19 +14,10 @@ pub(in crate::cli) struct ServedArguments {
     /// Let clients change files
     #[arg(long, help_heading = HEADING)]
     pub(in crate::cli) writable: bool,
-    /// Treat as absent what has such a name (repeatable)
-    ///
-    /// A pattern without a slash, as '*.key', is of names at any depth; one with a slash, as /private
-    /// or 'logs/**/*.tmp', of the path from DIRECTORY. What is below a hidden directory is hidden as
-    /// well. * and ? stand for characters of a name, ** for directories, [ab] for one of these;
-    /// upper and lower case are the same. Nothing can be given a hidden name. Quote patterns, or the
-    /// shell replaces them.
+    /// Treat as absent what has such a name, as '*.key' or /private (repeatable)
     #[arg(long, value_name = "GLOB", help_heading = HEADING)]
     pub(in crate::cli) hide: Vec<Pattern>,
     /// Most bytes of all files together, as 500M; needs --writable
-    ///
-    /// What is there already counts, hidden files too. A write beyond is refused as on a full disk;
-    /// a file that is replaced needs room for the old and the new one.
     #[arg(long, value_name = "SIZE", value_parser = values::size, help_heading = HEADING)]
     pub(in crate::cli) max_bytes: Option<u64>,
 }

@@ -141,8 +141,9 @@ fn a_burst_heeds_the_radio_on_its_link_and_forgets_it() {
     let end = second(&desk);
     burst_packets(&mut desk, end, |_| {});
     let mut last = 0;
-    for _ in 0..12 {
+    for sequence in 1..=12 {
         desk.server.radio(desk.now, 100);
+        desk.send(1, &burst(500 + 2000 * sequence, session));
         let end = second(&desk);
         last = burst_packets(&mut desk, end, |_| {});
     }
@@ -150,7 +151,7 @@ fn a_burst_heeds_the_radio_on_its_link_and_forgets_it() {
     let end = desk.now + RADIO_TIME;
     burst_packets(&mut desk, end, |_| {});
     let (session, end) = (desk.open("/a"), desk.now + Duration::from_secs(2));
-    desk.send(1, &burst(2000, session));
+    desk.send(1, &burst(30_000, session));
     let after = burst_packets(&mut desk, end, |_| {});
     assert!(after > 1500, "a radio that is gone holds nobody up: {after}");
 }

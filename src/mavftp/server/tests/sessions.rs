@@ -35,7 +35,8 @@ fn each_answer_has_the_session_number_of_its_request() {
     }
     close(&mut desk, 1, 0);
     assert_ne!(accepted(desk.ask(1, with_path(Opcode::CreateFile, 0, "/new"))).session, 0);
-    let write = Payload { session: 0, sequence: 9, ..Payload::request(Opcode::WriteFile) };
+    let sequence = desk.sequence + 1;
+    let write = Payload { session: 0, sequence, ..Payload::request(Opcode::WriteFile) };
     let write = write.with_data(b"b");
     for _ in 0..2 {
         assert_eq!(accepted(desk.ask_again(1, &write)).session, 0, "a repeated one, too");
@@ -130,13 +131,13 @@ fn a_session_that_bursts_is_not_idle() {
     for session in 1..=CLIENT_SESSIONS_MAX as u8 {
         accepted(desk.ask(1, with_path(Opcode::OpenFileRo, session, "/a")));
     }
-    desk.send(1, &Payload { session: 3, ..Payload::request(Opcode::BurstReadFile) });
     let end = desk.now + IDLE_TIME + Duration::from_secs(1);
+    let mut sequence = 1000;
     while desk.now < end {
-        match desk.server.poll(desk.now) {
-            ServerOutput::Wait(time) => desk.now = time.expect("the burst goes on"),
-            ServerOutput::Send(..) => {}
-        }
+        let burst = Payload { session: 3, sequence, ..Payload::request(Opcode::BurstReadFile) };
+        desk.send(1, &burst);
+        desk.drain();
+        sequence += 500;
     }
     for session in 100..100 + CLIENT_SESSIONS_MAX as u8 - 1 {
         desk.send(1, &with_path(Opcode::OpenFileRo, session, "/a"));
