@@ -103,6 +103,7 @@ fn a_burst_on_a_slow_link_stops_in_time_and_is_asked_for_again() {
     assert_eq!(got, bytes);
 }
 
+/// > Requests are answered between the packets of a burst, and do not disturb it.
 #[test]
 fn requests_are_answered_between_the_packets_and_disturb_nothing() {
     let mut desk = Desk::new();

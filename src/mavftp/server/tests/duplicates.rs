@@ -25,6 +25,7 @@ fn put(desk: &mut Desk, sequence: u16, path: &str, content: &[u8]) {
     accepted(desk.ask_again(1, &terminate(5, sequence + 2)));
 }
 
+/// > A late CreateFile does not empty the file that was finished meanwhile.
 #[test]
 fn a_late_create_does_not_empty_the_finished_file() {
     let mut desk = Desk::new();
@@ -143,6 +144,8 @@ fn a_client_that_comes_back_at_once_with_something_new_is_a_new_one() {
     }
 }
 
+/// > A client program that begins anew is taken for a new one: at once where it begins with
+/// > ResetSessions or asks for something else, after two seconds whatever it asks for.
 #[test]
 fn a_client_that_comes_back_later_is_a_new_one_whatever_it_does() {
     let mut desk = Desk::new();
@@ -291,6 +294,8 @@ impl Walk {
     }
 }
 
+/// > A request that arrives twice is done once: copies that come late change nothing, and nobody
+/// > is told otherwise.
 #[test]
 fn copies_that_come_late_change_nothing_and_nobody_is_told_otherwise() {
     for seed in 0..1000 {

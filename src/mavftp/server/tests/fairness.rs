@@ -62,6 +62,8 @@ fn sixteen_clients_with_windows_of_reads_get_the_same_each() {
     assert!(most - least <= 1, "{answered:?}");
 }
 
+/// > Requests are done in turns, one of each client: who asks once does not wait for who asks a
+/// > thousand times.
 #[test]
 fn who_asks_once_does_not_wait_for_who_asks_a_thousand_times() {
     let mut desk = Desk::new();
@@ -74,6 +76,8 @@ fn who_asks_once_does_not_wait_for_who_asks_a_thousand_times() {
     assert!(order.iter().position(|to| *to == 2).unwrap() <= 1, "{:?}", &order[..5]);
 }
 
+/// > Bursts share the rate evenly, and keep at least half of it beside those who read without a
+/// > pause.
 #[test]
 fn a_burst_keeps_half_of_the_rate_beside_one_who_reads_without_a_pause() {
     let mut desk = Desk::with_rate(Some(266_000));
@@ -108,6 +112,7 @@ fn sixteen_bursts_share_what_one_gets_evenly() {
     assert!(got.iter().all(|count| (total / 16 - 2..=total / 16 + 2).contains(count)), "{got:?}");
 }
 
+/// > A crowd of clients does not end the transfer of one that was there before.
 #[test]
 fn a_crowd_from_everywhere_does_not_end_a_download() {
     let mut desk = Desk::new();
@@ -125,6 +130,7 @@ fn a_crowd_from_everywhere_does_not_end_a_download() {
     const { assert!(CLIENTS_MAX < 200) };
 }
 
+/// > While a telemetry radio is heard on the link, bursts go at the pace that its buffer allows.
 #[test]
 fn a_burst_heeds_the_radio_on_its_link_and_forgets_it() {
     let mut desk = Desk::with_rate(Some(266_000));
