@@ -40,6 +40,8 @@ pub struct Exchange {
     held: Option<Instant>,
     /// The radio has no room for many blocks.
     crowded: bool,
+    /// As many blocks were on their way as may be, and not few enough have been since.
+    full: bool,
     unmatched: u64,
 }
 
@@ -60,6 +62,7 @@ impl Exchange {
             cap,
             held: None,
             crowded: false,
+            full: false,
             unmatched: 0,
         }
     }
@@ -77,8 +80,12 @@ impl Exchange {
         let block = payload.moves_block();
         let place = match block {
             true => {
-                self.flow(payload.opcode).depart(now);
-                self.recovery.depart(now, number)
+                let flow = self.flow(payload.opcode);
+                flow.depart(now);
+                let limit = flow.limit();
+                let place = self.recovery.depart(now, number);
+                self.full |= self.recovery.len() >= limit;
+                place
             }
             false => {
                 self.others.insert(number);
@@ -133,7 +140,10 @@ impl Exchange {
         }
         let request = self.take(number)?;
         if request.block {
-            self.flow(request.payload.opcode).arrive(now, trip);
+            let flow = self.flow(request.payload.opcode);
+            flow.arrive(now, trip);
+            let low_mark = flow.low_mark();
+            self.full &= self.recovery.len() >= low_mark;
             self.rest_if_idle();
         } else if let Some(trip) = trip {
             self.other_trips.sample(trip);
@@ -261,6 +271,7 @@ impl Exchange {
     pub fn has_room_for_block(&self, writes: bool) -> bool {
         let flow = if writes { &self.writing } else { &self.reading };
         let limit = if self.crowded { flow.limit().min(CROWDED_BLOCKS) } else { flow.limit() };
+        let limit = if self.full { limit.min(flow.low_mark()) } else { limit };
         self.recovery.len() < limit && self.outstanding.len() < self.cap
     }
 

@@ -12,6 +12,8 @@ const START: usize = 8;
 const LEAST: usize = 4;
 /// Enough to keep a server on the same machine busy, whatever the arithmetic says.
 const LEAST_EASY: usize = 64;
+/// What leaves together there: one part in so many of what may be on its way.
+const TOGETHER_PART: usize = 4;
 /// A round trip below this is that of a fast network.
 const EASY_TRIP: Duration = Duration::from_millis(2);
 /// How much more than rate times round trip may be on its way.
@@ -57,6 +59,8 @@ const NEAR: u32 = 10;
 const LOSS_MAX: f64 = 0.5;
 /// Requests may leave so much earlier than evenly, so that a sleepy timer costs nothing.
 const SLACK: Duration = Duration::from_micros(300);
+/// The same for those that leave together.
+const SLACK_MAX: Duration = Duration::from_millis(5);
 
 /// The window and the pace of block requests of one direction.
 #[derive(Debug)]
@@ -149,6 +153,17 @@ impl Flow {
         wanted.max(least).min(self.cap)
     }
 
+    /// How few requests are on their way when the next leave, once there were as many as may be. On a
+    /// fast network several leave together: a datagram that comes alone costs its reader as much as a
+    /// dozen that come at once.
+    pub fn low_mark(&self) -> usize {
+        let limit = self.limit();
+        match self.trip() {
+            Some(trip) if trip < EASY_TRIP => limit - limit / TOGETHER_PART,
+            Some(_) | None => limit,
+        }
+    }
+
     /// Whether the rate is known, and not only growing.
     pub fn is_steady(&self) -> bool {
         self.rate() > 0.0 && !matches!(self.phase, Phase::Startup(_))
@@ -173,7 +188,9 @@ impl Flow {
             self.next_at = None;
             return;
         }
-        let from = self.next_at.map_or(now, |at| at.max(now - SLACK));
+        let together = (self.limit() - self.low_mark()) as f64 / rate;
+        let slack = SLACK.max(Duration::from_secs_f64(together.min(SLACK_MAX.as_secs_f64())));
+        let from = self.next_at.map_or(now, |at| at.max(now - slack));
         // Whatever was measured, one in a round trip is never too much.
         let slowest = self.trip().unwrap_or(ROUND_LEAST).as_secs_f64();
         self.next_at = Some(from + Duration::from_secs_f64((1.0 / rate).min(slowest)));
