@@ -17,6 +17,7 @@ use crate::remote::save::Policy;
 use crate::serve;
 
 mod arguments;
+mod changes;
 mod credentials;
 mod logging;
 mod mount_options;
@@ -87,6 +88,54 @@ pub enum Command {
         /// How it is saved.
         saving: Policy,
     },
+    /// Remove files.
+    Remove {
+        /// The first.
+        place: Place,
+        /// The others.
+        more: Vec<RemotePath>,
+        /// Directories too.
+        recursive: bool,
+    },
+    /// Rename, or move.
+    Rename {
+        /// What.
+        place: Place,
+        /// Its new path, or a directory.
+        to: RemotePath,
+        /// Whether that was written as a directory, with a slash at its end.
+        to_directory: bool,
+    },
+    /// Make directories.
+    MakeDirectory {
+        /// The first.
+        place: Place,
+        /// The others.
+        more: Vec<RemotePath>,
+        /// Those above as well.
+        parents: bool,
+    },
+    /// Remove empty directories.
+    RemoveDirectory {
+        /// The first.
+        place: Place,
+        /// The others.
+        more: Vec<RemotePath>,
+    },
+    /// Print checksums.
+    Checksum {
+        /// The first file.
+        place: Place,
+        /// The others.
+        more: Vec<RemotePath>,
+    },
+    /// Compare a file here with one there.
+    Compare {
+        /// The local file.
+        local: PathBuf,
+        /// The file there, or its directory.
+        place: Place,
+    },
     /// What could not be sent.
     Unsent(unsent::Options),
 }
@@ -99,7 +148,13 @@ impl Invocation {
             Command::List { place, .. }
             | Command::Cat { place }
             | Command::Get { place, .. }
-            | Command::Put { place, .. } => (&place.address, &place.options),
+            | Command::Put { place, .. }
+            | Command::Remove { place, .. }
+            | Command::Rename { place, .. }
+            | Command::MakeDirectory { place, .. }
+            | Command::RemoveDirectory { place, .. }
+            | Command::Checksum { place, .. }
+            | Command::Compare { place, .. } => (&place.address, &place.options),
             Command::Unsent(options) => match &options.task {
                 unsent::Task::Send { place, .. } => (&place.address, &place.options),
                 unsent::Task::List { .. } | unsent::Task::Export { .. } | unsent::Task::Discard => {
@@ -212,6 +267,12 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
             let place = patient(anywhere, place, far, &log)?;
             (log, Command::Put { local, place, saving: saving(&upload) })
         }
+        Verb::Rm(arguments) => changes::rm(arguments)?,
+        Verb::Mv(arguments) => changes::mv(arguments)?,
+        Verb::Mkdir(arguments) => changes::mkdir(arguments)?,
+        Verb::Rmdir(arguments) => changes::rmdir(arguments)?,
+        Verb::Crc(arguments) => changes::crc(arguments)?,
+        Verb::Compare(arguments) => changes::compare(arguments)?,
         Verb::Unsent { ids, send, export, discard, force, json, upload, far, log } => {
             let log = log_of(log);
             let task = match (send, export, discard) {

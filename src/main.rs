@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::thread;
 
 use mavftp_mount::cli::{self, Command};
-use mavftp_mount::commands::{Failure, cat, get, ls, put, unsent};
+use mavftp_mount::commands::{
+    Failure, cat, compare, crc, get, ls, mkdir, mv, put, rm, rmdir, unsent,
+};
 use mavftp_mount::{mount, serve};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -48,10 +50,15 @@ fn main() -> ExitCode {
         Command::Cat { place } => finished(cat::run(place)),
         Command::Get { place, local } => finished(get::run(place, local.as_deref())),
         Command::Put { local, place, saving } => finished(put::run(local, place, *saving)),
-        Command::Unsent(options) => match unsent::run(options) {
-            Ok(code) => ExitCode::from(code),
-            Err(failure) => finished(Err(failure)),
-        },
+        Command::Remove { place, more, recursive } => finished(rm::run(place, more, *recursive)),
+        Command::Rename { place, to, to_directory } => finished(mv::run(place, to, *to_directory)),
+        Command::MakeDirectory { place, more, parents } => {
+            finished(mkdir::run(place, more, *parents))
+        }
+        Command::RemoveDirectory { place, more } => finished(rmdir::run(place, more)),
+        Command::Checksum { place, more } => finished(crc::run(place, more)),
+        Command::Compare { local, place } => answered(compare::run(local, place, place.quiet)),
+        Command::Unsent(options) => answered(unsent::run(options)),
     }
 }
 
@@ -75,10 +82,15 @@ fn served(options: &serve::Options, quiet: bool) -> ExitCode {
     ended.map_or_else(|error| failed(&error, 1), |()| ExitCode::SUCCESS)
 }
 
+/// The exit code is the answer.
+fn answered(answer: Result<u8, Failure>) -> ExitCode {
+    answer.map_or_else(|failure| finished(Err(failure)), ExitCode::from)
+}
+
 fn finished(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if failure.is_broken_pipe() => ExitCode::from(failure.exit_code()),
+        Err(failure) if failure.is_told() => ExitCode::from(failure.exit_code()),
         Err(failure) => failed(&failure, failure.exit_code()),
     }
 }

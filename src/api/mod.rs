@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use crate::link::address::Address;
 use crate::remote::{self, Entry, Kind, Name, Remote, RemotePath, ask, save};
 
+mod change;
+mod compare;
 mod connect;
 mod error;
 mod interrupt;
@@ -21,6 +23,7 @@ mod read;
 mod result;
 mod upload;
 
+pub use compare::checksum_of;
 pub use connect::{Options, Waiting, connect};
 pub use error::Error;
 pub use interrupt::Interrupt;
@@ -136,9 +139,7 @@ impl Vehicle {
         match self.find(path)? {
             Found::File(entry) => Ok(vec![entry]),
             Found::Directory => {
-                let asked = ask::list(&self.remote, path, self.patience);
-                let listing = self.interrupt.block_on(asked)?;
-                let mut entries = listing.map_err(|error| Error::remote(path, error))?;
+                let mut entries = self.entries(path)?;
                 entries.retain(|entry| !save::is_temporary(&entry.name));
                 entries.sort_by(|a, b| a.name.cmp(&b.name));
                 Ok(entries)

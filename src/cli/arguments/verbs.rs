@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::changes::{
+    CompareArguments, MkdirArguments, MvArguments, RmArguments, SeveralArguments,
+};
 use super::{FarArguments, LogArguments, UploadArguments};
 use crate::cli::values;
 use crate::serve;
@@ -35,6 +38,44 @@ A file that is there keeps its old content until every byte has arrived.
 Examples:
   mavftp-mount put hello.lua udp:14550#/APM/scripts/
   mavftp-mount put new.txt udp:14550#/etc/config.txt";
+
+const RM_HELP: &str = "\
+Examples:
+  mavftp-mount rm udp:14550#/APM/scripts/old.lua
+  mavftp-mount rm -r udp:14550#/fs/microsd/log/2026-11-19 /fs/microsd/log/2026-11-20";
+
+const MV_HELP: &str = "\
+A file of the new name is replaced, in one step where the server can.
+
+Examples:
+  mavftp-mount mv udp:14550#/APM/scripts/new.lua /APM/scripts/hello.lua
+  mavftp-mount mv udp:14550#/a.txt /old/";
+
+const MKDIR_HELP: &str = "\
+Example:
+  mavftp-mount mkdir -p udp:14550#/APM/scripts/modules";
+
+const RMDIR_HELP: &str = "\
+Example:
+  mavftp-mount rmdir udp:14550#/fs/microsd/log/2026-11-19";
+
+const CRC_HELP: &str = "\
+The checksum is MAVLink's CRC32, which is not that of zlib, cksum or crc32. The
+vehicle computes it; a server without checksums, as all FTP servers are, has the
+file read instead.
+
+Example:
+  mavftp-mount crc udp:14550#/log.ulg";
+
+const COMPARE_HELP: &str = "\
+Sizes are compared first, then CRC32; with a server that has no checksums the
+content, which is read for it.
+
+Exit codes: 0 they are the same, 1 they differ, 7 it could not be told, others as
+mavftp-mount --help.
+
+Example:
+  mavftp-mount compare hello.lua udp:14550#/APM/scripts/ && echo is there";
 
 const SERVE_HELP: &str = "\
 ENDPOINT is an address such as udp:14550; mavftp-mount --help shows all kinds.
@@ -154,6 +195,42 @@ pub(in crate::cli) enum Verb {
         #[command(flatten)]
         log: LogArguments,
     },
+    /// Remove files; -r directories too
+    #[command(
+        override_usage = "mavftp-mount rm [OPTIONS] SOURCE#/PATH [/PATH]…",
+        after_help = help_of(RM_HELP)
+    )]
+    Rm(RmArguments),
+    /// Rename or move on the same vehicle
+    #[command(
+        override_usage = "mavftp-mount mv [OPTIONS] SOURCE#/OLD /NEW",
+        after_help = help_of(MV_HELP)
+    )]
+    Mv(MvArguments),
+    /// Make directories
+    #[command(
+        override_usage = "mavftp-mount mkdir [OPTIONS] SOURCE#/PATH [/PATH]…",
+        after_help = help_of(MKDIR_HELP)
+    )]
+    Mkdir(MkdirArguments),
+    /// Remove empty directories
+    #[command(
+        override_usage = "mavftp-mount rmdir [OPTIONS] SOURCE#/PATH [/PATH]…",
+        after_help = help_of(RMDIR_HELP)
+    )]
+    Rmdir(SeveralArguments),
+    /// Print the checksums of files
+    #[command(
+        override_usage = "mavftp-mount crc [OPTIONS] SOURCE#/PATH [/PATH]…",
+        after_help = help_of(CRC_HELP)
+    )]
+    Crc(SeveralArguments),
+    /// Whether a local file and one on the vehicle are the same
+    #[command(
+        override_usage = "mavftp-mount compare [OPTIONS] LOCAL SOURCE#/PATH",
+        after_help = help_of(COMPARE_HELP)
+    )]
+    Compare(CompareArguments),
     /// What could not be sent to a vehicle: list, send, save or drop it
     #[command(
         override_usage = "mavftp-mount unsent [OPTIONS] [ID]…\n       \
