@@ -64,7 +64,8 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
         (&["ls", "udp:14550", "--target", "1:999"], "1 to 255"),
         (&["get", "udp:14550#log"], "#/path"),
         (&["get", "udp:14550"], "name the file"),
-        (&["rm", "udp:14550#/x"], "not built yet"),
+        (&["rm", "udp:14550"], "name the place"),
+        (&["mv", "udp:14550#/a", "b"], "write it as /path"),
         (&["serve", "ftp://host", "."], "MAVLink link"),
         (&["/mnt", "udp:14550"], "mavftp-mount udp:14550 /mnt"),
         (&["ls", "ftp://me:secret@host"], "--password-file"),
@@ -378,4 +379,49 @@ fn a_device_takes_the_bytes_and_stays_a_device() {
     fs::write(served.file("f"), "x").unwrap();
     done(run(&["get", TARGET[0], TARGET[1], &served.at("/f"), "/dev/null"]));
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
+}
+
+#[test]
+fn things_are_made_moved_and_removed_without_a_mount() {
+    let served = Served::start();
+    fs::write(served.file("a b"), "1").unwrap();
+    fs::write(served.file("c"), "2").unwrap();
+    let at = |path: &str| served.at(path);
+    let verb = |words: &[&str]| run(&[&words[..1], &TARGET, &words[1..]].concat());
+    done(verb(&["mkdir", "-p", &at("/x/y"), "/x/z"]));
+    assert!(one_line(&verb(&["mkdir", &at("/x")]), 1).contains("/x: the name exists already"));
+    done(verb(&["mv", &at("/a b"), "/x/"]));
+    done(verb(&["mv", &at("/c"), "/x/a b"]));
+    assert_eq!(fs::read(served.file("x/a b")).unwrap(), b"2");
+    assert!(one_line(&verb(&["mv", &at("/x"), "/x/y/in"]), 1).contains("invalid"));
+    assert!(one_line(&verb(&["rmdir", &at("/x")]), 1).contains("not empty"));
+    assert!(one_line(&verb(&["rm", &at("/x")]), 1).contains("rm -r"));
+    // One that fails does not keep the others.
+    assert!(one_line(&verb(&["rmdir", &at("/none"), "/x/y"]), 1).contains("/none: no such"));
+    assert!(!served.file("x/y").exists());
+    done(verb(&["rm", "-r", &at("/x")]));
+    assert_eq!(fs::read_dir(served.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn files_are_compared_and_summed_without_a_mount() {
+    let served = Served::start();
+    let local = tempfile::tempdir().unwrap();
+    let bytes = some_bytes(10_000);
+    fs::write(served.file("f"), &bytes).unwrap();
+    fs::write(local.path().join("f"), &bytes).unwrap();
+    let here = local.path().join("f").display().to_string();
+    let compare = |place: &str| run(&["compare", TARGET[0], TARGET[1], &here, place]);
+    assert_eq!(done(compare(&served.at("/f"))), "");
+    assert_eq!(done(compare(&served.at("/"))), "", "in a directory, the one of the same name");
+    fs::write(local.path().join("f"), &bytes[1..]).unwrap();
+    let differs = compare(&served.at("/f"));
+    assert_eq!(differs.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&differs.stdout), format!("{here} and /f differ\n"));
+    assert!(one_line(&compare(&served.at("/none")), 7).contains("/none: no such file"));
+    assert!(one_line(&run(&["compare", "/no/such", &served.at("/f")]), 7).contains("/no/such"));
+    let summed = run(&["crc", TARGET[0], TARGET[1], &served.at("/f"), "/none", "#/f"]);
+    assert_eq!(summed.status.code(), Some(1));
+    let line = format!("{:08x}  /f\n", mavftp_mount::remote::Checksum::of(&bytes));
+    assert_eq!(String::from_utf8_lossy(&summed.stdout), line.repeat(2));
 }

@@ -182,3 +182,77 @@ impl Vehicle {
         changed.map(drop).map_err(|error| Error::remote(path, error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::tests::{Bench, kind, path};
+    use remote::Error::*;
+
+    fn sent(bench: &Bench, what: &str) -> usize {
+        bench.memory.log().iter().filter(|op| op.starts_with(what)).count()
+    }
+
+    #[test]
+    fn what_is_of_the_other_kind_is_not_touched() {
+        let bench = Bench::with(&[("/d/f", b"1"), ("/g", b"2")]);
+        let vehicle = &bench.vehicle;
+        assert_eq!(kind(vehicle.remove_file(&path("/d")).unwrap_err()), IsADirectory);
+        assert_eq!(kind(vehicle.remove_directory(&path("/g")).unwrap_err()), NotADirectory);
+        assert_eq!(kind(vehicle.remove_directory(&path("/d")).unwrap_err()), NotEmpty);
+        assert_eq!(kind(vehicle.remove_directory(&path("/")).unwrap_err()), Busy);
+        assert_eq!(kind(vehicle.make_directory(&path("/g")).unwrap_err()), Exists);
+        assert_eq!(kind(vehicle.rename(&path("/g"), &path("/d")).unwrap_err()), IsADirectory);
+        assert_eq!(kind(vehicle.rename(&path("/d"), &path("/g")).unwrap_err()), NotADirectory);
+        assert_eq!(kind(vehicle.rename(&path("/d"), &path("/d/e")).unwrap_err()), Invalid);
+        assert_eq!(kind(vehicle.rename(&path("/no"), &path("/d/e")).unwrap_err()), NotFound);
+        assert_eq!(sent(&bench, "Rem") + sent(&bench, "Make") + sent(&bench, "Ren"), 0);
+    }
+
+    #[test]
+    fn directories_are_made_and_things_removed_and_renamed() {
+        let bench = Bench::with(&[("/a", b"1"), ("/b", b"2")]);
+        let vehicle = &bench.vehicle;
+        vehicle.make_directory(&path("/d")).unwrap();
+        vehicle.rename(&path("/a"), &path("/d/a")).unwrap();
+        vehicle.rename(&path("/b"), &path("/d/a")).unwrap();
+        assert_eq!(bench.memory.content("/d/a").unwrap(), b"2");
+        vehicle.rename(&path("/d"), &path("/e")).unwrap();
+        vehicle.remove_file(&path("/e/a")).unwrap();
+        vehicle.remove_directory(&path("/e")).unwrap();
+        assert!(bench.memory.names("/").is_empty());
+    }
+
+    #[test]
+    fn another_spelling_of_a_name_never_removes_the_file() {
+        let bench = Bench::with(&[("/a", b"1")]);
+        bench.memory.fold_case();
+        bench.vehicle.rename(&path("/a"), &path("/A")).unwrap();
+        assert_eq!(bench.memory.names("/"), ["A"]);
+    }
+
+    #[test]
+    fn a_taken_name_that_is_no_empty_directory_is_told() {
+        let bench = Bench::with(&[]);
+        bench.memory.fail_next("MakeDirectory", Exists);
+        assert_eq!(kind(bench.vehicle.make_directory(&path("/d")).unwrap_err()), Exists);
+    }
+
+    #[test]
+    fn a_tree_goes_from_its_leaves_and_keeps_the_way_to_what_stays() {
+        let bench = Bench::with(&[("/t/a", b"1"), ("/t/u/b", b"2"), ("/t/u/c", b"3")]);
+        bench.memory.fail_next("Remove", Denied);
+        let mut failed = Vec::new();
+        let mut note = |removed: Result<(), Error>| -> Result<(), ()> {
+            failed.extend(removed.err().map(kind));
+            Ok(())
+        };
+        bench.vehicle.remove_tree(&path("/t"), &mut note).unwrap();
+        assert_eq!(failed, [Denied]);
+        assert_eq!(bench.memory.names("/t"), ["a"]);
+        bench.vehicle.remove_tree(&path("/t"), &mut |removed| removed).unwrap();
+        assert!(bench.memory.names("/").is_empty());
+        let root = bench.vehicle.remove_tree(&path("/"), &mut |removed| removed);
+        assert_eq!(kind(root.unwrap_err()), Busy);
+    }
+}

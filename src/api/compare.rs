@@ -146,3 +146,56 @@ impl Write for Compared {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::tests::{Bench, kind, local, path, some_bytes};
+    use remote::Error::{IsADirectory, NotFound, Unsupported};
+
+    #[test]
+    fn files_are_the_same_when_sizes_and_checksums_are() {
+        let bytes = some_bytes(5000);
+        let bench = Bench::with(&[("/f", &bytes)]);
+        let same = |here: &[u8]| bench.vehicle.is_identical(&path("/f"), &local(here)).unwrap();
+        assert!(same(&bytes));
+        assert!(!same(&bytes[1..]));
+        // MAVLink's checksum does not see zeros in front.
+        assert!(!same(&[&[0], &bytes[..]].concat()));
+        let other = [&bytes[..4999], b"?"].concat();
+        assert!(!same(&other));
+        assert!(!bench.memory.log().iter().any(|op| op.starts_with("Read")));
+    }
+
+    #[test]
+    fn without_checksums_the_content_is_compared() {
+        let bytes = some_bytes(5000);
+        let bench = Bench::with(&[("/f", &bytes), ("/0", b"")]);
+        let same = |name: &str, here: &[u8]| {
+            bench.memory.fail_next("Checksum", Unsupported);
+            bench.vehicle.is_identical(&path(name), &local(here)).unwrap()
+        };
+        assert!(same("/f", &bytes));
+        assert!(!same("/f", &[&bytes[..4999], b"?"].concat()));
+        assert!(same("/0", b""));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_no_difference() {
+        let bench = Bench::with(&[("/d/f", b"1")]);
+        let failed =
+            |name: &str| kind(bench.vehicle.is_identical(&path(name), &local(b"1")).unwrap_err());
+        assert_eq!(failed("/d"), IsADirectory);
+        assert_eq!(failed("/no"), NotFound);
+    }
+
+    #[test]
+    fn a_checksum_is_the_servers_or_that_of_the_content() {
+        let bytes = some_bytes(5000);
+        let bench = Bench::with(&[("/f", &bytes)]);
+        let there = bench.vehicle.checksum(&path("/f")).unwrap();
+        assert_eq!(there, checksum_of(&local(&bytes)).unwrap());
+        bench.memory.fail_next("Checksum", Unsupported);
+        assert_eq!(bench.vehicle.checksum(&path("/f")).unwrap(), there);
+    }
+}

@@ -259,7 +259,7 @@ fn every_usage_error_is_one_line_that_says_what_is_right() {
         ("/mnt/drone udp:14550", "write: mavftp-mount udp:14550 /mnt/drone"),
         ("10.0.0.1:14550 /mnt", "udpout:HOST:PORT"),
         ("drone /mnt", "neither a command nor an address"),
-        ("rm udp:14550#/x", "not built yet"),
+        ("probe udp:14550", "not built yet"),
         ("umount /mnt", "umount MOUNTPOINT"),
         ("help", "--help"),
         ("--op-timeoutt 1s udp:14550 /mnt", "did you mean --op-timeout?"),
