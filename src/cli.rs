@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api;
-use crate::commands::{Place, unsent};
+use crate::commands::{Place, get, put, unsent};
 use crate::fuse::Access;
 use crate::link::address::{Address, Source};
 use crate::mount;
@@ -24,6 +24,7 @@ mod mount_options;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod transfers;
 mod usage;
 mod values;
 
@@ -72,22 +73,10 @@ pub enum Command {
         /// The file.
         place: Place,
     },
-    /// Copy a file here.
-    Get {
-        /// The file.
-        place: Place,
-        /// The local name or directory.
-        local: Option<PathBuf>,
-    },
-    /// Copy a file there.
-    Put {
-        /// The local file.
-        local: PathBuf,
-        /// The name or directory there.
-        place: Place,
-        /// How it is saved.
-        saving: Policy,
-    },
+    /// Copy files here.
+    Get(get::Options),
+    /// Copy files there.
+    Put(put::Options),
     /// Remove files.
     Remove {
         /// The first.
@@ -147,8 +136,8 @@ impl Invocation {
             Command::Mount(options) => (&options.address, &options.connection),
             Command::List { place, .. }
             | Command::Cat { place }
-            | Command::Get { place, .. }
-            | Command::Put { place, .. }
+            | Command::Get(get::Options { place, .. })
+            | Command::Put(put::Options { place, .. })
             | Command::Remove { place, .. }
             | Command::Rename { place, .. }
             | Command::MakeDirectory { place, .. }
@@ -257,16 +246,8 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
             let place = of_a_file(anywhere(place, far, &log)?)?;
             (log, Command::Cat { place })
         }
-        Verb::Get { place, local, far, log } => {
-            let log = log_of(log);
-            let place = of_a_file(patient(anywhere, place, far, &log)?)?;
-            (log, Command::Get { place, local })
-        }
-        Verb::Put { local, place, upload, far, log } => {
-            let log = log_of(log);
-            let place = patient(anywhere, place, far, &log)?;
-            (log, Command::Put { local, place, saving: saving(&upload) })
-        }
+        Verb::Get(arguments) => transfers::get(arguments)?,
+        Verb::Put(arguments) => transfers::put(arguments)?,
         Verb::Rm(arguments) => changes::rm(arguments)?,
         Verb::Mv(arguments) => changes::mv(arguments)?,
         Verb::Mkdir(arguments) => changes::mkdir(arguments)?,
@@ -288,17 +269,6 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
         }
     };
     Ok(Invocation { log, command })
-}
-
-/// The place of a verb that lives through a reboot of the vehicle, unless it is told not to.
-fn patient(
-    anywhere: impl Fn(OsString, FarArguments, &Log) -> Result<Place, clap::Error>,
-    place: OsString,
-    mut far: FarArguments,
-    log: &Log,
-) -> Result<Place, clap::Error> {
-    far.on_link_loss.get_or_insert(LOSS_PATIENCE);
-    anywhere(place, far, log)
 }
 
 fn saving(upload: &UploadArguments) -> Policy {

@@ -48,8 +48,8 @@ fn main() -> ExitCode {
         Command::Serve(options) => served(options, invocation.log.quiet),
         Command::List { place, long } => finished(ls::run(place, *long)),
         Command::Cat { place } => finished(cat::run(place)),
-        Command::Get { place, local } => finished(get::run(place, local.as_deref())),
-        Command::Put { local, place, saving } => finished(put::run(local, place, *saving)),
+        Command::Get(options) => finished(get::run(options)),
+        Command::Put(options) => finished(put::run(options)),
         Command::Remove { place, more, recursive } => finished(rm::run(place, more, *recursive)),
         Command::Rename { place, to, to_directory } => finished(mv::run(place, to, *to_directory)),
         Command::MakeDirectory { place, more, parents } => {

@@ -425,3 +425,63 @@ fn files_are_compared_and_summed_without_a_mount() {
     let line = format!("{:08x}  /f\n", mavftp_mount::remote::Checksum::of(&bytes));
     assert_eq!(String::from_utf8_lossy(&summed.stdout), line.repeat(2));
 }
+
+#[test]
+fn directories_are_copied_with_all_that_is_in_them() {
+    let served = Served::start();
+    let local = tempfile::tempdir().unwrap();
+    let here = |name: &str| local.path().join(name);
+    let at = |path: &str| served.at(path);
+    let verb = |words: &[&str]| run(&[&words[..1], &TARGET, &words[1..]].concat());
+    fs::create_dir_all(here("tree/sub/empty")).unwrap();
+    fs::write(here("tree/a b"), some_bytes(1000)).unwrap();
+    fs::write(here("tree/sub/c"), b"").unwrap();
+    std::os::unix::fs::symlink("/", here("tree/sub/link")).unwrap();
+    let tree = here("tree").display().to_string();
+    assert!(one_line(&verb(&["put", &tree, &at("/")]), 1).contains("put -r"));
+    // The link could lead round in a circle; the rest is copied all the same.
+    assert!(one_line(&verb(&["put", "-r", &tree, &at("/")]), 1).contains("sub/link"));
+    assert_eq!(fs::read(served.file("tree/a b")).unwrap(), some_bytes(1000));
+    assert!(served.file("tree/sub/empty").is_dir());
+    assert!(one_line(&verb(&["get", &at("/tree"), &tree]), 1).contains("get -r"));
+    let back = here("back").display().to_string();
+    done(verb(&["get", "-r", &at("/tree"), &back]));
+    assert_eq!(fs::read(here("back/a b")).unwrap(), some_bytes(1000));
+    assert_eq!(fs::read(here("back/sub/c")).unwrap(), b"");
+    assert!(here("back/sub/empty").is_dir());
+    let time = |path: &std::path::Path| fs::metadata(path).unwrap().modified().unwrap();
+    let seconds = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let (there, copied) = (time(&served.file("tree/a b")), time(&here("back/a b")));
+    assert_eq!(seconds(there).as_secs(), seconds(copied).as_secs(), "times are kept");
+    // Into a directory that is there, as cp does; several need one.
+    done(verb(&["get", &at("/tree/a b"), "#/tree/sub/c", &back]));
+    assert!(here("back/c").is_file());
+    let one = here("back/c").display().to_string();
+    let refused = one_line(&verb(&["get", &at("/tree/a b"), "#/tree/sub/c", &one]), 1);
+    assert!(refused.contains("is not a directory"), "{refused}");
+    done(verb(&["put", &one, &format!("{back}/a b"), &at("/tree/sub/empty")]));
+    assert!(served.file("tree/sub/empty/a b").is_file());
+}
+
+#[test]
+fn what_is_here_or_there_already_is_left_out_when_told_to_continue() {
+    let served = Served::start();
+    let local = tempfile::tempdir().unwrap();
+    let here = local.path().join("f");
+    fs::write(served.file("f"), some_bytes(3000)).unwrap();
+    let verb = |words: &[&str]| run(&[&words[..1], &TARGET, &words[1..]].concat());
+    let text = here.display().to_string();
+    done(verb(&["get", &served.at("/f"), &text]));
+    let inode =
+        |path: &std::path::Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let first = inode(&here);
+    done(verb(&["get", "-c", &served.at("/f"), &text]));
+    assert_eq!(inode(&here), first);
+    let far = inode(&served.file("f"));
+    done(verb(&["put", "-c", &text, &served.at("/f")]));
+    assert_eq!(inode(&served.file("f")), far);
+    // Same size and time, other content elsewhere: a put looks at the content.
+    fs::write(&here, some_bytes(3001)[1..].to_vec()).unwrap();
+    done(verb(&["put", "-c", &text, &served.at("/f")]));
+    assert_eq!(fs::read(served.file("f")).unwrap(), some_bytes(3001)[1..]);
+}

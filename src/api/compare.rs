@@ -47,9 +47,7 @@ impl Vehicle {
             Err(Error::Remote { error: remote::Error::NotFound, .. }) => None,
             Err(error) => return Err(error),
         };
-        // A made-up file's listed size says nothing.
-        let is_made_up = self.remote.status().nature(path) == remote::Nature::MadeUp;
-        match listed.filter(|_| !is_made_up) {
+        match listed.filter(|_| !self.is_made_up(path)) {
             Some(size) if size != length => return Ok(false),
             Some(_) => {
                 if let Some(there) = self.server_checksum(path)? {
@@ -61,8 +59,11 @@ impl Vehicle {
         self.has_content(path, local)
     }
 
-    /// The server's own checksum, where it has one.
-    fn server_checksum(&self, path: &RemotePath) -> Result<Option<u32>, Error> {
+    /// The server's own checksum of a file, where it has checksums. Nothing is listed.
+    ///
+    /// # Errors
+    /// As [`Vehicle::read_to`].
+    pub fn server_checksum(&self, path: &RemotePath) -> Result<Option<u32>, Error> {
         let op = Op::Checksum { path: path.clone() };
         let asked = ask(&self.remote, op, Class::Demand, self.patience);
         match self.interrupt.block_on(asked)? {

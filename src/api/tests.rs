@@ -190,7 +190,8 @@ fn an_interrupt_ends_what_runs_and_what_comes_after() {
     raising.join().unwrap();
     let log = path("/log");
     let read = vehicle.reading(&log);
-    assert!(matches!(read::whole(&read, &local(b""), &mut |_, _| {}), Err(Error::Interrupted)));
+    let broken = read::whole(&read, &local(b""), 0, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(broken.error, Error::Interrupted));
     assert_eq!(memory.waiting(), 0, "what was asked is cancelled");
 }
 

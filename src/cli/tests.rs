@@ -115,15 +115,15 @@ fn verbs_take_their_places() {
         other => panic!("{other:?}"),
     }
     match parse("mavftp-mount get --target 1 udp:14550#/a.ulg").unwrap().command {
-        Command::Get { place, local: None } => {
+        Command::Get(get::Options { place, local: None, recursive: false, .. }) => {
             assert_eq!(place.options.mavlink.target, Some((1, None)));
         }
         other => panic!("{other:?}"),
     }
     match parse("mavftp-mount put a.lua udp:14550#/scripts").unwrap().command {
-        Command::Put { local, place, saving } => {
+        Command::Put(put::Options { locals, place, saving, .. }) => {
             assert_eq!(saving, Default::default());
-            assert_eq!(local, Path::new("a.lua"));
+            assert_eq!(locals, [Path::new("a.lua")]);
             assert_eq!(place.path, RemotePath::parse(b"/scripts").unwrap());
         }
         other => panic!("{other:?}"),

@@ -18,6 +18,7 @@ pub mod get;
 pub mod ls;
 pub mod mkdir;
 pub mod mv;
+mod progress;
 pub mod put;
 pub mod rm;
 pub mod rmdir;

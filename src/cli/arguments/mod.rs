@@ -16,6 +16,7 @@ use crate::remote::save::{UploadMode, Verify};
 mod changes;
 mod ftp;
 mod mount;
+mod transfers;
 mod verbs;
 
 pub(in crate::cli) use changes::{
@@ -23,6 +24,7 @@ pub(in crate::cli) use changes::{
 };
 pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
+pub(in crate::cli) use transfers::{GetArguments, PutArguments};
 pub(in crate::cli) use verbs::Verb;
 
 const STYLES: Styles = Styles::styled()

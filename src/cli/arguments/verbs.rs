@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::changes::{
     CompareArguments, MkdirArguments, MvArguments, RmArguments, SeveralArguments,
 };
+use super::transfers::{GetArguments, PutArguments};
 use super::{FarArguments, LogArguments, UploadArguments};
 use crate::cli::values;
 use crate::serve;
@@ -26,18 +27,21 @@ Example:
   mavftp-mount cat udp:14550#/etc/config.txt | less";
 
 const GET_HELP: &str = "\
-The file appears under its name once every byte is there.
+A file appears under its name once every byte is there. What arrived of one that
+could not be finished is kept, hidden, for --continue. Times are kept.
 
 Examples:
   mavftp-mount get udp:14550#/log.ulg
-  mavftp-mount get udp:14550#/log.ulg /tmp/";
+  mavftp-mount get udp:14550#/log.ulg /tmp/
+  mavftp-mount get -r --continue udp:14550#/fs/microsd/log logs";
 
 const PUT_HELP: &str = "\
 A file that is there keeps its old content until every byte has arrived.
 
 Examples:
   mavftp-mount put hello.lua udp:14550#/APM/scripts/
-  mavftp-mount put new.txt udp:14550#/etc/config.txt";
+  mavftp-mount put new.txt udp:14550#/etc/config.txt
+  mavftp-mount put -r scripts udp:14550#/APM/";
 
 const RM_HELP: &str = "\
 Examples:
@@ -159,42 +163,18 @@ pub(in crate::cli) enum Verb {
         #[command(flatten)]
         log: LogArguments,
     },
-    /// Copy a file from the vehicle
+    /// Copy files from the vehicle; -r directories too
     #[command(
-        override_usage = "mavftp-mount get [OPTIONS] SOURCE#/PATH [LOCAL]",
+        override_usage = "mavftp-mount get [OPTIONS] SOURCE#/PATH [#/PATH]… [LOCAL]",
         after_help = help_of(GET_HELP)
     )]
-    Get {
-        /// A vehicle or server, and the file there
-        #[arg(value_name = "SOURCE#/PATH")]
-        place: OsString,
-        /// Local name or directory; default: the same name here
-        #[arg(value_name = "LOCAL")]
-        local: Option<PathBuf>,
-        #[command(flatten)]
-        far: FarArguments,
-        #[command(flatten)]
-        log: LogArguments,
-    },
-    /// Copy a file to the vehicle
+    Get(GetArguments),
+    /// Copy files to the vehicle; -r directories too
     #[command(
-        override_usage = "mavftp-mount put [OPTIONS] LOCAL SOURCE[#/PATH]",
+        override_usage = "mavftp-mount put [OPTIONS] LOCAL… SOURCE[#/PATH]",
         after_help = help_of(PUT_HELP)
     )]
-    Put {
-        /// The local file
-        #[arg(value_name = "LOCAL")]
-        local: PathBuf,
-        /// A vehicle or server, and a name or directory there
-        #[arg(value_name = "SOURCE[#/PATH]")]
-        place: OsString,
-        #[command(flatten)]
-        upload: UploadArguments,
-        #[command(flatten)]
-        far: FarArguments,
-        #[command(flatten)]
-        log: LogArguments,
-    },
+    Put(PutArguments),
     /// Remove files; -r directories too
     #[command(
         override_usage = "mavftp-mount rm [OPTIONS] SOURCE#/PATH [/PATH]…",
