@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api;
-use crate::commands::{Place, serve, unsent};
+use crate::commands::{Place, get, ls, put, serve, unsent};
 use crate::fuse::Access;
 use crate::link::address::{Address, Source};
 use crate::mount;
@@ -16,6 +16,7 @@ use crate::remote::mavftp;
 use crate::remote::save::Policy;
 
 mod arguments;
+mod changes;
 mod credentials;
 mod logging;
 mod mount_options;
@@ -23,11 +24,12 @@ mod serving;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod transfers;
 mod usage;
 mod values;
 
+pub use crate::commands::without_numbers;
 use arguments::{FarArguments, LogArguments, MountArguments, UploadArguments, Verb};
-pub use logging::without_numbers;
 
 /// How long `get` and `put` wait for a vehicle that is not heard: longer than one takes to reboot.
 const LOSS_PATIENCE: Duration = Duration::from_secs(60);
@@ -60,32 +62,63 @@ pub enum Command {
     /// Serve a directory.
     Serve(serve::Options),
     /// List a directory.
-    List {
-        /// The directory, or a file.
-        place: Place,
-        /// Sizes and times too.
-        long: bool,
-    },
+    List(ls::Options),
     /// Print a file.
     Cat {
         /// The file.
         place: Place,
     },
-    /// Copy a file here.
-    Get {
-        /// The file.
+    /// Copy files here.
+    Get(get::Options),
+    /// Copy files there.
+    Put(put::Options),
+    /// Remove files.
+    Remove {
+        /// The first.
         place: Place,
-        /// The local name or directory.
-        local: Option<PathBuf>,
+        /// The others.
+        more: Vec<RemotePath>,
+        /// Directories too.
+        recursive: bool,
     },
-    /// Copy a file there.
-    Put {
+    /// Rename, or move.
+    Rename {
+        /// What.
+        place: Place,
+        /// Its new path, or a directory.
+        to: RemotePath,
+        /// Whether that was written as a directory, with a slash at its end.
+        to_directory: bool,
+    },
+    /// Make directories.
+    MakeDirectory {
+        /// The first.
+        place: Place,
+        /// The others.
+        more: Vec<RemotePath>,
+        /// Those above as well.
+        parents: bool,
+    },
+    /// Remove empty directories.
+    RemoveDirectory {
+        /// The first.
+        place: Place,
+        /// The others.
+        more: Vec<RemotePath>,
+    },
+    /// Print checksums.
+    Checksum {
+        /// The first file.
+        place: Place,
+        /// The others.
+        more: Vec<RemotePath>,
+    },
+    /// Compare a file here with one there.
+    Compare {
         /// The local file.
         local: PathBuf,
-        /// The name or directory there.
+        /// The file there, or its directory.
         place: Place,
-        /// How it is saved.
-        saving: Policy,
     },
     /// What could not be sent.
     Unsent(unsent::Options),
@@ -96,10 +129,16 @@ impl Invocation {
     pub fn warning(&self) -> Option<&'static str> {
         let (address, options) = match &self.command {
             Command::Mount(options) => (&options.address, &options.connection),
-            Command::List { place, .. }
+            Command::List(ls::Options { place, .. })
             | Command::Cat { place }
-            | Command::Get { place, .. }
-            | Command::Put { place, .. } => (&place.address, &place.options),
+            | Command::Get(get::Options { place, .. })
+            | Command::Put(put::Options { place, .. })
+            | Command::Remove { place, .. }
+            | Command::Rename { place, .. }
+            | Command::MakeDirectory { place, .. }
+            | Command::RemoveDirectory { place, .. }
+            | Command::Checksum { place, .. }
+            | Command::Compare { place, .. } => (&place.address, &place.options),
             Command::Unsent(options) => match &options.task {
                 unsent::Task::Send { place, .. } => (&place.address, &place.options),
                 unsent::Task::List { .. } | unsent::Task::Export { .. } | unsent::Task::Discard => {
@@ -187,26 +226,24 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
             let options = serving::options(arguments, log.quiet)?;
             (log, Command::Serve(options))
         }
-        Verb::Ls { place, long, far, log } => {
+        Verb::Ls { place, long, recursive, json, far, log } => {
             let log = log_of(log);
             let place = anywhere(place, far, &log)?;
-            (log, Command::List { place, long })
+            (log, Command::List(ls::Options { place, long, recursive, json }))
         }
         Verb::Cat { place, far, log } => {
             let log = log_of(log);
             let place = of_a_file(anywhere(place, far, &log)?)?;
             (log, Command::Cat { place })
         }
-        Verb::Get { place, local, far, log } => {
-            let log = log_of(log);
-            let place = of_a_file(patient(anywhere, place, far, &log)?)?;
-            (log, Command::Get { place, local })
-        }
-        Verb::Put { local, place, upload, far, log } => {
-            let log = log_of(log);
-            let place = patient(anywhere, place, far, &log)?;
-            (log, Command::Put { local, place, saving: saving(&upload) })
-        }
+        Verb::Get(arguments) => transfers::get(arguments)?,
+        Verb::Put(arguments) => transfers::put(arguments)?,
+        Verb::Rm(arguments) => changes::rm(arguments)?,
+        Verb::Mv(arguments) => changes::mv(arguments)?,
+        Verb::Mkdir(arguments) => changes::mkdir(arguments)?,
+        Verb::Rmdir(arguments) => changes::rmdir(arguments)?,
+        Verb::Crc(arguments) => changes::crc(arguments)?,
+        Verb::Compare(arguments) => changes::compare(arguments)?,
         Verb::Unsent { ids, send, export, discard, force, json, upload, far, log } => {
             let log = log_of(log);
             let task = match (send, export, discard) {
@@ -222,17 +259,6 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
         }
     };
     Ok(Invocation { log, command })
-}
-
-/// The place of a verb that lives through a reboot of the vehicle, unless it is told not to.
-fn patient(
-    anywhere: impl Fn(OsString, FarArguments, &Log) -> Result<Place, clap::Error>,
-    place: OsString,
-    mut far: FarArguments,
-    log: &Log,
-) -> Result<Place, clap::Error> {
-    far.on_link_loss.get_or_insert(LOSS_PATIENCE);
-    anywhere(place, far, log)
 }
 
 fn saving(upload: &UploadArguments) -> Policy {

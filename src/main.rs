@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use mavftp_mount::cli::{self, Command};
-use mavftp_mount::commands::{Failure, cat, get, ls, put, serve, unsent};
+use mavftp_mount::commands::{
+    Failure, cat, compare, crc, get, ls, mkdir, mv, put, rm, rmdir, serve, unsent,
+};
 use mavftp_mount::mount;
 
 /// By how much the heap grows at a time.
@@ -41,14 +43,19 @@ fn main() -> ExitCode {
     match &invocation.command {
         Command::Mount(options) => mounted(mount::run(options)),
         Command::Serve(options) => finished(serve::run(options)),
-        Command::List { place, long } => finished(ls::run(place, *long)),
+        Command::List(options) => finished(ls::run(options)),
         Command::Cat { place } => finished(cat::run(place)),
-        Command::Get { place, local } => finished(get::run(place, local.as_deref())),
-        Command::Put { local, place, saving } => finished(put::run(local, place, *saving)),
-        Command::Unsent(options) => match unsent::run(options) {
-            Ok(code) => ExitCode::from(code),
-            Err(failure) => finished(Err(failure)),
-        },
+        Command::Get(options) => finished(get::run(options)),
+        Command::Put(options) => finished(put::run(options)),
+        Command::Remove { place, more, recursive } => finished(rm::run(place, more, *recursive)),
+        Command::Rename { place, to, to_directory } => finished(mv::run(place, to, *to_directory)),
+        Command::MakeDirectory { place, more, parents } => {
+            finished(mkdir::run(place, more, *parents))
+        }
+        Command::RemoveDirectory { place, more } => finished(rmdir::run(place, more)),
+        Command::Checksum { place, more } => finished(crc::run(place, more)),
+        Command::Compare { local, place } => answered(compare::run(local, place, place.quiet)),
+        Command::Unsent(options) => answered(unsent::run(options)),
     }
 }
 
@@ -56,10 +63,15 @@ fn mounted(ended: Result<u8, mount::Error>) -> ExitCode {
     ended.map_or_else(|error| failed(&error, error.exit_code()), ExitCode::from)
 }
 
+/// The exit code is the answer.
+fn answered(answer: Result<u8, Failure>) -> ExitCode {
+    answer.map_or_else(|failure| finished(Err(failure)), ExitCode::from)
+}
+
 fn finished(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) if failure.is_broken_pipe() => ExitCode::from(failure.exit_code()),
+        Err(failure) if failure.is_told() => ExitCode::from(failure.exit_code()),
         Err(failure) => failed(&failure, failure.exit_code()),
     }
 }

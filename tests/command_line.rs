@@ -64,7 +64,8 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
         (&["ls", "udp:14550", "--target", "1:999"], "1 to 255"),
         (&["get", "udp:14550#log"], "#/path"),
         (&["get", "udp:14550"], "name the file"),
-        (&["rm", "udp:14550#/x"], "not built yet"),
+        (&["rm", "udp:14550"], "name the place"),
+        (&["mv", "udp:14550#/a", "b"], "write it as /path"),
         (&["serve", "ftp://host", "."], "MAVLink link"),
         (&["/mnt", "udp:14550"], "mavftp-mount udp:14550 /mnt"),
         (&["ls", "ftp://me:secret@host"], "--password-file"),
@@ -136,7 +137,7 @@ fn a_device_that_is_no_serial_line_is_told() {
 fn a_local_file_that_is_not_there_is_told_before_anybody_waits() {
     let text = one_line(&run(&["put", "/nowhere/x", "udp:14550"]), 1);
     assert!(text.contains("/nowhere/x"), "{text}");
-    assert!(one_line(&run(&["put", "/", "udp:14550"]), 1).contains("regular file"));
+    assert!(one_line(&run(&["put", "/", "udp:14550"]), 1).contains("put -r"));
 }
 
 #[test]
@@ -318,27 +319,87 @@ fn a_vehicle_that_is_not_there_is_told_who_is() {
     assert!(text.contains("system 9") && text.contains("only 1:1"), "{text}");
 }
 
-#[test]
-fn an_interrupted_get_leaves_nothing_behind() {
-    let served = Served::start();
-    fs::write(served.file("long"), vec![7; 64 << 20]).unwrap();
-    let here = tempfile::tempdir().unwrap();
-    let files = || fs::read_dir(here.path()).unwrap().count();
+/// A `get` of `/long` at 100 kB/s, interrupted when the temporary file holds so many bytes.
+fn interrupted_get(served: &Served, here: &Path, bytes: u64) -> Output {
     let get = program()
-        .args(["get", TARGET[0], TARGET[1], &served.at("/long")])
-        .current_dir(here.path())
+        .args(["get", TARGET[0], TARGET[1], "--rate-limit", "100k", &served.at("/long")])
+        .current_dir(here)
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let grown = || {
+        let mut files = fs::read_dir(here).unwrap().flatten();
+        files.any(|file| file.metadata().is_ok_and(|there| there.len() >= bytes))
+    };
     let deadline = Instant::now() + Duration::from_secs(20);
-    while files() == 0 && Instant::now() < deadline {
+    while !grown() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(5));
     }
     // SAFETY: a plain system call; the child is not reaped yet, so the id is its own.
     unsafe { libc::kill(get.id() as i32, libc::SIGINT) };
-    let output = get.wait_with_output().unwrap();
+    get.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_get_that_is_interrupted_early_leaves_nothing_behind() {
+    let served = Served::start();
+    fs::write(served.file("long"), vec![7; 1 << 20]).unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let output = interrupted_get(&served, here.path(), 0);
     assert!(one_line(&output, 130).contains("interrupted"));
-    assert_eq!(files(), 0);
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_interrupted_get_keeps_what_came_and_goes_on_from_there() {
+    let served = Served::start();
+    let bytes = some_bytes(400_000);
+    fs::write(served.file("long"), &bytes).unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let names = || -> Vec<String> {
+        let files = fs::read_dir(here.path()).unwrap();
+        files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    };
+    let go_on = || {
+        let get = ["get", "-c", TARGET[0], TARGET[1], "-vv", &served.at("/long"), "long"];
+        program().args(get).current_dir(here.path()).output().unwrap()
+    };
+    let interrupted = interrupted_get(&served, here.path(), 150_000);
+    assert_eq!(interrupted.status.code(), Some(130));
+    let said = String::from_utf8_lossy(&interrupted.stderr).into_owned();
+    assert!(said.contains("are kept") && said.contains("--continue"), "{said}");
+    assert!(names().iter().all(|name| name.starts_with(".mavftp-get-")), "{:?}", names());
+    assert_eq!(names().len(), 1);
+    done(go_on());
+    assert_eq!(fs::read(here.path().join("long")).unwrap(), bytes);
+    assert_eq!(names(), ["long"]);
+    // Another content under the name has nothing of the old.
+    fs::remove_file(here.path().join("long")).unwrap();
+    interrupted_get(&served, here.path(), 150_000);
+    let other: Vec<u8> = bytes.iter().map(|byte| !byte).collect();
+    fs::write(served.file("long"), &other).unwrap();
+    fs::File::open(served.file("long")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    done(go_on());
+    assert_eq!(fs::read(here.path().join("long")).unwrap(), other);
+    assert_eq!(names(), ["long"]);
+}
+
+#[test]
+fn what_was_kept_is_compared_before_anything_is_added_to_it() {
+    let served = Served::start();
+    let bytes = some_bytes(400_000);
+    fs::write(served.file("long"), &bytes).unwrap();
+    let here = tempfile::tempdir().unwrap();
+    interrupted_get(&served, here.path(), 150_000);
+    let kept = fs::read_dir(here.path()).unwrap().next().unwrap().unwrap().path();
+    let length = fs::metadata(&kept).unwrap().len() as usize;
+    // Damaged near its beginning, where only the checksum of the whole can tell.
+    let mut damaged = bytes[..length].to_vec();
+    damaged[10] ^= 1;
+    fs::write(&kept, &damaged).unwrap();
+    let get = ["get", "-c", TARGET[0], TARGET[1], &served.at("/long"), "long"];
+    done(program().args(get).current_dir(here.path()).output().unwrap());
+    assert_eq!(fs::read(here.path().join("long")).unwrap(), bytes);
 }
 
 #[test]
@@ -378,4 +439,109 @@ fn a_device_takes_the_bytes_and_stays_a_device() {
     fs::write(served.file("f"), "x").unwrap();
     done(run(&["get", TARGET[0], TARGET[1], &served.at("/f"), "/dev/null"]));
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
+}
+
+#[test]
+fn things_are_made_moved_and_removed_without_a_mount() {
+    let served = Served::start();
+    fs::write(served.file("a b"), "1").unwrap();
+    fs::write(served.file("c"), "2").unwrap();
+    let at = |path: &str| served.at(path);
+    let verb = |words: &[&str]| run(&[&words[..1], &TARGET, &words[1..]].concat());
+    done(verb(&["mkdir", "-p", &at("/x/y"), "/x/z"]));
+    assert!(one_line(&verb(&["mkdir", &at("/x")]), 1).contains("/x: the name exists already"));
+    done(verb(&["mv", &at("/a b"), "/x/"]));
+    done(verb(&["mv", &at("/c"), "/x/a b"]));
+    assert_eq!(fs::read(served.file("x/a b")).unwrap(), b"2");
+    assert!(one_line(&verb(&["mv", &at("/x"), "/x/y/in"]), 1).contains("invalid"));
+    assert!(one_line(&verb(&["rmdir", &at("/x")]), 1).contains("not empty"));
+    assert!(one_line(&verb(&["rm", &at("/x")]), 1).contains("rm -r"));
+    // One that fails does not keep the others.
+    assert!(one_line(&verb(&["rmdir", &at("/none"), "/x/y"]), 1).contains("/none: no such"));
+    assert!(!served.file("x/y").exists());
+    done(verb(&["rm", "-r", &at("/x")]));
+    assert_eq!(fs::read_dir(served.folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn files_are_compared_and_summed_without_a_mount() {
+    let served = Served::start();
+    let local = tempfile::tempdir().unwrap();
+    let bytes = some_bytes(10_000);
+    fs::write(served.file("f"), &bytes).unwrap();
+    fs::write(local.path().join("f"), &bytes).unwrap();
+    let here = local.path().join("f").display().to_string();
+    let compare = |place: &str| run(&["compare", TARGET[0], TARGET[1], &here, place]);
+    assert_eq!(done(compare(&served.at("/f"))), "");
+    assert_eq!(done(compare(&served.at("/"))), "", "in a directory, the one of the same name");
+    fs::write(local.path().join("f"), &bytes[1..]).unwrap();
+    let differs = compare(&served.at("/f"));
+    assert_eq!(differs.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&differs.stdout), format!("{here} and /f differ\n"));
+    assert!(one_line(&compare(&served.at("/none")), 7).contains("/none: no such file"));
+    assert!(one_line(&run(&["compare", "/no/such", &served.at("/f")]), 7).contains("/no/such"));
+    let summed = run(&["crc", TARGET[0], TARGET[1], &served.at("/f"), "/none", "#/f"]);
+    assert_eq!(summed.status.code(), Some(1));
+    let line = format!("{:08x}  /f\n", mavftp_mount::remote::Checksum::of(&bytes));
+    assert_eq!(String::from_utf8_lossy(&summed.stdout), line.repeat(2));
+}
+
+#[test]
+fn directories_are_copied_with_all_that_is_in_them() {
+    let served = Served::start();
+    let local = tempfile::tempdir().unwrap();
+    let here = |name: &str| local.path().join(name);
+    let at = |path: &str| served.at(path);
+    let verb = |words: &[&str]| run(&[&words[..1], &TARGET, &words[1..]].concat());
+    fs::create_dir_all(here("tree/sub/empty")).unwrap();
+    fs::write(here("tree/a b"), some_bytes(1000)).unwrap();
+    fs::write(here("tree/sub/c"), b"").unwrap();
+    std::os::unix::fs::symlink("/", here("tree/sub/link")).unwrap();
+    let tree = here("tree").display().to_string();
+    assert!(one_line(&verb(&["put", &tree, &at("/")]), 1).contains("put -r"));
+    // The link could lead round in a circle; the rest is copied all the same.
+    assert!(one_line(&verb(&["put", "-r", &tree, &at("/")]), 1).contains("sub/link"));
+    assert_eq!(fs::read(served.file("tree/a b")).unwrap(), some_bytes(1000));
+    assert!(served.file("tree/sub/empty").is_dir());
+    assert!(one_line(&verb(&["get", &at("/tree"), &tree]), 1).contains("get -r"));
+    let back = here("back").display().to_string();
+    done(verb(&["get", "-r", &at("/tree"), &back]));
+    assert_eq!(fs::read(here("back/a b")).unwrap(), some_bytes(1000));
+    assert_eq!(fs::read(here("back/sub/c")).unwrap(), b"");
+    assert!(here("back/sub/empty").is_dir());
+    let time = |path: &std::path::Path| fs::metadata(path).unwrap().modified().unwrap();
+    let seconds = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let (there, copied) = (time(&served.file("tree/a b")), time(&here("back/a b")));
+    assert_eq!(seconds(there).as_secs(), seconds(copied).as_secs(), "times are kept");
+    // Into a directory that is there, as cp does; several need one.
+    done(verb(&["get", &at("/tree/a b"), "#/tree/sub/c", &back]));
+    assert!(here("back/c").is_file());
+    let one = here("back/c").display().to_string();
+    let refused = one_line(&verb(&["get", &at("/tree/a b"), "#/tree/sub/c", &one]), 1);
+    assert!(refused.contains("is not a directory"), "{refused}");
+    done(verb(&["put", &one, &format!("{back}/a b"), &at("/tree/sub/empty")]));
+    assert!(served.file("tree/sub/empty/a b").is_file());
+}
+
+#[test]
+fn what_is_here_or_there_already_is_left_out_when_told_to_continue() {
+    let served = Served::start();
+    let local = tempfile::tempdir().unwrap();
+    let here = local.path().join("f");
+    fs::write(served.file("f"), some_bytes(3000)).unwrap();
+    let verb = |words: &[&str]| run(&[&words[..1], &TARGET, &words[1..]].concat());
+    let text = here.display().to_string();
+    done(verb(&["get", &served.at("/f"), &text]));
+    let inode =
+        |path: &std::path::Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let first = inode(&here);
+    done(verb(&["get", "-c", &served.at("/f"), &text]));
+    assert_eq!(inode(&here), first);
+    let far = inode(&served.file("f"));
+    done(verb(&["put", "-c", &text, &served.at("/f")]));
+    assert_eq!(inode(&served.file("f")), far);
+    // Same size and time, other content elsewhere: a put looks at the content.
+    fs::write(&here, some_bytes(3001)[1..].to_vec()).unwrap();
+    done(verb(&["put", "-c", &text, &served.at("/f")]));
+    assert_eq!(fs::read(served.file("f")).unwrap(), some_bytes(3001)[1..]);
 }

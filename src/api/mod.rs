@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use crate::link::address::Address;
 use crate::remote::{self, Entry, Kind, Name, Remote, RemotePath, ask, save};
 
+mod change;
+mod compare;
 mod connect;
 mod error;
 mod interrupt;
@@ -22,10 +24,12 @@ mod result;
 mod server;
 mod upload;
 
+pub use compare::checksum_of;
 pub use connect::{Options, Waiting, connect};
 pub use error::Error;
 pub use interrupt::Interrupt;
 pub use login::{FtpOptions, Login, PasswordSource};
+pub use read::Broken;
 pub use result::FtpResult;
 pub use server::{FtpServer, FtpServerError, FtpServerResult, ServeError, ServeOptions};
 
@@ -101,6 +105,11 @@ impl Vehicle {
         }
     }
 
+    /// Who it is, as far as it has said so by now.
+    pub fn known_identity(&self) -> Option<String> {
+        self.remote.status().identity
+    }
+
     /// Removes an unfinished upload of ours, if it is there. Other names are never removed by this.
     ///
     /// # Errors
@@ -137,15 +146,25 @@ impl Vehicle {
         // Asked first: there are servers that end when they are told to list a file.
         match self.find(path)? {
             Found::File(entry) => Ok(vec![entry]),
-            Found::Directory => {
-                let asked = ask::list(&self.remote, path, self.patience);
-                let listing = self.interrupt.block_on(asked)?;
-                let mut entries = listing.map_err(|error| Error::remote(path, error))?;
-                entries.retain(|entry| !save::is_temporary(&entry.name));
-                entries.sort_by(|a, b| a.name.cmp(&b.name));
-                Ok(entries)
-            }
+            Found::Directory => self.list_known(path),
         }
+    }
+
+    /// The same of a path that is known to be a directory, so that no other is listed.
+    ///
+    /// # Errors
+    /// As [`Vehicle::find`].
+    pub fn list_known(&self, path: &RemotePath) -> Result<Vec<Entry>, Error> {
+        let mut entries = self.entries(path)?;
+        entries.retain(|entry| !save::is_temporary(&entry.name));
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    /// Whether a path is that of a file which is made when it is opened, whose listed size says
+    /// nothing (ArduPilot's `@SYS` and others).
+    pub fn is_made_up(&self, path: &RemotePath) -> bool {
+        self.remote.status().nature(path) == remote::Nature::MadeUp
     }
 
     /// Writes a file's bytes to `out` in order, as they come; returns how many.
@@ -175,7 +194,31 @@ impl Vehicle {
         progress: Progress<'_>,
     ) -> Result<u64, Error> {
         self.refuse_directory(path)?;
-        read::whole(&self.reading(path), local, progress)
+        self.fetch_from(path, local, 0, progress).map_err(|broken| broken.error)
+    }
+
+    /// Goes on with a copy of which the local file holds the first `start` bytes; returns the size of
+    /// the whole. That they are of the same state of the file is for the caller to know, and that it
+    /// is a file: nothing is listed.
+    ///
+    /// # Errors
+    /// As [`Vehicle::read_to`], with how much of the beginning the local file holds then.
+    pub fn fetch_from(
+        &self,
+        path: &RemotePath,
+        local: &File,
+        start: u64,
+        progress: Progress<'_>,
+    ) -> Result<u64, Broken> {
+        read::whole(&self.reading(path), local, start, progress)
+    }
+
+    /// `length` bytes of a file from `offset` on, fewer where it ends. Nothing is listed.
+    ///
+    /// # Errors
+    /// As [`Vehicle::read_to`].
+    pub fn read_at(&self, path: &RemotePath, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        read::piece(&self.reading(path), offset, length)
     }
 
     /// Stores a local file's content at `path`, which keeps its old content until all has arrived;

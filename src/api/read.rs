@@ -36,33 +36,51 @@ pub(super) struct Reading<'a> {
     pub(super) path: &'a RemotePath,
 }
 
-/// Copies a file into a local one at each piece's own offset; returns the size.
+/// Why a copy ended before its end, and what of it can be gone on from.
+#[derive(Debug)]
+pub struct Broken {
+    /// What happened.
+    pub error: Error,
+    /// So many bytes from the beginning of the local file are right.
+    pub kept: u64,
+}
+
+/// Copies a file from `start` on into a local one at each piece's own offset; returns the size.
 pub(super) fn whole(
     reading: &Reading<'_>,
     local: &File,
+    start: u64,
     progress: Progress<'_>,
-) -> Result<u64, Error> {
-    let mut told = 0;
-    let mut start = 0;
+) -> Result<u64, Broken> {
+    let mut told = start;
+    let mut at = start;
     let mut size_at_first = None;
     loop {
-        let size = reading.range(start, PLACED_BYTES, &mut |step| {
+        let mut arrived = Intervals::default();
+        let read = reading.range((at, PLACED_BYTES), &mut arrived, &mut |step| {
             let Step { offset, bytes, arrived, size } = step;
-            let arrived = start + arrived;
+            let arrived = at + arrived;
             if arrived >= told + PROGRESS_STEP || Some(arrived) == size {
                 told = arrived;
                 progress(arrived, size);
             }
             local.write_all_at(bytes, offset).map_err(Error::Output)
+        });
+        let size = read.map_err(|error| match error {
+            // What of the last pieces is on the disk is not known.
+            Error::Output(_) => Broken { error, kept: at },
+            Error::Remote { error: remote::Error::Changed, .. } => Broken { error, kept: 0 },
+            error => Broken { error, kept: arrived.end_from(at) },
         })?;
         // A log may grow meanwhile; we promised what there was.
         let whole = *size_at_first.get_or_insert(size);
-        if size < whole {
-            return Err(reading.failed(remote::Error::Changed));
+        if size < whole || size < start {
+            // What was read is of another state of the file.
+            return Err(Broken { error: reading.failed(remote::Error::Changed), kept: 0 });
         }
-        start += PLACED_BYTES;
-        if start >= whole {
-            return Ok(start.min(size));
+        at = at.saturating_add(PLACED_BYTES);
+        if at >= whole {
+            return Ok(at.min(size));
         }
     }
 }
@@ -78,7 +96,8 @@ pub(super) fn in_order(
     loop {
         let start = written;
         let mut waiting = Ordered::starting_at(start);
-        let size = reading.range(start, ORDERED_BYTES, &mut |step| {
+        let mut arrived = Intervals::default();
+        let size = reading.range((start, ORDERED_BYTES), &mut arrived, &mut |step| {
             waiting.put(step.offset, step.bytes);
             let ready = waiting.take();
             if !ready.is_empty() {
@@ -102,6 +121,23 @@ pub(super) fn in_order(
     }
 }
 
+/// Reads `length` bytes from `offset` on, fewer where the file ends.
+pub(super) fn piece(reading: &Reading<'_>, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+    let mut bytes = vec![0; length];
+    let mut arrived = Intervals::default();
+    let size = reading.range((offset, length as u64), &mut arrived, &mut |step| {
+        let at = step.offset.checked_sub(offset).and_then(|at| usize::try_from(at).ok());
+        let place = at.and_then(|at| bytes.get_mut(at..at.checked_add(step.bytes.len())?));
+        if let Some(place) = place {
+            place.copy_from_slice(step.bytes);
+        }
+        Ok(())
+    })?;
+    let there = size.saturating_sub(offset).min(length as u64);
+    bytes.truncate(usize::try_from(there).unwrap_or(length));
+    Ok(bytes)
+}
+
 /// One piece of a file, and how far the operation is.
 struct Step<'a> {
     offset: u64,
@@ -118,15 +154,20 @@ type Place<'a> = &'a mut dyn FnMut(Step<'_>) -> Result<(), Error>;
 impl Reading<'_> {
     /// Reads `offset .. offset + length`, or up to the end of the file; returns the file's size.
     /// Ends well only when every byte was placed.
-    fn range(&self, offset: u64, length: u64, place: Place<'_>) -> Result<u64, Error> {
+    /// What has been placed is noted in `arrived`.
+    fn range(
+        &self,
+        (offset, length): (u64, u64),
+        arrived: &mut Intervals,
+        place: Place<'_>,
+    ) -> Result<u64, Error> {
         let (pieces, inbox) = inbox();
         let op = Op::Read { path: self.path.clone(), offset, length, expected: None };
         let id = OpId::fresh();
         self.remote.submit(id, op, Class::Demand, self.patience, Arc::new(pieces));
         // Cancels what still runs when `place` fails; after the end that does nothing.
         let _running = Running { remote: self.remote, id };
-        let mut arrived = Intervals::default();
-        let size = self.take(&inbox, &mut arrived, place)?;
+        let size = self.take(&inbox, arrived, place)?;
         let end = offset.saturating_add(length).min(size);
         if arrived.covers(offset, end) {
             Ok(size)

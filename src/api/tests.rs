@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 /// A vehicle that answers from another thread, as a real one does.
-struct Bench {
-    vehicle: Vehicle,
-    memory: Arc<MemoryRemote>,
+pub(super) struct Bench {
+    pub(super) vehicle: Vehicle,
+    pub(super) memory: Arc<MemoryRemote>,
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Bench {
-    fn with(files: &[(&str, &[u8])]) -> Bench {
+    pub(super) fn with(files: &[(&str, &[u8])]) -> Bench {
         let memory = MemoryRemote::with(files.iter().copied());
         let stop = Arc::new(AtomicBool::new(false));
         let (stepped, stopping) = (memory.clone(), stop.clone());
@@ -38,21 +38,21 @@ impl Drop for Bench {
     }
 }
 
-fn path(text: &str) -> RemotePath {
+pub(super) fn path(text: &str) -> RemotePath {
     RemotePath::parse(text.as_bytes()).unwrap()
 }
 
-fn some_bytes(count: usize) -> Vec<u8> {
+pub(super) fn some_bytes(count: usize) -> Vec<u8> {
     (0..count).map(|i| (i * 31 % 251) as u8).collect()
 }
 
-fn local(bytes: &[u8]) -> File {
+pub(super) fn local(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
     file
 }
 
-fn kind(error: Error) -> remote::Error {
+pub(super) fn kind(error: Error) -> remote::Error {
     match error {
         Error::Remote { error, .. } => error,
         other => panic!("{other}"),
@@ -190,7 +190,8 @@ fn an_interrupt_ends_what_runs_and_what_comes_after() {
     raising.join().unwrap();
     let log = path("/log");
     let read = vehicle.reading(&log);
-    assert!(matches!(read::whole(&read, &local(b""), &mut |_, _| {}), Err(Error::Interrupted)));
+    let broken = read::whole(&read, &local(b""), 0, &mut |_, _| {}).unwrap_err();
+    assert!(matches!(broken.error, Error::Interrupted));
     assert_eq!(memory.waiting(), 0, "what was asked is cancelled");
 }
 

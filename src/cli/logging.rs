@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use super::Log;
+use super::{Log, without_numbers};
 
 /// The FTP library, whose most detailed level has every line of the dialogue: the password too.
 const FTP_LIBRARY: &str = "suppaftp";
@@ -55,17 +55,6 @@ impl Log {
             .map_err(|error| format!("cannot write the log file {}: {error}", path.display()))?;
         Ok(lines.with_ansi(false).with_writer(Mutex::new(file)).boxed())
     }
-}
-
-/// What the system says, without its number: `Permission denied (os error 13)`.
-pub fn without_numbers(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(" (os error ") {
-        out.push_str(before);
-        rest = after.split_once(')').map_or("", |(_, rest)| rest);
-    }
-    out + rest
 }
 
 /// fuser speaks of requests that were given up by their programs, and of unmounts from outside, as

@@ -109,22 +109,22 @@ fn an_unknown_mount_option_is_named() {
 #[test]
 fn verbs_take_their_places() {
     match parse("mavftp-mount ls -l tcp:localhost:5760#/log").unwrap().command {
-        Command::List { place, long: true } => {
+        Command::List(ls::Options { place, long: true, .. }) => {
             assert_eq!(place.path, RemotePath::parse(b"/log").unwrap());
             assert_eq!(format!("{:?}", place.options), format!("{:?}", api::Options::default()));
         }
         other => panic!("{other:?}"),
     }
     match parse("mavftp-mount get --target 1 udp:14550#/a.ulg").unwrap().command {
-        Command::Get { place, local: None } => {
+        Command::Get(get::Options { place, local: None, recursive: false, .. }) => {
             assert_eq!(place.options.mavlink.target, Some((1, None)));
         }
         other => panic!("{other:?}"),
     }
     match parse("mavftp-mount put a.lua udp:14550#/scripts").unwrap().command {
-        Command::Put { local, place, saving } => {
+        Command::Put(put::Options { locals, place, saving, .. }) => {
             assert_eq!(saving, Default::default());
-            assert_eq!(local, Path::new("a.lua"));
+            assert_eq!(locals, [Path::new("a.lua")]);
             assert_eq!(place.path, RemotePath::parse(b"/scripts").unwrap());
         }
         other => panic!("{other:?}"),
@@ -291,7 +291,7 @@ fn every_usage_error_is_one_line_that_says_what_is_right() {
         ("/mnt/drone udp:14550", "write: mavftp-mount udp:14550 /mnt/drone"),
         ("10.0.0.1:14550 /mnt", "udpout:HOST:PORT"),
         ("drone /mnt", "neither a command nor an address"),
-        ("rm udp:14550#/x", "not built yet"),
+        ("probe udp:14550", "not built yet"),
         ("umount /mnt", "umount MOUNTPOINT"),
         ("help", "--help"),
         ("--op-timeoutt 1s udp:14550 /mnt", "did you mean --op-timeout?"),
@@ -332,7 +332,9 @@ fn every_usage_error_is_one_line_that_says_what_is_right() {
 fn a_slash_at_the_end_of_a_place_means_a_directory() {
     for (line, directory) in [("udp:1#/a/", true), ("udp:1#/a", false), ("udp:1", false)] {
         match parse(&format!("mavftp-mount ls {line}")).unwrap().command {
-            Command::List { place, .. } => assert_eq!(place.directory, directory, "{line}"),
+            Command::List(ls::Options { place, .. }) => {
+                assert_eq!(place.directory, directory, "{line}")
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -1,120 +1,137 @@
-//! `get SOURCE#/path [LOCAL]`: a file copied to the local disk. It appears under its name only when
-//! every byte is there.
+//! `get SOURCE#/path [#/path]… [LOCAL]`: files copied to the local disk, with `-r` directories too. A
+//! file appears under its name only when every byte is there.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Place};
-use crate::api::{self, Vehicle};
-use crate::remote::RemotePath;
+use super::progress::Shown;
+use super::{Failure, Place, Tally};
+use crate::api::{self, Found, Vehicle};
+use crate::remote::{self, Entry, Kind, RemotePath};
+use download::Download;
 
-/// What a new file may be, before the umask.
-const NEW_FILE_MODE: u32 = 0o666;
+mod download;
 
-/// Copies the file to `local`: into it when it is a directory, else under that name; without it,
-/// under its own name here.
-pub fn run(place: &Place, local: Option<&Path>) -> Result<(), Failure> {
-    let target = target(&place.path, local)?;
-    let replaced = replaced(&target)?;
-    let vehicle = place.connect()?;
-    match replaced {
-        Replaced::Device => {
-            let mut out =
-                File::create(&target).map_err(|error| api::Error::local(&target, error))?;
-            let done = vehicle.read_to(&place.path, &mut out, &mut |_, _| {});
-            done.map_err(|error| of_target(&target, error))?;
-            Ok(())
-        }
-        Replaced::File(before) => {
-            // What a link points to is replaced, not the link.
-            let target = fs::canonicalize(&target).unwrap_or(target);
-            fetch(&vehicle, &place.path, &target, Some(before))
-        }
-        Replaced::Nothing => fetch(&vehicle, &place.path, &target, None),
-    }
+/// What to copy, and where to.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The far side, and the first thing to copy.
+    pub place: Place,
+    /// Further ones.
+    pub more: Vec<RemotePath>,
+    /// The local name or directory; without it, the working directory.
+    pub local: Option<PathBuf>,
+    /// Directories too.
+    pub recursive: bool,
+    /// What is here already is not fetched again.
+    pub resume: bool,
 }
 
-/// What has the local name now.
-enum Replaced {
-    Nothing,
-    File(Permissions),
-    /// A device or a pipe must not be renamed over; it takes the bytes as they come.
-    Device,
-}
-
-/// Looked at before anybody waits for a vehicle.
-fn replaced(target: &Path) -> Result<Replaced, Failure> {
-    let shown = target.display();
-    match fs::metadata(target) {
-        Ok(there) if there.is_file() => Ok(Replaced::File(there.permissions())),
-        Ok(there) if there.is_dir() => {
-            Err(Failure::Refused(format!("{shown} is a directory; name another local file")))
-        }
-        Ok(_) => Ok(Replaced::Device),
-        Err(_) if folder(target).is_dir() => Ok(Replaced::Nothing),
-        Err(_) => Err(Failure::Refused(format!(
-            "there is no directory {}; create it first",
-            folder(target).display()
-        ))),
-    }
-}
-
-fn fetch(
-    vehicle: &Vehicle,
-    path: &RemotePath,
-    target: &Path,
-    before: Option<Permissions>,
-) -> Result<(), Failure> {
-    let folder = folder(target);
-    let temporary = tempfile::Builder::new()
-        .prefix(".mavftp-get-")
-        .suffix(".part")
-        .permissions(Permissions::from_mode(NEW_FILE_MODE))
-        .tempfile_in(folder)
-        // The name that could not be made up is of no interest; its folder is.
-        .map_err(|error| api::Error::local(folder, error.kind().into()))?;
-    if let Some(before) = before {
-        let set = temporary.as_file().set_permissions(before);
-        set.map_err(|error| api::Error::local(target, error))?;
-    }
-    let fetched = vehicle.fetch(path, temporary.as_file(), &mut |_, _| {});
-    fetched.map_err(|error| of_target(target, error))?;
-    temporary.persist(target).map_err(|error| api::Error::local(target, error.error))?;
-    Ok(())
-}
-
-/// Our output is a file with a name.
-fn of_target(target: &Path, error: api::Error) -> api::Error {
-    match error {
-        api::Error::Output(error) => api::Error::local(target, error),
-        other => other,
-    }
-}
-
-fn target(path: &RemotePath, local: Option<&Path>) -> Result<PathBuf, Failure> {
-    let Some(name) = path.name() else {
+/// Copies each: into `local` when it is a directory, else under that name; without it, under its own
+/// name here. Goes on after one that fails.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let Options { place, more, local, recursive, .. } = options;
+    let local = local.as_deref();
+    if place.path.is_root() && !(*recursive && local.is_some()) {
         return Err(Failure::Refused(
-            "get copies one file; name it after the source, as in udp:14550#/log.ulg".into(),
+            "name what to copy, as in udp:14550#/log.ulg; for all of it: get -r SOURCE#/ LOCAL"
+                .into(),
         ));
+    }
+    if !more.is_empty() && local.is_some_and(|local| !local.is_dir()) {
+        let shown = local.unwrap_or(Path::new(".")).display();
+        return Err(Failure::Refused(format!(
+            "{shown} is not a directory; several files need one to go into"
+        )));
+    }
+    if more.is_empty() && !recursive {
+        // Looked at before anybody waits for a vehicle.
+        download::check(&target(&place.path, local))?;
+    }
+    let vehicle = place.connect()?;
+    let mut getting = Getting {
+        vehicle: &vehicle,
+        options,
+        shown: Shown::on_stderr(place.quiet),
+        tally: Tally::default(),
     };
-    let name = OsStr::from_bytes(name.as_bytes());
-    match local {
-        None => Ok(PathBuf::from(name)),
-        // A name that ends with a slash is meant to be a directory, as for cp.
-        Some(local) if local.is_dir() || local.as_os_str().as_bytes().ends_with(b"/") => {
-            Ok(local.join(name))
+    for path in place.paths(more) {
+        let got = getting.get(path, &target(path, local));
+        getting.tally.count(got)?;
+    }
+    getting.tally.end()
+}
+
+struct Getting<'a> {
+    vehicle: &'a Vehicle,
+    options: &'a Options,
+    shown: Shown,
+    tally: Tally,
+}
+
+impl Getting<'_> {
+    fn get(&mut self, path: &RemotePath, target: &Path) -> Result<(), Failure> {
+        match self.vehicle.find(path) {
+            Ok(Found::File(entry)) => self.file(path, Some(entry), target),
+            Ok(Found::Directory) if self.options.recursive => self.directory(path, target),
+            Ok(Found::Directory) => Err(Failure::Refused(format!(
+                "{path}: is a directory; get -r copies one with all that is in it"
+            ))),
+            // Some files no listing shows (`@PARAM/param.pck`): opening them will tell.
+            Err(api::Error::Remote { error: remote::Error::NotFound, .. }) => {
+                self.file(path, None, target)
+            }
+            Err(error) => Err(error.into()),
         }
-        Some(local) => Ok(local.to_owned()),
+    }
+
+    fn file(
+        &mut self,
+        path: &RemotePath,
+        entry: Option<Entry>,
+        target: &Path,
+    ) -> Result<(), Failure> {
+        let Options { resume, .. } = *self.options;
+        let (vehicle, shown) = (self.vehicle, self.shown);
+        Download { vehicle, path, entry, target, resume, shown }.run()
+    }
+
+    fn directory(&mut self, path: &RemotePath, target: &Path) -> Result<(), Failure> {
+        match fs::create_dir(target) {
+            Err(error) if !target.is_dir() => {
+                return Err(api::Error::local(target, error).into());
+            }
+            Ok(()) | Err(_) => {}
+        }
+        for entry in self.vehicle.list_known(path)? {
+            let inside = path.join(&entry.name);
+            let here = target.join(OsStr::from_bytes(entry.name.as_bytes()));
+            let got = match entry.kind {
+                Kind::Directory => self.directory(&inside, &here),
+                Kind::File => self.file(&inside, Some(entry), &here),
+            };
+            self.tally.count(got)?;
+        }
+        Ok(())
     }
 }
 
-fn folder(target: &Path) -> &Path {
-    match target.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        Some(_) | None => Path::new("."),
+/// Where something goes, as `cp` does it.
+fn target(path: &RemotePath, local: Option<&Path>) -> PathBuf {
+    let name = path.name();
+    let name = name.as_ref().map(|name| OsStr::from_bytes(name.as_bytes()));
+    match (local, name) {
+        (None, Some(name)) => PathBuf::from(name),
+        // A name that ends with a slash is meant to be a directory.
+        (Some(local), Some(name))
+            if local.is_dir() || local.as_os_str().as_bytes().ends_with(b"/") =>
+        {
+            local.join(name)
+        }
+        (Some(local), Some(_) | None) => local.to_owned(),
+        (None, None) => PathBuf::from("."),
     }
 }
 
@@ -127,21 +144,10 @@ mod tests {
         let path = RemotePath::parse(b"/fs/log.ulg").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let inside = folder.path().join("log.ulg");
-        assert_eq!(target(&path, None).unwrap(), Path::new("log.ulg"));
-        assert_eq!(target(&path, Some(folder.path())).unwrap(), inside);
-        assert_eq!(target(&path, Some(&folder.path().join("b"))).unwrap(), folder.path().join("b"));
-        assert_eq!(target(&path, Some(Path::new("new/"))).unwrap(), Path::new("new/log.ulg"));
-        assert!(target(&RemotePath::root(), None).is_err());
-    }
-
-    #[test]
-    fn a_local_name_that_will_not_do_is_told_with_the_reason() {
-        let folder = tempfile::tempdir().unwrap();
-        let reason = |target: &Path| replaced(target).err().map(|error| error.to_string());
-        assert_eq!(reason(&folder.path().join("new")), None);
-        assert_eq!(reason(Path::new("/dev/null")), None);
-        assert!(reason(folder.path()).unwrap().contains("is a directory"));
-        let none = reason(&folder.path().join("none/new")).unwrap();
-        assert!(none.contains("no directory") && none.contains("none;"), "{none}");
+        assert_eq!(target(&path, None), Path::new("log.ulg"));
+        assert_eq!(target(&path, Some(folder.path())), inside);
+        assert_eq!(target(&path, Some(&folder.path().join("b"))), folder.path().join("b"));
+        assert_eq!(target(&path, Some(Path::new("new/"))), Path::new("new/log.ulg"));
+        assert_eq!(target(&RemotePath::root(), Some(folder.path())), folder.path());
     }
 }

@@ -18,6 +18,7 @@ mod path;
 pub mod respell;
 pub mod save;
 
+pub use crate::mavftp::wire::Checksum;
 pub use path::{NAME_BYTES_MAX, Name, PathError, RemotePath};
 
 /// A server with files.

@@ -13,18 +13,24 @@ use crate::link::address;
 use crate::remote::mavftp::WhenArmed;
 use crate::remote::save::{UploadMode, Verify};
 
+mod changes;
 mod ftp;
 mod mount;
 mod serve;
 mod served;
 mod signing;
+mod transfers;
 mod verbs;
 
+pub(in crate::cli) use changes::{
+    CompareArguments, MkdirArguments, MvArguments, RmArguments, SeveralArguments,
+};
 pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
 pub(in crate::cli) use serve::{SERVE_FORM, ServeArguments};
 pub(in crate::cli) use served::ServedArguments;
 pub(in crate::cli) use signing::SignArguments;
+pub(in crate::cli) use transfers::{GetArguments, PutArguments};
 pub(in crate::cli) use verbs::Verb;
 
 const STYLES: Styles = Styles::styled()
@@ -58,7 +64,7 @@ Examples:
 Exit codes:
   0 done              3 no vehicle heard   5 login refused
   1 failed            4 no FTP there       6 some changes were not sent
-  2 wrong usage";
+  2 wrong usage       7 compare could not compare";
 
 #[derive(Debug, Parser)]
 #[command(

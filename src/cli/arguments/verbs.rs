@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::changes::{
+    CompareArguments, MkdirArguments, MvArguments, RmArguments, SeveralArguments,
+};
 use super::serve::{self, ServeArguments};
+use super::transfers::{GetArguments, PutArguments};
 use super::{FarArguments, LogArguments, UploadArguments};
 
 const PLACES: &str = "\
@@ -22,18 +26,59 @@ Example:
   mavftp-mount cat udp:14550#/etc/config.txt | less";
 
 const GET_HELP: &str = "\
-The file appears under its name once every byte is there.
+A file appears under its name once every byte is there. What arrived of one that
+could not be finished is kept, hidden, for --continue. Times are kept.
 
 Examples:
   mavftp-mount get udp:14550#/log.ulg
-  mavftp-mount get udp:14550#/log.ulg /tmp/";
+  mavftp-mount get udp:14550#/log.ulg /tmp/
+  mavftp-mount get -r --continue udp:14550#/fs/microsd/log logs";
 
 const PUT_HELP: &str = "\
 A file that is there keeps its old content until every byte has arrived.
 
 Examples:
   mavftp-mount put hello.lua udp:14550#/APM/scripts/
-  mavftp-mount put new.txt udp:14550#/etc/config.txt";
+  mavftp-mount put new.txt udp:14550#/etc/config.txt
+  mavftp-mount put -r scripts udp:14550#/APM/";
+
+const RM_HELP: &str = "\
+Examples:
+  mavftp-mount rm udp:14550#/APM/scripts/old.lua
+  mavftp-mount rm -r udp:14550#/fs/microsd/log/2026-11-19 /fs/microsd/log/2026-11-20";
+
+const MV_HELP: &str = "\
+A file of the new name is replaced, in one step where the server can.
+
+Examples:
+  mavftp-mount mv udp:14550#/APM/scripts/new.lua /APM/scripts/hello.lua
+  mavftp-mount mv udp:14550#/a.txt /old/";
+
+const MKDIR_HELP: &str = "\
+Example:
+  mavftp-mount mkdir -p udp:14550#/APM/scripts/modules";
+
+const RMDIR_HELP: &str = "\
+Example:
+  mavftp-mount rmdir udp:14550#/fs/microsd/log/2026-11-19";
+
+const CRC_HELP: &str = "\
+The checksum is MAVLink's CRC32, which is not that of zlib, cksum or crc32. The
+vehicle computes it; a server without checksums, as all FTP servers are, has the
+file read instead.
+
+Example:
+  mavftp-mount crc udp:14550#/log.ulg";
+
+const COMPARE_HELP: &str = "\
+Sizes are compared first, then CRC32; with a server that has no checksums the
+content, which is read for it.
+
+Exit codes: 0 they are the same, 1 they differ, 7 it could not be told, others as
+mavftp-mount --help.
+
+Example:
+  mavftp-mount compare hello.lua udp:14550#/APM/scripts/ && echo is there";
 
 const UNSENT_HELP: &str = "\
 Nothing here is sent by itself, except what --write-back async promised to
@@ -63,8 +108,14 @@ pub(in crate::cli) enum Verb {
         #[arg(value_name = "SOURCE[#/PATH]")]
         place: OsString,
         /// Kind, size and time (UTC) as well
-        #[arg(short, long)]
+        #[arg(short, long, conflicts_with = "json")]
         long: bool,
+        /// The directories below as well
+        #[arg(short = 'R', long)]
+        recursive: bool,
+        /// List for programs: paths, kinds, sizes and times (seconds since 1970 UTC)
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         far: FarArguments,
         #[command(flatten)]
@@ -84,42 +135,54 @@ pub(in crate::cli) enum Verb {
         #[command(flatten)]
         log: LogArguments,
     },
-    /// Copy a file from the vehicle
+    /// Copy files from the vehicle; -r directories too
     #[command(
-        override_usage = "mavftp-mount get [OPTIONS] SOURCE#/PATH [LOCAL]",
+        override_usage = "mavftp-mount get [OPTIONS] SOURCE#/PATH [#/PATH]… [LOCAL]",
         after_help = help_of(GET_HELP)
     )]
-    Get {
-        /// A vehicle or server, and the file there
-        #[arg(value_name = "SOURCE#/PATH")]
-        place: OsString,
-        /// Local name or directory; default: the same name here
-        #[arg(value_name = "LOCAL")]
-        local: Option<PathBuf>,
-        #[command(flatten)]
-        far: FarArguments,
-        #[command(flatten)]
-        log: LogArguments,
-    },
-    /// Copy a file to the vehicle
+    Get(GetArguments),
+    /// Copy files to the vehicle; -r directories too
     #[command(
-        override_usage = "mavftp-mount put [OPTIONS] LOCAL SOURCE[#/PATH]",
+        override_usage = "mavftp-mount put [OPTIONS] LOCAL… SOURCE[#/PATH]",
         after_help = help_of(PUT_HELP)
     )]
-    Put {
-        /// The local file
-        #[arg(value_name = "LOCAL")]
-        local: PathBuf,
-        /// A vehicle or server, and a name or directory there
-        #[arg(value_name = "SOURCE[#/PATH]")]
-        place: OsString,
-        #[command(flatten)]
-        upload: UploadArguments,
-        #[command(flatten)]
-        far: FarArguments,
-        #[command(flatten)]
-        log: LogArguments,
-    },
+    Put(PutArguments),
+    /// Remove files; -r directories too
+    #[command(
+        override_usage = "mavftp-mount rm [OPTIONS] SOURCE#/PATH [/PATH]…",
+        after_help = help_of(RM_HELP)
+    )]
+    Rm(RmArguments),
+    /// Rename or move on the same vehicle
+    #[command(
+        override_usage = "mavftp-mount mv [OPTIONS] SOURCE#/OLD /NEW",
+        after_help = help_of(MV_HELP)
+    )]
+    Mv(MvArguments),
+    /// Make directories
+    #[command(
+        override_usage = "mavftp-mount mkdir [OPTIONS] SOURCE#/PATH [/PATH]…",
+        after_help = help_of(MKDIR_HELP)
+    )]
+    Mkdir(MkdirArguments),
+    /// Remove empty directories
+    #[command(
+        override_usage = "mavftp-mount rmdir [OPTIONS] SOURCE#/PATH [/PATH]…",
+        after_help = help_of(RMDIR_HELP)
+    )]
+    Rmdir(SeveralArguments),
+    /// Print the checksums of files
+    #[command(
+        override_usage = "mavftp-mount crc [OPTIONS] SOURCE#/PATH [/PATH]…",
+        after_help = help_of(CRC_HELP)
+    )]
+    Crc(SeveralArguments),
+    /// Whether a local file and one on the vehicle are the same
+    #[command(
+        override_usage = "mavftp-mount compare [OPTIONS] LOCAL SOURCE#/PATH",
+        after_help = help_of(COMPARE_HELP)
+    )]
+    Compare(CompareArguments),
     /// What could not be sent to a vehicle: list, send, save or drop it
     #[command(
         override_usage = "mavftp-mount unsent [OPTIONS] [ID]…\n       \
