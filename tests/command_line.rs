@@ -541,7 +541,7 @@ fn what_is_here_or_there_already_is_left_out_when_told_to_continue() {
     done(verb(&["put", "-c", &text, &served.at("/f")]));
     assert_eq!(inode(&served.file("f")), far);
     // Same size and time, other content elsewhere: a put looks at the content.
-    fs::write(&here, some_bytes(3001)[1..].to_vec()).unwrap();
+    fs::write(&here, &some_bytes(3001)[1..]).unwrap();
     done(verb(&["put", "-c", &text, &served.at("/f")]));
     assert_eq!(fs::read(served.file("f")).unwrap(), some_bytes(3001)[1..]);
 }
