@@ -21,12 +21,14 @@ mod daemon;
 mod device;
 mod end;
 mod error;
+mod helper;
 mod mountpoint;
 mod unsent;
 
 use background::BackgroundThread;
 
 pub use error::Error;
+pub use helper::Helper;
 
 /// Longest write request on a MAVLink mount, in bytes. Any of them may be a radio, even one behind
 /// a UDP port, and a program that writes can be stopped only between two requests.
@@ -47,6 +49,8 @@ pub struct Options {
     pub path: RemotePath,
     /// The local directory.
     pub mountpoint: PathBuf,
+    /// Where mount(8) asks.
+    pub helper: Option<Helper>,
     /// Ids, target, time limits, login.
     pub connection: api::Options,
     /// Stay in the foreground.
@@ -95,8 +99,14 @@ pub struct Options {
 /// # Errors
 /// Why nothing was mounted, in words that say what to do.
 pub fn run(options: &Options) -> Result<u8, Error> {
+    if let Some(helper) = &options.helper {
+        helper.enter_namespace().map_err(Error::Daemon)?;
+    }
     let mountpoint = mountpoint::prepare(&options.mountpoint, options.nonempty)?;
     device::check(options.access)?;
+    if options.helper.as_ref().is_some_and(|helper| helper.fake) {
+        return Ok(0);
+    }
     if options.foreground {
         return mount(options, &mountpoint, || Ok(()));
     }
@@ -222,8 +232,14 @@ fn fuse_options(options: &Options) -> fuse::Options {
     }
 }
 
-/// What stands for the source in the success line and in `findmnt`; never a user's name.
+/// What stands for the source in the success line and in `findmnt`; never a user's name, unless it
+/// stands in /etc/fstab, where everybody can read it.
 fn source_name(options: &Options) -> String {
+    // fusermount3 would take what follows a comma for another option.
+    let written = options.helper.as_ref().map(|helper| &helper.source);
+    if let Some(source) = written.filter(|source| device::is_root() || !source.contains(',')) {
+        return source.clone();
+    }
     let name = match &options.address {
         Address::Ftp(_) => source_of(options),
         Address::UdpListen { .. }
