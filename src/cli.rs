@@ -54,6 +54,18 @@ pub struct Log {
     pub quiet: bool,
     /// Instead of stderr.
     pub file: Option<PathBuf>,
+    /// What a line looks like.
+    pub format: LogFormat,
+}
+
+/// What a line of the log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object, for programs.
+    Json,
 }
 
 /// What is to be done.
@@ -313,8 +325,8 @@ fn saving(upload: &UploadArguments) -> Policy {
 }
 
 fn log_of(arguments: LogArguments) -> Log {
-    let LogArguments { verbose, quiet, log_file: file } = arguments;
-    Log { verbose, quiet, file }
+    let LogArguments { verbose, quiet, log_file: file, log_format: format } = arguments;
+    Log { verbose, quiet, file, format }
 }
 
 fn source(text: &OsStr) -> Result<Source, clap::Error> {

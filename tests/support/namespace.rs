@@ -15,8 +15,10 @@ const START_TIME: Duration = Duration::from_secs(10);
 /// For a command inside.
 const COMMAND_TIME: Duration = Duration::from_secs(60);
 /// What takes the place of /sbin, of /run, and of what may write to the log: none of it is seen
-/// outside. `$0` is our program, `$1` a folder that both sides see.
+/// outside. First the copies of mounts that other tests have go, which would keep those from ending.
+/// `$0` is our program, `$1` a folder that both sides see.
 const PREPARATION: &str = r#"
+timeout 5 umount --all --lazy --no-canonicalize --types fuse.mavftp || true
 mount -t tmpfs none /run
 mount -t tmpfs none /mnt
 mkdir /mnt/dev /mnt/sbin
@@ -43,7 +45,8 @@ impl Namespace {
     pub fn new() -> Namespace {
         let shared = super::user::open_directory();
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args(["--mount", "--propagation", "slave"]);
+        command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
         command.args(["sh", "-euc", PREPARATION]).arg(our_binary().get_program());
         command.arg(shared.path()).env("LC_ALL", "C");
         let mut holder = Ordinary::run(command);
@@ -62,11 +65,6 @@ impl Namespace {
     /// A folder that both sides see; `log` in it is /dev/log inside.
     pub fn shared(&self) -> &Path {
         self.shared.path()
-    }
-
-    /// The file of its mount namespace, as seen outside.
-    pub fn mounts(&self) -> String {
-        format!("/proc/{}/ns/mnt", self.inside)
     }
 
     /// Runs a shell line inside; `$1` and so on are the arguments.
