@@ -14,7 +14,7 @@ mod support;
 use support::mounted::{Server, UNMOUNT_TIME, Vehicle, free_port, is_mounted, wait_unmounted};
 use support::namespace::Namespace;
 use support::program::{Program, our_binary, run_within};
-use support::user::{self, User};
+use support::user::{self, Device, User};
 
 /// Until a word comes that was to come, on a busy machine.
 const WORD_TIME: Duration = Duration::from_secs(20);
@@ -91,6 +91,24 @@ fn a_line_of_fstab_mounts_by_the_mount_point_alone_and_is_not_mounted_twice() {
     inside.succeed("umount \"$1\"", &[point]);
     inside.succeed("mount --all --fstab \"$1\"", &[table_path]);
     assert_eq!(inside.succeed("cat \"$1/file\"", &[point]), "here\n");
+}
+
+#[test]
+fn an_ordinary_user_mounts_what_fstab_leaves_to_users() {
+    let Scene { inside, source, point, .. } = &scene();
+    let binary = User::Nobody.our_binary(inside.shared());
+    let state = inside.shared().join("state");
+    fs::create_dir(&state).unwrap();
+    [Path::new(point), &state].map(|path| User::Nobody.takes(path));
+    let _device = Device::for_user(User::Nobody);
+    let line = format!("{source} {point} mavftp noauto,user,umask=077 0 0");
+    let table = "ln -sf \"$1\" /sbin/mount.mavftp; echo \"$2\" >/etc/fstab";
+    inside.succeed(table, &[binary.get_program().to_str().unwrap(), &line]);
+    let user = "setpriv --reuid=65534 --regid=65534 --clear-groups env XDG_STATE_HOME=\"$2\" \
+                sh -euc 'mount \"$1\"; cat \"$1/my logs/file\"; umount \"$1\"' sh \"$1\"";
+    let printed = inside.succeed(user, &[point, state.to_str().unwrap()]);
+    assert_eq!(printed, "here\n");
+    inside.succeed("! findmnt --mountpoint \"$1\"", &[point]);
 }
 
 #[test]

@@ -14,8 +14,7 @@ use super::program::{Ordinary, eventually, our_binary, run_within};
 const START_TIME: Duration = Duration::from_secs(10);
 /// For a command inside.
 const COMMAND_TIME: Duration = Duration::from_secs(60);
-/// What takes the place of /sbin, of /run, and of what may write to the log: none of it is seen
-/// outside. First the copies of mounts that other tests have go, which would keep those from ending.
+/// What takes the place of /sbin, /etc, /run and /dev: nothing written there is seen outside. First the copies of mounts that other tests have go, which would keep those from ending.
 /// `$0` is our program, `$1` a folder that both sides see.
 const PREPARATION: &str = r#"
 timeout 5 umount --all --lazy --no-canonicalize --types fuse.mavftp || true
@@ -26,7 +25,9 @@ for name in mount.mavftp mount.fuse.mavftp-mount; do ln -s "$0" "/mnt/sbin/$name
 for name in null zero random urandom tty; do : >"/mnt/dev/$name"; mount --bind "/dev/$name" "/mnt/dev/$name"; done
 : >/mnt/dev/fuse; mount --bind /dev/fuse /mnt/dev/fuse
 ln -s "$1/log" /mnt/dev/log
+cp -a /etc /mnt/etc
 mount --bind /mnt/sbin /sbin
+mount --bind /mnt/etc /etc
 mount --rbind /mnt/dev /dev
 : >"$1/ready"
 exec sleep 1000
