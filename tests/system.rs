@@ -99,7 +99,8 @@ fn an_ordinary_user_mounts_what_fstab_leaves_to_users() {
     let binary = User::Nobody.our_binary(inside.shared());
     let state = inside.shared().join("state");
     fs::create_dir(&state).unwrap();
-    [Path::new(point), &state].map(|path| User::Nobody.takes(path));
+    User::Nobody.takes(Path::new(point));
+    User::Nobody.takes(&state);
     let _device = Device::for_user(User::Nobody);
     let line = format!("{source} {point} mavftp noauto,user,umask=077 0 0");
     let table = "ln -sf \"$1\" /sbin/mount.mavftp; echo \"$2\" >/etc/fstab";
