@@ -18,6 +18,7 @@ use crate::remote::save::Policy;
 mod arguments;
 mod changes;
 mod credentials;
+mod helper;
 mod logging;
 mod mount_options;
 mod serving;
@@ -30,6 +31,7 @@ mod values;
 
 pub use crate::commands::without_numbers;
 use arguments::{FarArguments, LogArguments, MountArguments, UploadArguments, Verb};
+use mount_options::Unknown;
 
 /// How long `get` and `put` wait for a vehicle that is not heard: longer than one takes to reboot.
 const LOSS_PATIENCE: Duration = Duration::from_secs(60);
@@ -52,6 +54,18 @@ pub struct Log {
     pub quiet: bool,
     /// Instead of stderr.
     pub file: Option<PathBuf>,
+    /// What a line looks like.
+    pub format: LogFormat,
+}
+
+/// What a line of the log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object, for programs.
+    Json,
 }
 
 /// What is to be done.
@@ -162,10 +176,15 @@ impl Invocation {
 /// right code.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
     let mut given: Vec<OsString> = arguments.into_iter().collect();
+    if is_helper(given.first()) {
+        return helper_invocation(given.get(1..).unwrap_or_default());
+    }
     let first = arguments::parse(&given)?;
     let expanded = match first.verb {
         Some(_) => Vec::new(),
-        None => mount_options::expand(&first.mount.options).map_err(usage::error)?,
+        None => {
+            mount_options::expand(&first.mount.options, Unknown::Refused).map_err(usage::error)?
+        }
     };
     let parsed = if expanded.is_empty() {
         first
@@ -180,6 +199,45 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
     }
 }
 
+/// Whether mount(8) calls, by the program's name: then its exit codes are those of mount(8).
+pub fn is_helper(program: Option<&OsString>) -> bool {
+    helper::is_name(program)
+}
+
+/// A mount as mount(8) asks for it.
+fn helper_invocation(arguments: &[OsString]) -> Result<Invocation, clap::Error> {
+    let asked = ["-h", "--help", "-V", "--version"];
+    if let [word] = arguments
+        && asked.iter().any(|one| word == one)
+    {
+        return arguments::parse(&["mavftp-mount".into(), word.clone()])
+            .and_then(|parsed| mount_invocation(parsed.mount));
+    }
+    let request = helper::parse(arguments).map_err(usage::error)?;
+    let unknown = if request.sloppy { Unknown::LeftOut } else { Unknown::Refused };
+    let mut given: Vec<OsString> = vec!["mavftp-mount".into()];
+    given.extend(mount_options::expand(&request.lists, unknown).map_err(usage::error)?);
+    given.extend((0..request.verbose).map(|_| "-v".into()));
+    given.push("--".into());
+    given.extend(request.places.iter().cloned());
+    let mut invocation = mount_invocation(arguments::parse(&given)?.mount)?;
+    if let Command::Mount(options) = &mut invocation.command {
+        // Like any other mount: no news is good news.
+        options.quiet |= request.verbose == 0;
+        options.helper = Some(mount::Helper {
+            source: request
+                .places
+                .first()
+                .map(|place| place.display().to_string())
+                .unwrap_or_default(),
+            fake: request.fake,
+            may_be_missing: mount_options::has_nofail(&request.lists),
+            namespace: request.namespace,
+        });
+    }
+    Ok(invocation)
+}
+
 fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error> {
     let log = log_of(arguments.log);
     let (source, mountpoint) =
@@ -190,6 +248,7 @@ fn mount_invocation(arguments: MountArguments) -> Result<Invocation, clap::Error
         address: place.address,
         path: place.path,
         mountpoint,
+        helper: None,
         connection: place.options,
         foreground: arguments.foreground,
         quiet: log.quiet,
@@ -266,8 +325,8 @@ fn saving(upload: &UploadArguments) -> Policy {
 }
 
 fn log_of(arguments: LogArguments) -> Log {
-    let LogArguments { verbose, quiet, log_file: file } = arguments;
-    Log { verbose, quiet, file }
+    let LogArguments { verbose, quiet, log_file: file, log_format: format } = arguments;
+    Log { verbose, quiet, file, format }
 }
 
 fn source(text: &OsStr) -> Result<Source, clap::Error> {

@@ -8,7 +8,10 @@ use mavftp_mount::cli::{self, Command};
 use mavftp_mount::commands::{
     Failure, cat, compare, crc, get, ls, mkdir, mv, put, rm, rmdir, serve, unsent,
 };
-use mavftp_mount::mount;
+use mavftp_mount::mount::{self, Helper};
+
+/// Exit code: wrong usage.
+const USAGE: u8 = 2;
 
 /// By how much the heap grows at a time.
 #[cfg(target_env = "gnu")]
@@ -32,7 +35,7 @@ fn main() -> ExitCode {
     prepare_heap();
     let invocation = match cli::parse(std::env::args_os()) {
         Ok(invocation) => invocation,
-        Err(error) => error.exit(),
+        Err(error) => return misused(&error),
     };
     if let Err(error) = invocation.log.start() {
         return failed(&error, 1);
@@ -41,7 +44,7 @@ fn main() -> ExitCode {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     match &invocation.command {
-        Command::Mount(options) => mounted(mount::run(options)),
+        Command::Mount(options) => mounted(options),
         Command::Serve(options) => finished(serve::run(options)),
         Command::List(options) => finished(ls::run(options)),
         Command::Cat { place } => finished(cat::run(place)),
@@ -59,8 +62,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn mounted(ended: Result<u8, mount::Error>) -> ExitCode {
-    ended.map_or_else(|error| failed(&error, error.exit_code()), ExitCode::from)
+/// A usage error, or the text that was asked for. The codes of mount(8) are others than ours.
+fn misused(error: &clap::Error) -> ExitCode {
+    // Nobody may be there to read it.
+    let _ = error.print();
+    let code = match error.use_stderr() {
+        true if cli::is_helper(std::env::args_os().next().as_ref()) => Helper::USAGE,
+        true => USAGE,
+        false => 0,
+    };
+    ExitCode::from(code)
+}
+
+fn mounted(options: &mount::Options) -> ExitCode {
+    let ended = mount::run(options);
+    let code = match (&options.helper, &ended) {
+        (Some(helper), ended) => helper.exit_code(ended),
+        (None, Ok(code)) => *code,
+        (None, Err(error)) => error.exit_code(),
+    };
+    match &ended {
+        Ok(_) => ExitCode::from(code),
+        Err(error) => failed(error, code),
+    }
 }
 
 /// The exit code is the answer.

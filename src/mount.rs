@@ -21,12 +21,17 @@ mod daemon;
 mod device;
 mod end;
 mod error;
+mod helper;
 mod mountpoint;
+mod notify;
+pub mod syslog;
 mod unsent;
 
 use background::BackgroundThread;
+use notify::Notifier;
 
 pub use error::Error;
+pub use helper::Helper;
 
 /// Longest write request on a MAVLink mount, in bytes. Any of them may be a radio, even one behind
 /// a UDP port, and a program that writes can be stopped only between two requests.
@@ -47,13 +52,16 @@ pub struct Options {
     pub path: RemotePath,
     /// The local directory.
     pub mountpoint: PathBuf,
+    /// Where mount(8) asks.
+    pub helper: Option<Helper>,
     /// Ids, target, time limits, login.
     pub connection: api::Options,
     /// Stay in the foreground.
     pub foreground: bool,
     /// Say nothing but errors.
     pub quiet: bool,
-    /// Where a background mount's last words on stderr go; else nowhere.
+    /// Where a background mount's last words on stderr go; else nowhere, as its log goes to the
+    /// system's.
     pub log_file: Option<PathBuf>,
     /// Refuse every change.
     pub read_only: bool,
@@ -95,15 +103,24 @@ pub struct Options {
 /// # Errors
 /// Why nothing was mounted, in words that say what to do.
 pub fn run(options: &Options) -> Result<u8, Error> {
+    if let Some(helper) = &options.helper {
+        helper.enter_namespace().map_err(Error::Daemon)?;
+    }
     let mountpoint = mountpoint::prepare(&options.mountpoint, options.nonempty)?;
     device::check(options.access)?;
+    if options.helper.as_ref().is_some_and(|helper| helper.fake) {
+        return Ok(0);
+    }
     if options.foreground {
-        return mount(options, &mountpoint, || Ok(()));
+        return mount(options, &mountpoint, &Notifier::from_environment(), || Ok(()));
     }
     let log = daemon::open_log(options.log_file.as_deref())?;
     match daemon::fork().map_err(Error::Daemon)? {
         daemon::Side::Parent(child) => child.wait().map_err(Error::Daemon),
-        daemon::Side::Child(parent) => mount(options, &mountpoint, || parent.detach(log)),
+        // The service that has us mount in passing is not ready by that.
+        daemon::Side::Child(parent) => {
+            mount(options, &mountpoint, &Notifier::none(), || parent.detach(log))
+        }
     }
 }
 
@@ -111,9 +128,11 @@ pub fn run(options: &Options) -> Result<u8, Error> {
 fn mount(
     options: &Options,
     mountpoint: &Path,
+    manager: &Notifier,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> Result<u8, Error> {
     let remote = api::connect(&options.address, &options.connection, &mut |missing| {
+        manager.status(missing);
         if !options.quiet {
             let _ = writeln!(io::stderr(), "{missing}");
         }
@@ -130,12 +149,15 @@ fn mount(
     let signals = end::watch_signals().map_err(Error::Daemon)?;
     let mounted = fuse::mount(fs.clone(), mountpoint, &fuse_options(options))
         .map_err(|error| Error::mount(mountpoint, error))?;
-    let announced = announce(options, mountpoint, &label).and_then(|()| ready());
+    let line = format!("{} ({label}) mounted on {}", source_name(options), mountpoint.display());
+    let announced = announce(options, mountpoint, &line).and_then(|()| ready());
     if let Err(error) = announced {
         end::unmount(mounted, mountpoint, &signals);
         return Err(Error::NoAnswer(error));
     }
-    Ok(stay(mounted, fs, &journal, mountpoint, &signals))
+    manager.ready(&line);
+    let ending = || manager.stopping();
+    Ok(stay(mounted, fs, &journal, mountpoint, &signals, &ending))
 }
 
 fn stay(
@@ -144,9 +166,10 @@ fn stay(
     journal: &Journal,
     mountpoint: &Path,
     signals: &end::Signals,
+    ending: &dyn Fn(),
 ) -> u8 {
     tracing::info!(mountpoint = %mountpoint.display(), "mounted");
-    let code = end::wait(mounted, &fs, journal, mountpoint, signals);
+    let code = end::wait(mounted, &fs, journal, mountpoint, signals, ending);
     tracing::info!(mountpoint = %mountpoint.display(), "unmounted");
     code
 }
@@ -222,8 +245,14 @@ fn fuse_options(options: &Options) -> fuse::Options {
     }
 }
 
-/// What stands for the source in the success line and in `findmnt`; never a user's name.
+/// What stands for the source in the success line and in `findmnt`; never a user's name, unless it
+/// stands in /etc/fstab, where everybody can read it.
 fn source_name(options: &Options) -> String {
+    // fusermount3 would take what follows a comma for another option.
+    let written = options.helper.as_ref().map(|helper| &helper.source);
+    if let Some(source) = written.filter(|source| device::is_root() || !source.contains(',')) {
+        return source.clone();
+    }
     let name = match &options.address {
         Address::Ftp(_) => source_of(options),
         Address::UdpListen { .. }
@@ -252,9 +281,8 @@ fn source_of(options: &Options) -> String {
 }
 
 /// Asks the mount through the kernel, as any program would, and says that it is there.
-fn announce(options: &Options, mountpoint: &Path, label: &str) -> io::Result<()> {
+fn announce(options: &Options, mountpoint: &Path, line: &str) -> io::Result<()> {
     mountpoint::ask_statistics(mountpoint)?;
-    let line = format!("{} ({label}) mounted on {}", source_name(options), mountpoint.display());
     if !options.quiet {
         // Somebody who does not listen to the line may still want the mount.
         let _ = writeln!(io::stdout(), "{line}");

@@ -1,4 +1,5 @@
-//! The log as the command line asks for it: `-v`, `-q`, `RUST_LOG`, `--log-file`.
+//! The log as the command line asks for it: `-v`, `-q`, `RUST_LOG`, `--log-file`,
+//! `--log-format`; in the background the system's log, below systemd the journal.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -14,7 +15,14 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use super::{Log, without_numbers};
+use super::{Log, LogFormat, without_numbers};
+
+mod journal;
+mod syslog;
+
+use syslog::ForSyslog;
+
+type AnyLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// The FTP library, whose most detailed level has every line of the dialogue: the password too.
 const FTP_LIBRARY: &str = "suppaftp";
@@ -34,26 +42,37 @@ impl Log {
         let plain = given.is_none() && self.verbose == 0;
         tracing_subscriber::registry()
             .with(self.layer(plain)?)
+            .with(ForSyslog)
             .with(filter)
             .with(filter_fn(tells_no_secret))
             .init();
         Ok(())
     }
 
-    /// Where lines go, and what they look like: those that only warn a person need no time.
-    fn layer(&self, plain: bool) -> Result<Box<dyn Layer<Registry> + Send + Sync>, String> {
+    /// Where lines go, and what they look like: those that only warn a person need no time, and
+    /// those for the journal neither time nor colour.
+    fn layer(&self, plain: bool) -> Result<AnyLayer, String> {
         let lines = tracing_subscriber::fmt::layer().with_target(false);
-        let Some(path) = &self.file else {
-            let lines = lines.with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-            return Ok(match plain {
-                true => lines.with_ansi(false).event_format(ForPeople).boxed(),
-                false => lines.boxed(),
+        if let Some(path) = &self.file {
+            let opened = OpenOptions::new().create(true).append(true).open(path);
+            let file = opened.map_err(|error| {
+                format!("cannot write the log file {}: {error}", path.display())
+            })?;
+            let lines = lines.with_ansi(false).with_writer(Mutex::new(file));
+            return Ok(match self.format {
+                LogFormat::Text => lines.boxed(),
+                LogFormat::Json => lines.json().flatten_event(true).boxed(),
             });
-        };
-        let opened = OpenOptions::new().create(true).append(true).open(path);
-        let file = opened
-            .map_err(|error| format!("cannot write the log file {}: {error}", path.display()))?;
-        Ok(lines.with_ansi(false).with_writer(Mutex::new(file)).boxed())
+        }
+        let lines = lines.with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+        Ok(match self.format {
+            LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
+            LogFormat::Text if journal::is_stderr() => {
+                lines.with_ansi(false).event_format(journal::ForJournal).boxed()
+            }
+            LogFormat::Text if plain => lines.with_ansi(false).event_format(ForPeople).boxed(),
+            LogFormat::Text => lines.boxed(),
+        })
     }
 }
 

@@ -180,8 +180,10 @@ fn serve_is_a_camera_when_told_so_and_as_fast_as_it_is_told() {
 
 #[test]
 fn logging_is_counted() {
-    let log = parse("mavftp-mount -vv udp:14550 /mnt --log-file l").unwrap().log;
-    assert_eq!(log, Log { verbose: 2, quiet: false, file: Some("l".into()) });
+    let line = "mavftp-mount -vv udp:14550 /mnt --log-file l --log-format json";
+    let log = parse(line).unwrap().log;
+    let format = LogFormat::Json;
+    assert_eq!(log, Log { verbose: 2, quiet: false, file: Some("l".into()), format });
     assert!(parse("mavftp-mount ls -q udp:14550").unwrap().log.quiet);
 }
 

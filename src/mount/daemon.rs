@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::path::Path;
 
-use super::Error;
+use super::{Error, syslog};
 
 /// Added to the number of the signal that ended the child, as shells do.
 const SIGNALLED: i32 = 128;
@@ -83,7 +83,7 @@ impl Child {
 
 impl Parent {
     /// Leaves terminal, session and working directory, and lets the parent go. From then on stderr
-    /// goes to `log`, if there is one.
+    /// goes to `log`, if there is one; else messages go to the system's log.
     ///
     /// # Errors
     /// When the parent is gone already: whoever started us gave up.
@@ -97,6 +97,9 @@ impl Parent {
         redirect(&nowhere, libc::STDIN_FILENO)?;
         redirect(&nowhere, libc::STDOUT_FILENO)?;
         redirect(log.as_ref().unwrap_or(&nowhere), libc::STDERR_FILENO)?;
+        if log.is_none() {
+            syslog::begin();
+        }
         end_with_parent(NO_SIGNAL)?;
         self.pipe.write_all(&[1])
     }

@@ -54,18 +54,20 @@ pub(super) fn watch_signals() -> io::Result<Signals> {
     Ok(receiver)
 }
 
-/// Stays until a signal or an unmount from outside; sends what is to be sent; returns the exit
-/// code.
+/// Stays until a signal or an unmount from outside; says `ending`, sends what is to be sent; returns
+/// the exit code.
 pub(super) fn wait(
     mounted: Mounted,
     fs: &Arc<Fs>,
     journal: &Journal,
     mountpoint: &Path,
     signals: &Signals,
+    ending: &dyn Fn(),
 ) -> u8 {
     loop {
         select! {
             recv(mounted.ended()) -> _ => {
+                ending();
                 let code = send_changes(fs, journal, signals);
                 if let Err(error) = mounted.join() {
                     tracing::warn!(%error, "the mount ended oddly");
@@ -76,6 +78,7 @@ pub(super) fn wait(
                 Ok(Signal::HangUp) => tracing::debug!("SIGHUP is ignored"),
                 // The signal thread never ends before us; if it did, nobody could stop us.
                 Ok(Signal::Stop) | Err(_) => {
+                    ending();
                     let code = send_changes(fs, journal, signals);
                     unmount(mounted, mountpoint, signals);
                     return code;

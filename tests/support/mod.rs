@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod ftp;
 pub mod hub;
 pub mod mounted;
+pub mod namespace;
 pub mod ordinary;
 pub mod program;
 pub mod pty;

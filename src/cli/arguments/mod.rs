@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 
-use super::{usage, values};
+use super::{LogFormat, usage, values};
 use crate::link::address;
 use crate::remote::mavftp::WhenArmed;
 use crate::remote::save::{UploadMode, Verify};
@@ -165,6 +165,15 @@ pub(in crate::cli) struct LogArguments {
     /// Append the log to this file
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) log_file: Option<PathBuf>,
+    /// What its lines look like
+    #[arg(
+        long,
+        value_name = "text|json",
+        value_enum,
+        default_value = "text",
+        hide_possible_values = true
+    )]
+    pub(in crate::cli) log_format: LogFormat,
 }
 
 /// The grammar with the help that is put together from other places.
