@@ -61,10 +61,10 @@ impl Page {
             1 => "one component is heard".into(),
             more => format!("{more} components are heard"),
         };
-        self.line(&format!("{source}: {count}, {:.1} s", survey.seconds));
+        self.line(&format!("{source}: {count} ({:.1} s)", survey.seconds));
         for heard in &survey.heard {
             self.line("");
-            self.component(heard);
+            self.component(heard, survey.heard.len() > 1);
         }
         self.line("");
         self.frames(survey.frames);
@@ -74,8 +74,11 @@ impl Page {
         }
     }
 
-    fn component(&mut self, heard: &Heard) {
+    fn component(&mut self, heard: &Heard, several: bool) {
         let autopilot = match &heard.firmware {
+            Some(firmware) if heard.autopilot == survey::NO_AUTOPILOT => {
+                format!("{}, firmware {firmware}", heard.autopilot_name)
+            }
             Some(firmware) => format!("{} {firmware}", heard.autopilot_name),
             None => heard.autopilot_name.to_owned(),
         };
@@ -89,6 +92,9 @@ impl Page {
         }
         self.fact("FTP", &ftp(heard));
         if let Some(server) = &heard.ftp.server {
+            if server.chosen && several {
+                self.fact("", "a mount shows these files");
+            }
             self.files(server);
         }
     }
@@ -108,7 +114,11 @@ impl Page {
     fn round_trip(&mut self, round_trip: Option<&RoundTrip>, of: &str) {
         let text =
             round_trip.map_or("not measured".into(), |RoundTrip { samples, min_ms, median_ms }| {
-                format!("{min_ms:.1} ms at least, {median_ms:.1} ms mostly ({samples} {of})")
+                format!(
+                    "{} at least, {} in the middle ({samples} {of})",
+                    ms(*min_ms),
+                    ms(*median_ms)
+                )
             });
         self.fact("round trip", &text);
     }
@@ -116,7 +126,7 @@ impl Page {
     fn reading(&mut self, reading: &Reading) {
         let text = match reading {
             Reading::Measured(rate) => format!(
-                "{}/s ({} of {} in {:.2} s)",
+                "{}/s ({} of {} in {:.3} s)",
                 size(rate.bytes_per_second),
                 size(rate.bytes as f64),
                 rate.path,
@@ -179,8 +189,7 @@ impl Page {
         self.fact("connections", &connections);
         self.round_trip(offers.round_trip.as_ref(), "times NOOP");
         match &server.listing {
-            Listing::Entries(1) => self.fact("listing", "ok, one entry"),
-            Listing::Entries(count) => self.fact("listing", &format!("ok, {count} entries")),
+            Listing::Entries(count) => self.fact("listing", &format!("ok, {}", entries(*count))),
             Listing::Refused(why) => self.fact("listing", why),
         }
         self.reading(&server.reading);
@@ -195,7 +204,7 @@ fn ftp(heard: &Heard) -> String {
     };
     let reason = heard.ftp.reason.as_deref();
     match (heard.ftp.answer, reason) {
-        (Answer::Lists, _) => format!("ok, {} entries in /{says}", heard.ftp.root_entries),
+        (Answer::Lists, _) => format!("ok, / has {}{says}", entries(heard.ftp.root_entries)),
         (Answer::Refuses, reason) => format!("refuses: {}{says}", reason.unwrap_or("no reason")),
         (Answer::Silent, _) => format!("no answer{says}"),
         (Answer::NotAsked, reason) => format!("not asked: {}{says}", reason.unwrap_or("-")),
@@ -222,6 +231,22 @@ fn yes_no(answer: Option<bool>, yes: &'static str, no: &'static str) -> &'static
         Some(true) => yes,
         Some(false) => no,
         None => "not known",
+    }
+}
+
+fn entries(count: usize) -> String {
+    match count {
+        1 => "one entry".into(),
+        count => format!("{count} entries"),
+    }
+}
+
+/// Milliseconds, short ones finer.
+fn ms(milliseconds: f64) -> String {
+    if milliseconds < 10.0 {
+        format!("{milliseconds:.2} ms")
+    } else {
+        format!("{milliseconds:.0} ms")
     }
 }
 

@@ -26,7 +26,8 @@ mod ledger;
 mod reading;
 mod words;
 
-pub use found::{Answer, Heard, Server, Survey};
+pub use found::{Answer, Ftp, Heard, Server, Survey};
+pub use words::NO_AUTOPILOT;
 
 /// Heartbeats come once a second: so long everybody is waited for.
 const LISTENING: Duration = Duration::from_millis(2300);
@@ -272,6 +273,7 @@ impl Look<'_> {
             {
                 let ledger = self.ledgers.get(target);
                 let mut server = Server::of(known.family, ledger);
+                server.chosen = used.is_some();
                 server.reading = used.cloned();
                 heard.ftp.server = Some(server);
             }

@@ -1,7 +1,6 @@
 //! What to check where somebody or something is missing. Must not know how it was found out.
 
 use crate::link::address::Address;
-use crate::link::frames::Counters;
 
 use super::super::Options;
 use super::super::connect::{KEY_THERE, SAME_KEY, SIGNED_THERE, advice as to_check};
@@ -20,7 +19,7 @@ pub fn advice(address: &Address, options: &Options, survey: &Survey) -> Vec<Stri
         return Vec::new();
     }
     if survey.heard.is_empty() {
-        return nobody(address, options, survey.frames);
+        return nobody(address, options, survey);
     }
     if wished.next().is_none() {
         return vec!["The one named with --target is not heard; these are.".into()];
@@ -41,9 +40,10 @@ pub fn advice(address: &Address, options: &Options, survey: &Survey) -> Vec<Stri
 }
 
 /// Nobody was heard.
-fn nobody(address: &Address, options: &Options, frames: Counters) -> Vec<String> {
+fn nobody(address: &Address, options: &Options, survey: &Survey) -> Vec<String> {
+    let frames = survey.frames;
     let noise = frames.garbage_bytes + frames.bad_check + frames.truncated;
-    let mut advice = Vec::new();
+    let mut advice = vec![tried(address, survey.seconds)];
     if frames.unsigned + frames.wrong_key > 0 {
         advice.push(format!("Frames are heard, but none that is signed with our key: {SAME_KEY}."));
     } else if frames.stale > 0 {
@@ -77,8 +77,60 @@ fn nobody(address: &Address, options: &Options, frames: Counters) -> Vec<String>
     advice
 }
 
+/// What was done to hear somebody.
+fn tried(address: &Address, seconds: f64) -> String {
+    let heard_nobody = format!("for {seconds:.0} s and heard no HEARTBEAT");
+    match address {
+        Address::UdpListen { .. } => format!("Listened on {address} {heard_nobody}."),
+        Address::TcpListen { .. } => {
+            format!("Listened on {address}, greeted who connected, {heard_nobody}.")
+        }
+        Address::UdpOut(_)
+        | Address::UdpBroadcast(_)
+        | Address::TcpOut(_)
+        | Address::Serial { .. }
+        | Address::Ftp(_) => {
+            format!("Sent a HEARTBEAT each second to {address}, listened {heard_nobody}.")
+        }
+    }
+}
+
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_uppercase().to_string());
     format!("{}{}.", first.unwrap_or_default(), letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::frames::Counters;
+
+    fn silence(address: &str, frames: Counters) -> String {
+        let survey = Survey { seconds: 6.0, heard: Vec::new(), frames, advice: Vec::new() };
+        advice(&address.parse().unwrap(), &Options::default(), &survey).join(" ")
+    }
+
+    #[test]
+    fn noise_on_a_serial_line_is_a_wrong_speed() {
+        let noise = Counters { garbage_bytes: 500, ..Counters::default() };
+        assert!(silence("serial:/dev/ttyUSB0:57600", noise).contains(":921600"));
+        assert!(silence("udp:14550", noise).contains("no MAVLink"));
+    }
+
+    #[test]
+    fn silence_is_told_with_what_was_tried_and_what_to_check() {
+        let text = silence("udp:14550", Counters::default());
+        assert!(text.contains("Listened on udp:14550 for 6 s") && text.contains("firewall"));
+        assert!(text.contains("udpout:HOST:PORT"), "{text}");
+        assert!(silence("udpout:127.0.0.1:9", Counters::default()).contains("Sent a HEARTBEAT"));
+    }
+
+    #[test]
+    fn frames_that_are_not_believed_are_a_matter_of_keys() {
+        let refused = Counters { unsigned: 3, ..Counters::default() };
+        assert!(silence("udp:14550", refused).contains("--sign-key-file"));
+        let others = Counters { foreign: 3, ..Counters::default() };
+        assert!(silence("udp:14550", others).contains("no HEARTBEAT: a router"));
+    }
 }

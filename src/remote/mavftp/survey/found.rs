@@ -92,6 +92,8 @@ pub enum Answer {
 /// A server, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Server {
+    /// Whether a mount with the same options shows these files.
+    pub chosen: bool,
     /// `ArduPilot`, `PX4`; `None`: another, such as MAVSDK's or our own.
     pub family: Option<&'static str>,
     /// Whether it has but one session for all stations; known of the family.
@@ -165,6 +167,7 @@ impl Server {
         };
         let (round_trip, requests, lost) = measured(ledger);
         Server {
+            chosen: false,
             family: family.name(),
             one_session: traits.one_session,
             requests_at_once: few,

@@ -3,6 +3,9 @@
 /// `MAV_TYPE_GCS`.
 pub const GROUND_STATION: u8 = 6;
 
+/// `MAV_AUTOPILOT_INVALID`: a component that is no autopilot.
+pub const NO_AUTOPILOT: u8 = 8;
+
 /// What a `MAV_TYPE` is called.
 pub fn vehicle_type(number: u8) -> &'static str {
     match number {
@@ -59,7 +62,7 @@ pub fn autopilot(number: u8) -> &'static str {
         3 => "ArduPilot",
         4 => "OpenPilot",
         5..=7 => "generic autopilot",
-        8 => "no autopilot",
+        NO_AUTOPILOT => "no autopilot",
         9 => "PPZ",
         10 => "UDB",
         11 => "FlexiPilot",
