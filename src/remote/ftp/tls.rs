@@ -33,6 +33,7 @@ use super::session::set_timeouts;
 use super::{Options, Protection, replies};
 use trust::Judge;
 
+mod agreed;
 mod trust;
 
 /// Longest reply to a connection that is not protected yet.
@@ -366,20 +367,6 @@ impl Stream {
     /// It will be closed without a word: the other side does not listen.
     pub fn give_up(&self) {
         self.tls.0.inner.lock().state.failed = true;
-    }
-}
-
-impl Tls {
-    /// The version and the cipher suite that both sides agreed on.
-    pub fn protection(&self) -> Option<(String, String)> {
-        let inner = self.0.inner.lock();
-        let version = match inner.connection.protocol_version()? {
-            ProtocolVersion::TLSv1_2 => "TLS 1.2".into(),
-            ProtocolVersion::TLSv1_3 => "TLS 1.3".into(),
-            other => format!("{other:?}"),
-        };
-        let cipher = inner.connection.negotiated_cipher_suite()?;
-        Some((version, format!("{:?}", cipher.suite())))
     }
 }
 
