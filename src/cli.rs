@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::api;
-use crate::commands::{Place, get, ls, put, serve, unsent};
+use crate::commands::{Place, get, ls, probe, put, serve, unsent};
 use crate::fuse::Access;
 use crate::link::address::{Address, Source};
 use crate::mount;
@@ -75,6 +75,8 @@ pub enum Command {
     Mount(Box<mount::Options>),
     /// Serve a directory.
     Serve(serve::Options),
+    /// Look who is there.
+    Probe(probe::Options),
     /// List a directory.
     List(ls::Options),
     /// Print a file.
@@ -143,7 +145,8 @@ impl Invocation {
     pub fn warning(&self) -> Option<&'static str> {
         let (address, options) = match &self.command {
             Command::Mount(options) => (&options.address, &options.connection),
-            Command::List(ls::Options { place, .. })
+            Command::Probe(probe::Options { place, .. })
+            | Command::List(ls::Options { place, .. })
             | Command::Cat { place }
             | Command::Get(get::Options { place, .. })
             | Command::Put(put::Options { place, .. })
@@ -285,6 +288,7 @@ fn verb_invocation(verb: Verb) -> Result<Invocation, clap::Error> {
             let options = serving::options(arguments, log.quiet)?;
             (log, Command::Serve(options))
         }
+        Verb::Probe(arguments) => changes::probe(arguments)?,
         Verb::Ls { place, long, recursive, json, far, log } => {
             let log = log_of(log);
             let place = anywhere(place, far, &log)?;

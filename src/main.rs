@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use mavftp_mount::cli::{self, Command};
 use mavftp_mount::commands::{
-    Failure, cat, compare, crc, get, ls, mkdir, mv, put, rm, rmdir, serve, unsent,
+    Failure, cat, compare, crc, get, ls, mkdir, mv, probe, put, rm, rmdir, serve, unsent,
 };
 use mavftp_mount::mount::{self, Helper};
 
@@ -46,6 +46,7 @@ fn main() -> ExitCode {
     match &invocation.command {
         Command::Mount(options) => mounted(options),
         Command::Serve(options) => finished(serve::run(options)),
+        Command::Probe(options) => finished(probe::run(options)),
         Command::List(options) => finished(ls::run(options)),
         Command::Cat { place } => finished(cat::run(place)),
         Command::Get(options) => finished(get::run(options)),

@@ -60,7 +60,7 @@ pub fn connect(
 }
 
 /// The link as messages, signed where there is a key.
-fn node(link: Box<dyn Link>, options: &mavftp::Options) -> Result<Node, Error> {
+pub(super) fn node(link: Box<dyn Link>, options: &mavftp::Options) -> Result<Node, Error> {
     let mavftp::Options { own_system, own_component, ref sign_key, .. } = *options;
     match sign_key {
         Some(key) => {
@@ -105,7 +105,7 @@ fn tell(missing: &Receiver<String>, waiting: Waiting<'_>) {
     }
 }
 
-fn of_a_server(server: &FtpAddress, options: &Options) -> ftp::Options {
+pub(super) fn of_a_server(server: &FtpAddress, options: &Options) -> ftp::Options {
     let Options { mavlink, login, ftp } = options;
     let user = login.user.as_ref().or(server.user.as_ref());
     ftp::Options {
@@ -126,7 +126,7 @@ fn of_a_server(server: &FtpAddress, options: &Options) -> ftp::Options {
     }
 }
 
-fn refused(address: &Address, error: remote::Error) -> Error {
+pub(super) fn refused(address: &Address, error: remote::Error) -> Error {
     match error {
         remote::Error::Login(_) => Error::Login(format!("{address}: {error}")),
         error => Error::Server { place: address.to_string(), error },

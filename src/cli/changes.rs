@@ -4,10 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use super::arguments::{
-    CompareArguments, MkdirArguments, MvArguments, RmArguments, SeveralArguments,
+    CompareArguments, MkdirArguments, MvArguments, ProbeArguments, RmArguments, SeveralArguments,
 };
 use super::{Command, Log, log_of, place, source, usage};
-use crate::commands::Place;
+use crate::commands::{Place, probe};
+use crate::link::address::Address;
 use crate::remote::RemotePath;
 
 type Parsed = Result<(Log, Command), clap::Error>;
@@ -48,6 +49,19 @@ pub(super) fn compare(arguments: CompareArguments) -> Parsed {
     let log = log_of(log);
     let place = place(source(&there)?, far, &log)?;
     Ok((log, Command::Compare { local, place }))
+}
+
+pub(super) fn probe(arguments: ProbeArguments) -> Parsed {
+    let ProbeArguments { source: given, json, far, log } = arguments;
+    let log = log_of(log);
+    let place = place(source(&given)?, far, &log)?;
+    if !place.path.is_root() && !matches!(place.address, Address::Ftp(_)) {
+        let address = &place.address;
+        return Err(usage::error(format!(
+            "probe looks at all that is there, not at a place; write: mavftp-mount probe {address}"
+        )));
+    }
+    Ok((log, Command::Probe(probe::Options { place, json })))
 }
 
 /// Places on one far side, each named.

@@ -9,7 +9,7 @@ use super::arguments::{self, MOUNT_FORM};
 use crate::link::address::{Address, AddressError, Source};
 
 /// Commands that are not built yet; a mount does what most of them are for.
-const NOT_BUILT: [&str; 2] = ["probe", "status"];
+const NOT_BUILT: [&str; 1] = ["status"];
 
 /// The arguments of a mount, both there and nothing else.
 pub(super) fn of_a_mount(

@@ -274,7 +274,7 @@ fn help_shows_addresses_groups_and_examples() {
     {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
-    for line in ["-h", "ls -h", "cat -h", "get -h", "put -h", "serve -h"] {
+    for line in ["-h", "ls -h", "cat -h", "get -h", "put -h", "probe -h", "serve -h"] {
         let short = parse(&format!("mavftp-mount {line}")).unwrap_err().to_string();
         let long = parse(&format!("mavftp-mount {}", line.replace("-h", "--help")));
         assert_eq!(short, long.unwrap_err().to_string());
@@ -293,7 +293,7 @@ fn every_usage_error_is_one_line_that_says_what_is_right() {
         ("/mnt/drone udp:14550", "write: mavftp-mount udp:14550 /mnt/drone"),
         ("10.0.0.1:14550 /mnt", "udpout:HOST:PORT"),
         ("drone /mnt", "neither a command nor an address"),
-        ("probe udp:14550", "not built yet"),
+        ("status /mnt", "not built yet"),
         ("umount /mnt", "umount MOUNTPOINT"),
         ("help", "--help"),
         ("--op-timeoutt 1s udp:14550 /mnt", "did you mean --op-timeout?"),

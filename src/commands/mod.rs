@@ -18,6 +18,7 @@ pub mod get;
 pub mod ls;
 pub mod mkdir;
 pub mod mv;
+pub mod probe;
 mod progress;
 pub mod put;
 pub mod rm;

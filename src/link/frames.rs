@@ -44,7 +44,7 @@ pub struct Frame {
 }
 
 /// What has been seen, for `status` and for diagnosing a bad line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counters {
     /// Frames of messages this program reads, their check right.
     pub frames: u64,

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::{Class, Error, Op, OpId, Remote, Sink, Status};
 use job::Job;
+use login::Unconnected;
 use pool::Pool;
 use session::{Session, SharedHabits};
 use worker::{Reach, Worker, may_be_reached};
@@ -34,6 +35,7 @@ mod reading;
 mod replies;
 mod session;
 mod storing;
+pub mod survey;
 mod times;
 mod tls;
 mod worker;
@@ -144,17 +146,8 @@ pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
     let pool = Pool::new(options.connections, options.op_timeout);
     let first = Arc::new(pool.seat(0));
     let habits = SharedHabits::default();
-    let session =
-        Session::connect(options, options.op_timeout, &first, &habits).map_err(|failed| {
-            match failed.error {
-                // Worded for a link that was up; of this server nothing has been heard yet.
-                Error::LinkDown => Error::Failed(format!(
-                    "cannot be reached ({}); check its name, its port and the network",
-                    failed.reason
-                )),
-                error => error,
-            }
-        })?;
+    let session = Session::connect(options, options.op_timeout, &first, &habits);
+    let session = session.map_err(unreached)?;
     let sets_times = session.features().mfmt;
     let (mut session, reach, mut threads) = (Some(session), Reach::default(), Vec::new());
     for number in 0..options.connections.max(1) {
@@ -172,6 +165,18 @@ pub fn connect(options: &Options) -> Result<Arc<dyn Remote>, Error> {
     let label = format!("FTP server, user {}", options.user);
     let identity = format!("ftp:{}@{}:{}", options.user, options.host, options.port);
     Ok(Arc::new(FtpRemote { pool, label, identity, sets_times, reach, threads }))
+}
+
+/// Why the first connection to a server failed.
+fn unreached(failed: Unconnected) -> Error {
+    match failed.error {
+        // Worded for a link that was up; of this server nothing has been heard yet.
+        Error::LinkDown => Error::Failed(format!(
+            "cannot be reached ({}); check its name, its port and the network",
+            failed.reason
+        )),
+        error => error,
+    }
 }
 
 struct FtpRemote {

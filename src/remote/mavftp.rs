@@ -16,6 +16,7 @@ mod connect;
 #[doc(hidden)]
 pub mod desk;
 mod places;
+pub mod survey;
 mod thread;
 mod translate;
 

@@ -17,6 +17,7 @@ pub mod memory;
 mod path;
 pub mod respell;
 pub mod save;
+pub mod survey;
 
 pub use crate::mavftp::wire::Checksum;
 pub use path::{NAME_BYTES_MAX, Name, PathError, RemotePath};

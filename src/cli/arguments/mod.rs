@@ -16,6 +16,7 @@ use crate::remote::save::{UploadMode, Verify};
 mod changes;
 mod ftp;
 mod mount;
+mod probe;
 mod serve;
 mod served;
 mod signing;
@@ -27,6 +28,7 @@ pub(in crate::cli) use changes::{
 };
 pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
+pub(in crate::cli) use probe::ProbeArguments;
 pub(in crate::cli) use serve::{SERVE_FORM, ServeArguments};
 pub(in crate::cli) use served::ServedArguments;
 pub(in crate::cli) use signing::SignArguments;
@@ -56,6 +58,7 @@ Examples:
   mavftp-mount udp:14550#/fs/microsd /mnt/sd  only its SD card
   umount /mnt/drone                           end a mount
   mavftp-mount ftpes://me@camera /mnt/cam     mount an FTP server, protected
+  mavftp-mount probe udp:14550                who is there, and how fast
   mavftp-mount ls -l udp:14550#/fs/microsd    list without mounting
   mavftp-mount get udp:14550#/log.ulg .       copy a file here
   mavftp-mount unsent                         what could not be sent
@@ -182,6 +185,9 @@ pub(in crate::cli) fn command() -> clap::Command {
         .override_usage(format!(
             "{MOUNT_FORM}\n       mavftp-mount <COMMAND> [OPTIONS] …\n\n{MOUNT_ARGUMENTS}"
         ))
+        .mut_subcommand("probe", |verb| {
+            verb.mut_arg("mount_timeout", |argument| argument.default_value(probe::PATIENCE))
+        })
         .after_help(format!("Addresses:\n{}\n{EXAMPLES}", address::help()))
 }
 

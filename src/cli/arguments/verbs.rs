@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::changes::{
     CompareArguments, MkdirArguments, MvArguments, RmArguments, SeveralArguments,
 };
+use super::probe::{self, ProbeArguments};
 use super::serve::{self, ServeArguments};
 use super::transfers::{GetArguments, PutArguments};
 use super::{FarArguments, LogArguments, UploadArguments};
@@ -99,6 +100,9 @@ pub(in crate::cli) enum Verb {
     /// Be a MAVLink FTP server for a directory
     #[command(override_usage = serve::USAGE, after_help = serve::HELP)]
     Serve(ServeArguments),
+    /// Who is out there, what their files can do, how far and how fast
+    #[command(override_usage = probe::USAGE, after_help = probe::HELP)]
+    Probe(ProbeArguments),
     /// List a directory, one name per line
     #[command(
         override_usage = "mavftp-mount ls [OPTIONS] SOURCE[#/PATH]", after_help = help_of(LS_HELP)

@@ -85,6 +85,14 @@ impl Control {
         }
     }
 
+    /// What protects it, if anything: a version of TLS and a cipher suite.
+    pub fn protection(&self) -> Option<(String, String)> {
+        match &self.line {
+            Line::Plain(_) => None,
+            Line::Protected(tls) => tls.protection(),
+        }
+    }
+
     /// Whether nothing came that nobody has asked for.
     pub fn is_drained(&self) -> bool {
         self.unread.is_empty()

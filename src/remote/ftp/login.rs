@@ -52,6 +52,8 @@ pub struct Features {
     pub mfmt: bool,
     /// Downloads from an offset.
     pub restarts: bool,
+    /// UTF-8 in names.
+    pub utf8: bool,
     /// What its names are in.
     pub charset: Charset,
 }
@@ -145,6 +147,7 @@ pub fn log_in(
         mlsd: has("MLST") || has("MLSD"),
         mfmt: has("MFMT"),
         restarts: has("REST"),
+        utf8: has("UTF8"),
         charset,
     };
     Ok(LoggedIn { ftp, features, passive, control, connector })

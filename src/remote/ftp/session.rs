@@ -89,6 +89,11 @@ impl Session {
         self.features
     }
 
+    /// What protects the connection, if anything: a version of TLS and a cipher suite.
+    pub fn protection(&self) -> Option<(String, String)> {
+        self.control.protection()
+    }
+
     /// Whether the connection may be used again.
     pub fn is_in_step(&self) -> bool {
         self.in_step

@@ -33,6 +33,7 @@ use super::session::set_timeouts;
 use super::{Options, Protection, replies};
 use trust::Judge;
 
+mod agreed;
 mod trust;
 
 /// Longest reply to a connection that is not protected yet.

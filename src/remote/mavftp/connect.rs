@@ -23,13 +23,13 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// So many of those heard are named; a crowd does not fit in a line.
 const NAMED_MAX: usize = 8;
 /// What to do where frames are heard and not believed.
-const SAME_KEY: &str = "give both sides the same --sign-key-file and the right time, or leave the \
+pub(super) const SAME_KEY: &str = "give both sides the same --sign-key-file and the right time, or leave the \
                         option out if the vehicle does not sign";
 /// What else to check where a key is given and nothing at all is heard.
-const KEY_THERE: &str = ", and that the vehicle has the key of --sign-key-file: with another one it \
+pub(super) const KEY_THERE: &str = ", and that the vehicle has the key of --sign-key-file: with another one it \
                          may not answer";
 /// What may be the matter where frames are signed and we have no key.
-const SIGNED_THERE: &str = "; frames are signed there, and perhaps only signed ones are answered: \
+pub(super) const SIGNED_THERE: &str = "; frames are signed there, and perhaps only signed ones are answered: \
                             --sign-key-file gives us the key";
 /// The first word about what is missing comes after this; fast mounts say nothing.
 const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
@@ -58,22 +58,10 @@ pub fn connect(
 ) -> Result<Arc<dyn Remote>, ConnectError> {
     node.greet_with(translate::message(&Frame::Heartbeat));
     let now = Instant::now();
-    let hub_options = hub::Options {
-        own_system: options.own_system,
-        own_component: options.own_component,
-        link_timeout: options.link_timeout,
-        seed: seed(),
-        rate_limit: options.rate_limit,
-        when_armed: translate::restraint(options.when_armed),
-        loss_patience: Duration::ZERO,
-    };
     let search = Search {
         node,
-        hub: Hub::new(now, hub_options),
-        wish: Wish {
-            system: options.target.map(|(system, _)| system),
-            component: options.target.and_then(|(_, component)| component),
-        },
+        hub: Hub::new(now, hub_options(options)),
+        wish: wish(options),
         place: address.to_string(),
         advice: advice(address),
         started: now,
@@ -85,6 +73,27 @@ pub fn connect(
         waiting,
     };
     search.run(options)
+}
+
+/// A hub that waits for nobody who is not heard.
+pub(super) fn hub_options(options: &Options) -> hub::Options {
+    hub::Options {
+        own_system: options.own_system,
+        own_component: options.own_component,
+        link_timeout: options.link_timeout,
+        seed: seed(),
+        rate_limit: options.rate_limit,
+        when_armed: translate::restraint(options.when_armed),
+        loss_patience: Duration::ZERO,
+    }
+}
+
+/// Whom the user wants.
+pub(super) fn wish(options: &Options) -> Wish {
+    Wish {
+        system: options.target.map(|(system, _)| system),
+        component: options.target.and_then(|(_, component)| component),
+    }
 }
 
 /// How a target answers a request for its root directory.
@@ -335,7 +344,7 @@ impl Search<'_> {
     }
 }
 
-fn advice(address: &Address) -> &'static str {
+pub(super) fn advice(address: &Address) -> &'static str {
     match address {
         Address::Serial { .. } => {
             "that the vehicle is on, that it sends MAVLink to the port this line ends in, and that \
