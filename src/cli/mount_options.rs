@@ -56,7 +56,8 @@ fn expand_word(word: &str, names: &[&str]) -> Result<Option<OsString>, String> {
         None => (word, None),
     };
     let long = name.replace('_', "-");
-    if !names.contains(&&*long) || ["help", "version"].contains(&&*long) {
+    let offline = arguments::OFFLINE_NAMES.contains(&&*long);
+    if !names.contains(&&*long) || offline || ["help", "version"].contains(&&*long) {
         return Err(format!("unknown mount option `{name}` in -o; --help shows all of them"));
     }
     Ok(Some(match value {
