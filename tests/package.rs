@@ -175,9 +175,10 @@ fn the_pages_render(installed: &Installed) {
 /// Asks bash's function as a Tab would: for the rest of `--rec`.
 const BASH_TAB: &str = r#"
 source "$1"
-complete -p mavftp-mount
+how=$(complete -p mavftp-mount) && echo "$how"
+function=${how#*-F } function=${function%% *}
 COMP_WORDS=(mavftp-mount get --rec) COMP_CWORD=2 COMP_LINE='mavftp-mount get --rec'
-_mavftp-mount mavftp-mount --rec get
+"$function" mavftp-mount --rec get
 printf 'found %s\n' "${COMPREPLY[@]}"
 "#;
 
@@ -186,7 +187,7 @@ fn bash_completes(installed: &Installed) {
     let mut bash = Command::new("bash");
     let output = succeed(bash.args(["--norc", "-c", BASH_TAB, "bash"]).arg(file));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("complete -F _mavftp-mount"), "{text}");
+    assert!(text.contains("-F _mavftp"), "{text}");
     assert!(text.contains("found --recursive\n"), "{text}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }

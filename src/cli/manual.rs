@@ -173,4 +173,19 @@ mod tests {
             assert!(!page.contains(other), "{other}");
         }
     }
+
+    #[test]
+    fn what_makes_files_stands_alone() {
+        let parse = |line: &str| super::super::parse(line.split(' ').map(Into::into));
+        for (line, right) in [
+            ("mavftp-mount --completions zsh", true),
+            ("mavftp-mount --man pages", true),
+            ("mavftp-mount --completions tcsh", false),
+            ("mavftp-mount --man", false),
+            ("mavftp-mount --man pages udp:14550 /mnt", false),
+            ("mavftp-mount -o man=pages udp:14550 /mnt", false),
+        ] {
+            assert_eq!(parse(line).is_ok(), right, "{line}");
+        }
+    }
 }
