@@ -33,7 +33,16 @@ pub fn print_completions(shell: Shell) -> io::Result<()> {
         Shell::Zsh => aot::generate(aot::Zsh, &mut grammar, name, &mut script),
         Shell::Fish => aot::generate(aot::Fish, &mut grammar, name, &mut script),
     }
+    if shell == Shell::Bash {
+        script = in_agreement(&String::from_utf8_lossy(&script), grammar.get_name()).into_bytes();
+    }
     io::stdout().write_all(&script)
+}
+
+/// Bash's script with the one spelling of our name: where the generator looks for a verb's options, it
+/// takes the hyphen in the program's name for the beginning of a verb's, and finds none.
+fn in_agreement(script: &str, name: &str) -> String {
+    script.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"))
 }
 
 /// Writes all pages into a directory, which is made: the program's, one for each verb, and the one
