@@ -20,6 +20,7 @@ mod changes;
 mod credentials;
 mod helper;
 mod logging;
+pub mod manual;
 mod mount_options;
 mod serving;
 mod sources;
@@ -30,6 +31,7 @@ mod usage;
 mod values;
 
 pub use crate::commands::without_numbers;
+pub use arguments::Shell;
 use arguments::{FarArguments, LogArguments, MountArguments, UploadArguments, Verb};
 use mount_options::Unknown;
 
@@ -138,6 +140,10 @@ pub enum Command {
     },
     /// What could not be sent.
     Unsent(unsent::Options),
+    /// Print the completions for a shell.
+    Completions(Shell),
+    /// Write the manual pages into a directory.
+    Manual(PathBuf),
 }
 
 impl Invocation {
@@ -162,7 +168,7 @@ impl Invocation {
                     return None;
                 }
             },
-            Command::Serve(_) => return None,
+            Command::Serve(_) | Command::Completions(_) | Command::Manual(_) => return None,
         };
         let insecure = matches!(address, Address::Ftp(_)) && options.ftp.trust == Trust::Anything;
         insecure.then_some(
@@ -196,9 +202,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Invocation
         given.splice(1..1, expanded);
         arguments::parse(&given)?
     };
-    match parsed.verb {
-        None => mount_invocation(parsed.mount),
-        Some(verb) => verb_invocation(verb),
+    let offline = parsed.offline;
+    let offline =
+        offline.completions.map(Command::Completions).or(offline.man.map(Command::Manual));
+    match (parsed.verb, offline) {
+        (None, Some(command)) => Ok(Invocation { log: log_of(parsed.mount.log), command }),
+        (None, None) => mount_invocation(parsed.mount),
+        (Some(verb), _) => verb_invocation(verb),
     }
 }
 

@@ -60,6 +60,8 @@ fn main() -> ExitCode {
         Command::Checksum { place, more } => finished(crc::run(place, more)),
         Command::Compare { local, place } => answered(compare::run(local, place, place.quiet)),
         Command::Unsent(options) => answered(unsent::run(options)),
+        Command::Completions(shell) => written(&cli::manual::print_completions(*shell)),
+        Command::Manual(directory) => written(&cli::manual::write_pages(directory)),
     }
 }
 
@@ -86,6 +88,10 @@ fn mounted(options: &mount::Options) -> ExitCode {
         Ok(_) => ExitCode::from(code),
         Err(error) => failed(error, code),
     }
+}
+
+fn written(done: &io::Result<()>) -> ExitCode {
+    done.as_ref().map_or_else(|error| failed(error, 1), |()| ExitCode::SUCCESS)
 }
 
 /// The exit code is the answer.

@@ -7,13 +7,13 @@ use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 
 use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 use super::{Log, LogFormat, without_numbers};
 
@@ -24,6 +24,8 @@ use syslog::ForSyslog;
 
 type AnyLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
+/// Levels for all, and for modules by name: `warn,mavftp_mount::link=debug`.
+const FILTER_VARIABLE: &str = "RUST_LOG";
 /// The FTP library, whose most detailed level has every line of the dialogue: the password too.
 const FTP_LIBRARY: &str = "suppaftp";
 
@@ -33,12 +35,11 @@ impl Log {
     /// # Errors
     /// What is wrong with `RUST_LOG` or the log file.
     pub fn start(&self) -> Result<(), String> {
-        let given = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-        let filter = match &given {
-            Some(directives) => EnvFilter::try_new(directives)
-                .map_err(|error| format!("RUST_LOG is not a log filter: {error}"))?,
-            None => EnvFilter::new(directives(self)),
-        };
+        let given = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.is_empty());
+        let directives = given.as_deref().unwrap_or(directives(self));
+        let filter: Targets = directives
+            .parse()
+            .map_err(|error| format!("{FILTER_VARIABLE} is not a log filter: {error}"))?;
         let plain = given.is_none() && self.verbose == 0;
         tracing_subscriber::registry()
             .with(self.layer(plain)?)

@@ -92,7 +92,8 @@ fn expand_word(word: &str, names: &[&str], unknown: Unknown) -> Result<Option<Os
         None => (word, None),
     };
     let long = name.replace('_', "-");
-    if !names.contains(&&*long) || ["help", "version"].contains(&&*long) {
+    let offline = arguments::OFFLINE_NAMES.contains(&&*long);
+    if !names.contains(&&*long) || offline || ["help", "version"].contains(&&*long) {
         return match unknown {
             Unknown::LeftOut => Ok(None),
             Unknown::Refused => {

@@ -16,6 +16,7 @@ use crate::remote::save::{UploadMode, Verify};
 mod changes;
 mod ftp;
 mod mount;
+mod offline;
 mod probe;
 mod serve;
 mod served;
@@ -28,6 +29,8 @@ pub(in crate::cli) use changes::{
 };
 pub(in crate::cli) use ftp::FtpArguments;
 pub(in crate::cli) use mount::MountArguments;
+pub use offline::Shell;
+pub(in crate::cli) use offline::{LONG_NAMES as OFFLINE_NAMES, OfflineArguments};
 pub(in crate::cli) use probe::ProbeArguments;
 pub(in crate::cli) use serve::{SERVE_FORM, ServeArguments};
 pub(in crate::cli) use served::ServedArguments;
@@ -85,6 +88,8 @@ Exit codes:
 pub(in crate::cli) struct Arguments {
     #[command(subcommand)]
     pub(in crate::cli) verb: Option<Verb>,
+    #[command(flatten)]
+    pub(in crate::cli) offline: OfflineArguments,
     #[command(flatten)]
     pub(in crate::cli) mount: MountArguments,
 }
