@@ -400,6 +400,11 @@ fn what_was_kept_is_compared_before_anything_is_added_to_it() {
     let get = ["get", "-c", TARGET[0], TARGET[1], &served.at("/long"), "long"];
     done(program().args(get).current_dir(here.path()).output().unwrap());
     assert_eq!(fs::read(here.path().join("long")).unwrap(), bytes);
+    // Longer than the file can be.
+    fs::remove_file(here.path().join("long")).unwrap();
+    fs::write(&kept, [&bytes[..], b"and more"].concat()).unwrap();
+    done(program().args(get).current_dir(here.path()).output().unwrap());
+    assert_eq!(fs::read(here.path().join("long")).unwrap(), bytes);
 }
 
 #[test]

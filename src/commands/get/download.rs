@@ -205,7 +205,12 @@ impl Download<'_> {
         }
         *temporary.as_file_mut() = File::options().read(true).write(true).open(temporary.path())?;
         let length = temporary.as_file().metadata()?.len();
-        Ok(if length <= kept.size { length } else { 0 })
+        if length <= kept.size {
+            return Ok(length);
+        }
+        // Not what was kept; nothing of it may stand behind the new end.
+        temporary.as_file().set_len(0)?;
+        Ok(0)
     }
 
     /// Keeps the beginning of a file that could not be finished.
